@@ -1,0 +1,121 @@
+"""Checks of single arguments: arrays, numbers, an axis, ``out=``.
+
+``_validate`` puts them together. A `name` passed along is the one that error messages use.
+"""
+
+import operator
+from collections.abc import Iterable
+from typing import Any, SupportsIndex
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from fastxent._request import Array
+
+#: Dtypes of logits and probabilities, of which the result's is one, and of everything else.
+FLOAT_DTYPES = frozenset(map(np.dtype, "fd"))
+REAL_DTYPES = frozenset(map(np.dtype, "?bhilqBHILQfd"))
+_EXPECTED = {FLOAT_DTYPES: "float32 or float64", REAL_DTYPES: "bool, integer, float32 or float64"}
+
+#: Steps that NumPy may spend on finding out whether two arrays overlap. Nobody interleaves arrays
+#: in a way that takes more, so that counts as overlapping.
+_OVERLAP_WORK = 100_000
+
+
+def as_array(value: ArrayLike, name: str, dtypes: frozenset[np.dtype[Any]] = REAL_DTYPES) -> Array:
+    """Return an aligned array of native byte order, the same memory wherever that is possible."""
+    if type(value) is np.ndarray and value.dtype in dtypes and value.flags.aligned:
+        return value
+    if isinstance(value, np.ma.MaskedArray):
+        raise TypeError(
+            f"{name} is a masked array, whose mask would be lost: fill it, and leave the masked "
+            "anchors out by their label (ignore_index) or by their weight"
+        )
+    if hasattr(value, "__dlpack__") and not hasattr(value, "__array__"):
+        array = np.from_dlpack(value)  # type: ignore[arg-type]
+    else:
+        array = np.asarray(value)
+    dtype = array.dtype.newbyteorder("=")
+    if dtype not in dtypes:
+        raise TypeError(f"{name} has dtype {array.dtype}, expected {_EXPECTED[dtypes]}")
+    return np.require(array, dtype, "A")
+
+
+def as_integer(value: SupportsIndex, name: str) -> int:
+    """Return an int of 64 bits; a bool or a float is none."""
+    if isinstance(value, bool | np.bool_) or not hasattr(value, "__index__"):
+        raise TypeError(f"{name} must be an integer, not {value!r}")
+    number = operator.index(value)
+    if not -(2**63) <= number < 2**63:
+        raise ValueError(f"{name} = {number} does not fit into 64 bits")
+    return number
+
+
+def as_number(value: ArrayLike, name: str) -> float:
+    """Return a float; a bool or a string is none."""
+    array = np.asarray(value)
+    if array.ndim != 0 or array.dtype.kind not in "iuf":
+        raise TypeError(f"{name} must be a number, not {value!r}")
+    return float(array)
+
+
+def axis_index(axis: SupportsIndex, ndim: int, name: str) -> int:
+    """Return an axis, counted from the first, of the array `name`."""
+    index = axis if type(axis) is int else as_integer(axis, "axis")
+    if not -ndim <= index < ndim:
+        raise ValueError(f"axis {index} is out of range for {name} with {ndim} dimensions")
+    return index % ndim
+
+
+def class_last(array: Array, axis: int) -> Array:
+    """Return a view with the class axis last."""
+    last = array.ndim - 1
+    if axis == last:
+        return array
+    return array.transpose(*range(axis), *range(axis + 1, last + 1), axis)
+
+
+def check_out(out: object, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
+    """Refuse an ``out=`` where a result of this shape and dtype cannot be written."""
+    if not isinstance(out, np.ndarray) or isinstance(out, np.ma.MaskedArray):
+        raise TypeError(f"out must be a NumPy array, not {type(out).__name__}")
+    if out.shape != shape:
+        raise ValueError(f"out has shape {out.shape}, expected {shape}")
+    if out.dtype != dtype:
+        raise ValueError(f"out has dtype {out.dtype}, expected {dtype}")
+    if not out.flags.writeable:
+        raise ValueError("out is read-only")
+    if not out.flags.aligned:
+        raise ValueError("out is not aligned in memory")
+
+
+def overlap(first: Array, second: Array) -> bool:
+    """Tell whether two arrays share memory."""
+    try:
+        return np.shares_memory(first, second, max_work=_OVERLAP_WORK)  # type: ignore[arg-type]
+    except np.exceptions.TooHardError:
+        return True
+
+
+def check_in_place(out: Array, values: Array, name: str) -> None:
+    """Allow a result in the very place of what it is computed from, and no other overlap."""
+    in_place = (
+        out.ctypes.data == values.ctypes.data
+        and out.strides == values.strides
+        and out.shape == values.shape
+    )
+    if not in_place and overlap(out, values):
+        raise ValueError(f"out shares memory with {name}, and is not the same array")
+
+
+def format_position(index: int, shape: tuple[int, ...], axis: int | None = None) -> str:
+    """Return "[i, j]" for a flat index; `axis` is where the user has the last axis, if not last."""
+    position = [int(i) for i in np.unravel_index(index, shape)] if shape else []
+    if axis is not None:
+        position.insert(axis, position.pop())
+    return str(position) if position else ""
+
+
+def listed(names: Iterable[str]) -> str:
+    """Return the names as an error message lists them."""
+    return ", ".join(repr(name) for name in names)

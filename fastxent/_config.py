@@ -1,0 +1,346 @@
+"""Threads, backend and instruction set: the one place that decides them.
+
+A call takes the first of these that says something: its own argument; the innermost ``with
+threads(...)`` or ``with backend(...)`` of the running thread or asyncio task; ``set_num_threads``
+or ``set_backend``; the environment variable, read once at import; the automatic choice.
+"""
+
+import functools
+import importlib
+import math
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import SupportsIndex, cast
+
+import numpy as np
+
+from fastxent import native
+from fastxent._arguments import as_integer, listed
+from fastxent._request import Backend
+
+MAX_THREADS = 1024
+
+#: Every backend, and the module that computes. It is imported at the first use.
+BACKENDS = {"native": "fastxent.native", "numpy": "fastxent._reference"}
+
+
+@dataclass(slots=True)
+class _Settings:
+    """One level of settings; None: nothing said."""
+
+    threads: int | None = None
+    backend: str | None = None
+
+
+def check_threads(value: SupportsIndex, name: str) -> int:
+    """Return a number of threads as an int, or raise an error that calls it `name`."""
+    number = as_integer(value, name)
+    if not 1 <= number <= MAX_THREADS:
+        raise ValueError(f"{name} = {number} is not in 1..{MAX_THREADS}")
+    return number
+
+
+def check_backend(value: str, name: str) -> str:
+    """Return the name of a backend, or raise an error that calls it `name`."""
+    if not isinstance(value, str):
+        raise TypeError(f"{name} must be a string, not {value!r}")
+    if value not in BACKENDS:
+        raise ValueError(f"{name} = {value!r} is not one of {listed(BACKENDS)}")
+    return value
+
+
+# --- where the settings come from ----------------------------------------------------------------
+
+
+def _apply_environment(environ: Mapping[str, str]) -> _Settings:
+    """Read the environment variables and force the ISA; an empty variable says nothing."""
+    settings = _Settings()
+    if threads := environ.get("FASTXENT_NUM_THREADS"):
+        if not threads.strip().isdecimal():
+            raise ValueError(
+                f"FASTXENT_NUM_THREADS = {threads!r} is not an integer in 1..{MAX_THREADS}"
+            )
+        settings.threads = check_threads(int(threads), "FASTXENT_NUM_THREADS")
+    if backend_name := environ.get("FASTXENT_BACKEND"):
+        settings.backend = check_backend(backend_name, "FASTXENT_BACKEND")
+    if isa := environ.get("FASTXENT_ISA"):
+        if isa not in native.available_isas():
+            raise ValueError(
+                f"FASTXENT_ISA = {isa!r} is not one of {listed(native.available_isas())}, "
+                "which this build has and this CPU runs"
+            )
+        native.set_isa(isa)
+    return settings
+
+
+_environment = _apply_environment(os.environ)
+_process = _Settings()
+_context_threads: ContextVar[int | None] = ContextVar("fastxent_threads", default=None)
+_context_backend: ContextVar[str | None] = ContextVar("fastxent_backend", default=None)
+
+
+@functools.cache
+def _cpu_limits() -> dict[str, int]:
+    """Return the numbers of CPUs that this process may use, by the name of what limits them."""
+    if hasattr(os, "sched_getaffinity"):
+        limits = {"CPU affinity": len(os.sched_getaffinity(0))}
+    else:
+        limits = {"number of CPUs": os.cpu_count() or 1}
+    quota = _cgroup_quota(Path("/proc/self/cgroup"), Path("/sys/fs/cgroup"))
+    if quota < math.inf:
+        limits["cgroup quota"] = max(1, math.ceil(quota))
+    return limits
+
+
+def _cgroup_quota(membership: Path, root: Path) -> float:
+    """Return how many CPUs the control groups (version 1 or 2) of this process leave it."""
+    quota = math.inf
+    try:
+        lines = membership.read_text().splitlines()
+    except OSError:
+        return quota
+    for line in lines:
+        _, controllers, group = line.split(":", 2)
+        if controllers and "cpu" not in controllers.split(","):
+            continue
+        # A group may use no more than any group above it. In a container the path may be the
+        # host's, of which only the mount itself is visible.
+        parts = PurePosixPath(group).parts[1:]
+        for mount in (root / "cpu", root / controllers) if controllers else (root,):
+            for depth in range(len(parts) + 1):
+                quota = min(quota, _group_quota(mount.joinpath(*parts[:depth])))
+    return quota
+
+
+def _group_quota(group: Path) -> float:
+    """Return the CPUs granted by the files of one control group."""
+    try:
+        if (group / "cpu.max").exists():
+            limit, period = (group / "cpu.max").read_text().split()
+        else:
+            limit = (group / "cpu.cfs_quota_us").read_text()
+            period = (group / "cpu.cfs_period_us").read_text()
+        return int(limit) / int(period) if int(limit) > 0 else math.inf
+    except (OSError, ValueError):  # no such group; "max"
+        return math.inf
+
+
+@functools.cache
+def _cpus() -> int:
+    return min(MAX_THREADS, *_cpu_limits().values())
+
+
+# --- what a call asks ----------------------------------------------------------------------------
+
+
+def thread_count(num_threads: SupportsIndex | None = None) -> int:
+    """Return the number of threads for a call with this argument."""
+    if num_threads is not None:
+        return check_threads(num_threads, "num_threads")
+    # OpenMP is asked every time: OMP_NUM_THREADS and threadpoolctl keep working, and a forked
+    # child, which may not use the threads of its parent, is told 1.
+    return (
+        _context_threads.get()
+        or _process.threads
+        or _environment.threads
+        or min(native.openmp_max_threads(), _cpus())
+    )
+
+
+def _backend_name() -> str:
+    return _context_backend.get() or _process.backend or _environment.backend or "native"
+
+
+@functools.cache
+def _import_backend(name: str) -> Backend:
+    return cast("Backend", importlib.import_module(BACKENDS[name]))
+
+
+def backend_module(name: str | None = None) -> Backend:
+    """Return the module that computes a call with this argument."""
+    return _import_backend(_backend_name() if name is None else check_backend(name, "backend"))
+
+
+# --- public functions ----------------------------------------------------------------------------
+
+
+def set_num_threads(n: SupportsIndex | None) -> None:
+    """Set how many threads a call uses, for the whole process.
+
+    Parameters
+    ----------
+    n : int or None
+        From 1 to 1024. None takes back what was set: FASTXENT_NUM_THREADS decides again or, where
+        that is not set, the smallest of OpenMP's maximum, the CPU affinity and the cgroup quota.
+
+    See Also
+    --------
+    threads : The same for a block of code.
+
+    Examples
+    --------
+    >>> import fastxent as fx
+    >>> fx.set_num_threads(1)
+    >>> fx.get_num_threads()
+    1
+    >>> fx.set_num_threads(None)
+    """
+    _process.threads = None if n is None else check_threads(n, "n")
+
+
+def get_num_threads() -> int:
+    """Return how many threads a call uses here, unless its ``num_threads`` says otherwise.
+
+    Returns
+    -------
+    int
+        The number set by :func:`threads`, :func:`set_num_threads` or FASTXENT_NUM_THREADS, in this
+        order, or else the automatic choice. Short calls use fewer.
+    """
+    return thread_count()
+
+
+@contextmanager
+def threads(n: SupportsIndex) -> Iterator[None]:
+    """Set how many threads calls use in a block of code.
+
+    Other threads and asyncio tasks are not concerned.
+
+    Parameters
+    ----------
+    n : int
+        From 1 to 1024.
+
+    Yields
+    ------
+    None
+        There is nothing to bind.
+
+    Examples
+    --------
+    >>> import fastxent as fx
+    >>> with fx.threads(1):
+    ...     fx.get_num_threads()
+    1
+    """
+    token = _context_threads.set(check_threads(n, "n"))
+    try:
+        yield
+    finally:
+        _context_threads.reset(token)
+
+
+def set_backend(name: str | None) -> None:
+    """Set which backend computes, for the whole process.
+
+    Parameters
+    ----------
+    name : {"native", "numpy"} or None
+        None takes back what was set: FASTXENT_BACKEND decides again or, where that is not set,
+        "native" it is.
+
+    See Also
+    --------
+    backend : The same for a block of code.
+    """
+    if name is not None:
+        _import_backend(check_backend(name, "name"))
+    _process.backend = name
+
+
+@contextmanager
+def backend(name: str) -> Iterator[None]:
+    """Set which backend computes in a block of code.
+
+    Other threads and asyncio tasks are not concerned.
+
+    Parameters
+    ----------
+    name : {"native", "numpy"}
+        "numpy" is the float64 reference: slow, and right.
+
+    Yields
+    ------
+    None
+        There is nothing to bind.
+
+    Examples
+    --------
+    >>> import fastxent as fx
+    >>> with fx.backend("numpy"):
+    ...     print(fx.softplus(0.0))
+    0.6931471805599453
+    """
+    _import_backend(check_backend(name, "name"))
+    token = _context_backend.set(name)
+    try:
+        yield
+    finally:
+        _context_backend.reset(token)
+
+
+@dataclass(frozen=True, repr=False)
+class Configuration:
+    """What :func:`show_config` found; prints as a table."""
+
+    version: str
+    backend: str
+    isa: str
+    available_isas: tuple[str, ...]
+    threads: int
+    #: What the number of threads comes from.
+    threads_source: str
+    numpy: str
+    #: What the extension was built with: compiler, OpenMP.
+    build: dict[str, str]
+
+    def __repr__(self) -> str:
+        rows = {
+            "fastxent": self.version,
+            "backend": f"{self.backend} (known: {', '.join(BACKENDS)})",
+            "isa": f"{self.isa} (available: {', '.join(self.available_isas)})",
+            "threads": f"{self.threads} ({self.threads_source})",
+            "numpy": self.numpy,
+            **self.build,
+        }
+        width = max(map(len, rows))
+        return "\n".join(f"{name:{width}}  {value}" for name, value in rows.items())
+
+
+def show_config() -> Configuration:
+    """Return version, backend, instruction set, threads and build of the package.
+
+    Returns
+    -------
+    Configuration
+        An object that prints as a table, with the attributes ``version``, ``backend``, ``isa``,
+        ``available_isas``, ``threads``, ``threads_source``, ``numpy`` and ``build``.
+    """
+    from fastxent import __version__  # noqa: PLC0415 - the package imports this module
+
+    return Configuration(
+        version=__version__,
+        backend=_backend_name(),
+        isa=native.get_isa(),
+        available_isas=native.available_isas(),
+        threads=thread_count(),
+        threads_source=_threads_source(),
+        numpy=np.__version__,
+        build=native.build_info(),
+    )
+
+
+def _threads_source() -> str:
+    """Say what :func:`thread_count` followed."""
+    if _context_threads.get():
+        return "threads()"
+    if _process.threads:
+        return "set_num_threads"
+    if _environment.threads:
+        return "FASTXENT_NUM_THREADS"
+    limits = {"OpenMP maximum": native.openmp_max_threads(), **_cpu_limits()}
+    return min(limits, key=lambda name: limits[name])

@@ -1,0 +1,159 @@
+# Strided arrays as the loops see them: a pointer and byte strides, anchors' dimensions coalesced.
+
+from cpython.buffer cimport (
+    PyBUF_FORMAT, PyBUF_STRIDED, PyBUF_STRIDED_RO, PyBuffer_Release, PyObject_GetBuffer,
+)
+from cpython.object cimport PyObject
+
+from fastxent.native._kernels cimport (
+    FX_BOOL, FX_FLOAT32, FX_FLOAT64, FX_INT8, FX_INT16, FX_INT32, FX_INT64, FX_UINT8, FX_UINT16,
+    FX_UINT32, FX_UINT64,
+)
+
+
+cdef enum:  # as in NumPy 2
+    MAX_DIMENSIONS = 64
+
+
+# One array: its elements' type, and the byte stride of each anchor dimension and of the classes.
+cdef struct Operand:
+    char* data
+    int type
+    Py_ssize_t class_stride
+    Py_ssize_t strides[MAX_DIMENSIONS]
+
+
+# The dimensions that all operands of a call share.
+cdef struct Dimensions:
+    int count
+    Py_ssize_t shape[MAX_DIMENSIONS]
+    Py_ssize_t size
+
+
+# A place among the anchors, in C order.
+cdef struct Cursor:
+    Py_ssize_t index[MAX_DIMENSIONS]
+
+
+cdef inline int element_type(const char* format, Py_ssize_t itemsize) noexcept:
+    """Return the kernels' number of a native buffer format, or -1."""
+    cdef char code = format[0]
+    if code == 0 or format[1] != 0:
+        return -1
+    if code == b"?":
+        return FX_BOOL
+    if code in (b"f", b"d"):
+        return FX_FLOAT32 if itemsize == 4 else FX_FLOAT64
+    cdef bint is_signed = code in (b"b", b"h", b"i", b"l", b"q")
+    if not is_signed and code not in (b"B", b"H", b"I", b"L", b"Q"):
+        return -1
+    if itemsize == 1:
+        return FX_INT8 if is_signed else FX_UINT8
+    if itemsize == 2:
+        return FX_INT16 if is_signed else FX_UINT16
+    if itemsize == 4:
+        return FX_INT32 if is_signed else FX_UINT32
+    return FX_INT64 if is_signed else FX_UINT64
+
+
+cdef inline int read_operand(object array, bint has_classes, bint writable, Operand* operand,
+                             Dimensions* dimensions) except -1:
+    """Describe an array; its anchor dimensions must be `dimensions`, which the first one sets."""
+    cdef Py_buffer view
+    cdef int flags = PyBUF_FORMAT | (PyBUF_STRIDED if writable else PyBUF_STRIDED_RO)
+    cdef int axis, count
+    operand.data = NULL
+    if array is None:
+        return 0
+    PyObject_GetBuffer(array, &view, flags)
+    try:
+        count = view.ndim - has_classes
+        operand.type = element_type(view.format, view.itemsize)
+        if operand.type < 0:
+            raise TypeError(f"elements of format {view.format} are not supported")
+        if dimensions.count < 0:
+            dimensions.count = count
+            dimensions.size = 1
+            for axis in range(count):
+                dimensions.shape[axis] = view.shape[axis]
+                dimensions.size *= view.shape[axis]
+        elif dimensions.count != count:
+            raise ValueError("operands differ in dimensions")
+        operand.data = <char*>view.buf
+        operand.class_stride = view.strides[count] if has_classes else 0
+        for axis in range(count):
+            if view.shape[axis] != dimensions.shape[axis]:
+                raise ValueError("operands differ in shape")
+            operand.strides[axis] = view.strides[axis]
+    finally:
+        PyBuffer_Release(&view)
+    return 1
+
+
+cdef inline void coalesce(Dimensions* dimensions, Operand** operands, int operand_count) noexcept:
+    """Merge neighbouring dimensions that every operand steps through evenly; at least one stays."""
+    cdef int axis, kept = 0, o
+    cdef Py_ssize_t extent
+    cdef bint even
+    for axis in range(dimensions.count):
+        extent = dimensions.shape[axis]
+        if extent == 1:
+            continue
+        even = kept > 0
+        for o in range(operand_count):
+            if even and operands[o].data != NULL:
+                even = (operands[o].strides[kept - 1]
+                        == operands[o].strides[axis] * extent)
+        if not even:
+            kept += 1
+            dimensions.shape[kept - 1] = 1
+        dimensions.shape[kept - 1] *= extent
+        for o in range(operand_count):
+            operands[o].strides[kept - 1] = operands[o].strides[axis]
+    if kept == 0:
+        kept = 1
+        dimensions.shape[0] = 1
+        for o in range(operand_count):
+            operands[o].strides[0] = 0
+    dimensions.count = kept
+
+
+cdef inline void cursor_at(const Dimensions* dimensions, Py_ssize_t position,
+                           Cursor* cursor) noexcept nogil:
+    cdef int axis
+    for axis in range(dimensions.count - 1, -1, -1):
+        cursor.index[axis] = position % dimensions.shape[axis]
+        position //= dimensions.shape[axis]
+
+
+cdef inline Py_ssize_t run_length(const Dimensions* dimensions, const Cursor* cursor,
+                                  Py_ssize_t limit) noexcept nogil:
+    """Return how many anchors, up to `limit`, follow in the innermost dimension."""
+    cdef Py_ssize_t left = dimensions.shape[dimensions.count - 1]
+    left -= cursor.index[dimensions.count - 1]
+    return left if left < limit else limit
+
+
+cdef inline void cursor_advance(const Dimensions* dimensions, Cursor* cursor,
+                                Py_ssize_t run) noexcept nogil:
+    cdef int axis = dimensions.count - 1
+    cursor.index[axis] += run
+    while axis > 0 and cursor.index[axis] == dimensions.shape[axis]:
+        cursor.index[axis] = 0
+        axis -= 1
+        cursor.index[axis] += 1
+
+
+cdef inline char* operand_at(const Operand* operand, const Dimensions* dimensions,
+                             const Cursor* cursor) noexcept nogil:
+    cdef char* place = operand.data
+    cdef int axis
+    if place != NULL:
+        for axis in range(dimensions.count):
+            place += cursor.index[axis] * operand.strides[axis]
+    return place
+
+
+cdef inline Py_ssize_t inner_stride(const Operand* operand,
+                                    const Dimensions* dimensions) noexcept nogil:
+    return operand.strides[dimensions.count - 1]

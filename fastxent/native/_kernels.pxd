@@ -1,0 +1,73 @@
+# The C kernels (simd/kernels.h) and the fork hook, as Cython sees them.
+
+from libc.stdint cimport int32_t, int64_t, uint64_t
+
+
+cdef extern from "kernels.h" nogil:
+    ctypedef struct fx_matrix:
+        void* data
+        Py_ssize_t anchor_stride
+        Py_ssize_t class_stride
+
+    ctypedef struct fx_tile:
+        Py_ssize_t anchors
+        Py_ssize_t classes
+        fx_matrix logits
+        fx_matrix targets
+        fx_matrix weights
+        fx_matrix results
+        const int32_t* labels
+        const void* class_weight
+        const void* pos_weight
+        double label_smoothing
+        double eps
+        void* losses
+
+    ctypedef struct fx_label_map:
+        int64_t none
+        int64_t gap
+        const int64_t* ignored
+        int ignored_count
+
+    ctypedef void (*fx_tile_kernel)(const fx_tile*) noexcept nogil
+    ctypedef void (*fx_map_kernel)(const void*, void*, Py_ssize_t) noexcept nogil
+
+    ctypedef struct fx_kernels:
+        fx_tile_kernel sigmoid_cross_entropy
+        fx_tile_kernel softmax_cross_entropy
+        fx_tile_kernel binary_cross_entropy
+        fx_tile_kernel categorical_cross_entropy
+        fx_tile_kernel sigmoid_cross_entropy_rows
+        fx_tile_kernel softmax_cross_entropy_rows
+        fx_tile_kernel softmax
+        fx_tile_kernel log_softmax
+        fx_tile_kernel logsumexp
+        fx_map_kernel sigmoid
+        fx_map_kernel log_sigmoid
+        fx_map_kernel softplus
+        fx_map_kernel logit
+        fx_map_kernel odds
+        void (*pack)(const char*, Py_ssize_t, Py_ssize_t, int, Py_ssize_t, Py_ssize_t,
+                     void*, Py_ssize_t) noexcept nogil
+        void (*unpack)(const void*, Py_ssize_t, Py_ssize_t, Py_ssize_t,
+                       char*, Py_ssize_t, Py_ssize_t) noexcept nogil
+        void (*label_columns)(const char*, Py_ssize_t, int, Py_ssize_t,
+                              const fx_label_map*, int32_t*) noexcept nogil
+        Py_ssize_t (*first_invalid_label)(const char*, Py_ssize_t, int, Py_ssize_t,
+                                          uint64_t, const fx_label_map*) noexcept nogil
+        Py_ssize_t (*first_invalid_target)(const char*, Py_ssize_t, int,
+                                           Py_ssize_t) noexcept nogil
+        double (*read)(const void*, Py_ssize_t) noexcept nogil
+
+    int FX_BOOL, FX_INT8, FX_UINT8, FX_INT16, FX_UINT16, FX_INT32, FX_UINT32, FX_INT64, FX_UINT64
+    int FX_FLOAT32, FX_FLOAT64
+    int FX_NO_CLASS, FX_IGNORED
+    int FX_ISAS
+
+    const char* fx_isa_name(int isa)
+    int fx_isa_supported(int isa)
+    const fx_kernels* fx_kernels_of(int isa, int is_double)
+
+
+cdef extern from "fork.h" nogil:
+    int fx_protect_forks()

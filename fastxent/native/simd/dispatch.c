@@ -1,0 +1,49 @@
+/* The tables of all instruction sets, and the question which of them this machine runs. */
+#include "isa.h"
+#include "kernels.h"
+
+#define FX_ONE_8 1, 1, 1, 1, 1, 1, 1, 1
+#define FX_ONE_64 FX_ONE_8, FX_ONE_8, FX_ONE_8, FX_ONE_8, FX_ONE_8, FX_ONE_8, FX_ONE_8, FX_ONE_8
+#define FX_ONE_512 FX_ONE_64, FX_ONE_64, FX_ONE_64, FX_ONE_64, FX_ONE_64, FX_ONE_64, FX_ONE_64, FX_ONE_64
+/* 16 + 1024 ones, the zero, 15 + 1024 - 8 ones and 8 more: FX_MASK_LENGTH in all. */
+#define FX_OTHERS                                                                                  \
+    {FX_ONE_8, FX_ONE_8, FX_ONE_512, FX_ONE_512, 0, 1, 1, 1, 1, 1, 1, 1, FX_ONE_8, FX_ONE_512,     \
+     FX_ONE_512}
+#if FX_ROW_CHUNK != 1024
+#error "FX_OTHERS is written for rows of 1024 classes"
+#endif
+const float fx_others_float[FX_MASK_LENGTH] = FX_OTHERS;
+const double fx_others_double[FX_MASK_LENGTH] = FX_OTHERS;
+
+extern const fx_kernels fx_kernels_baseline_float, fx_kernels_baseline_double;
+#if FX_HAS_X86_TARGETS
+extern const fx_kernels fx_kernels_avx2_float, fx_kernels_avx2_double;
+extern const fx_kernels fx_kernels_avx512_float, fx_kernels_avx512_double;
+#endif
+
+const char *fx_isa_name(int isa) {
+    static const char *const names[FX_ISAS] = {"baseline", "avx2", "avx512"};
+    return names[isa];
+}
+
+int fx_isa_supported(int isa) {
+    if (isa == FX_BASELINE) return 1;
+#if FX_HAS_X86_TARGETS
+    __builtin_cpu_init();
+    int avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+    if (isa == FX_AVX2) return avx2;
+    return avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
+           __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl");
+#else
+    return 0;
+#endif
+}
+
+const fx_kernels *fx_kernels_of(int isa, int is_double) {
+#if FX_HAS_X86_TARGETS
+    if (isa == FX_AVX512) return is_double ? &fx_kernels_avx512_double : &fx_kernels_avx512_float;
+    if (isa == FX_AVX2) return is_double ? &fx_kernels_avx2_double : &fx_kernels_avx2_float;
+#endif
+    (void)isa;
+    return is_double ? &fx_kernels_baseline_double : &fx_kernels_baseline_float;
+}

@@ -1,0 +1,89 @@
+/* What Cython sees of the kernels: a tile, a table of functions, and the choice of a table. */
+#ifndef FX_KERNELS_H
+#define FX_KERNELS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* A matrix anchors x classes inside somebody's memory, strides in elements. */
+typedef struct {
+    void *data; /* NULL: absent */
+    ptrdiff_t anchor_stride, class_stride;
+} fx_matrix;
+
+/* One piece of work: some anchors. The matrices of the lane kernels have anchor_stride 1 (anchors are
+ * lanes), those of the row kernels class_stride 1 (classes are lanes); all are of the table's
+ * precision. */
+typedef struct {
+    ptrdiff_t anchors, classes;
+    fx_matrix logits;
+    fx_matrix targets;      /* dense targets, or absent: then labels */
+    fx_matrix weights;      /* per-logit weights */
+    fx_matrix results;      /* per-logit results */
+    const int32_t *labels;  /* column of each anchor's class; -1: none */
+    const void *class_weight, *pos_weight; /* per class, or NULL */
+    double label_smoothing, eps;
+    void *losses;           /* per-anchor results, or NULL */
+} fx_tile;
+
+typedef void (*fx_tile_kernel)(const fx_tile *tile);
+typedef void (*fx_map_kernel)(const void *values, void *results, ptrdiff_t count);
+
+/* Element types that tiles are packed from. */
+enum {
+    FX_BOOL, FX_INT8, FX_UINT8, FX_INT16, FX_UINT16, FX_INT32, FX_UINT32, FX_INT64, FX_UINT64,
+    FX_FLOAT32, FX_FLOAT64, FX_ELEMENT_TYPES
+};
+
+/* How labels become columns. A label equal to `none` has no class; labels above `gap` are one column
+ * to the left; `ignored` ones do not count. */
+typedef struct {
+    int64_t none, gap;
+    const int64_t *ignored;
+    int ignored_count;
+} fx_label_map;
+enum { FX_NO_CLASS = -1, FX_IGNORED = -2 };
+
+typedef struct {
+    /* Losses, anchors as lanes: every option. */
+    fx_tile_kernel sigmoid_cross_entropy, softmax_cross_entropy;
+    fx_tile_kernel binary_cross_entropy, categorical_cross_entropy;
+    /* Losses, classes as lanes: labels (sigmoid: or dense targets) and no other option. */
+    fx_tile_kernel sigmoid_cross_entropy_rows, softmax_cross_entropy_rows;
+    /* Scores over the class axis, anchors as lanes. */
+    fx_tile_kernel softmax, log_softmax, logsumexp;
+    /* Scores of single values. */
+    fx_map_kernel sigmoid, log_sigmoid, softplus, logit, odds;
+    /* Copy between a strided matrix (strides in bytes, element type as in the enumeration) and a
+     * tile, whose lanes are anchors: class k of anchor a at [k * tile_stride + a], tile_stride a
+     * multiple of the lanes. Packing may write up to that many anchors. */
+    void (*pack)(const char *source, ptrdiff_t anchor_stride, ptrdiff_t class_stride, int type,
+                 ptrdiff_t anchors, ptrdiff_t classes, void *tile, ptrdiff_t tile_stride);
+    void (*unpack)(const void *tile, ptrdiff_t tile_stride, ptrdiff_t anchors, ptrdiff_t classes,
+                   char *destination, ptrdiff_t anchor_stride, ptrdiff_t class_stride);
+    /* Labels and dense targets; strides in bytes. The searches return an index or -1. */
+    void (*label_columns)(const char *source, ptrdiff_t stride, int type, ptrdiff_t count,
+                          const fx_label_map *map, int32_t *columns);
+    ptrdiff_t (*first_invalid_label)(const char *source, ptrdiff_t stride, int type,
+                                     ptrdiff_t count, uint64_t highest, const fx_label_map *map);
+    ptrdiff_t (*first_invalid_target)(const char *source, ptrdiff_t stride, int type,
+                                      ptrdiff_t count);
+    /* Read everything once: the floor of every kernel. */
+    double (*read)(const void *values, ptrdiff_t count);
+} fx_kernels;
+
+enum { FX_BASELINE, FX_AVX2, FX_AVX512, FX_ISAS };
+
+const char *fx_isa_name(int isa);
+int fx_isa_supported(int isa); /* built in, and this CPU and operating system run it */
+const fx_kernels *fx_kernels_of(int isa, int is_double);
+
+/* 1 everywhere but 0 at FX_MASK_CENTRE: read from FX_MASK_CENTRE - label on, it masks the label out
+ * of a row of up to FX_ROW_CHUNK classes with a memory operand instead of a comparison. */
+#define FX_ROW_CHUNK 1024
+#define FX_MASK_CENTRE (FX_ROW_CHUNK + 16)
+#define FX_MASK_LENGTH (2 * FX_ROW_CHUNK + 32)
+extern const float fx_others_float[FX_MASK_LENGTH];
+extern const double fx_others_double[FX_MASK_LENGTH];
+
+#endif

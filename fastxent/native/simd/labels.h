@@ -1,0 +1,116 @@
+/* Class labels and dense targets as the user holds them: any integer or float type, any stride. */
+
+/* The column of each label: -1 where it means "no class", -2 where it is ignored. */
+#define FX_LABEL_COLUMNS(type)                                                                     \
+    do {                                                                                           \
+        for (ptrdiff_t i = 0; i < count; i++) {                                                    \
+            type element;                                                                          \
+            memcpy(&element, source + i * stride, sizeof element);                                 \
+            int64_t label = (int64_t)element;                                                      \
+            int32_t column = (int32_t)label - (label > map->gap);                                  \
+            columns[i] = label == map->none ? FX_NO_CLASS : column;                                \
+        }                                                                                          \
+        for (int j = 0; j < map->ignored_count; j++)                                               \
+            for (ptrdiff_t i = 0; i < count; i++) {                                                \
+                type element;                                                                      \
+                memcpy(&element, source + i * stride, sizeof element);                             \
+                if ((int64_t)element == map->ignored[j]) columns[i] = FX_IGNORED;                  \
+            }                                                                                      \
+    } while (0)
+/* A constant stride lets the compiler vectorise the common case. */
+#define FX_LABEL_CASE(code, type)                                                                  \
+    case code:                                                                                     \
+        if (stride == (ptrdiff_t)sizeof(type)) {                                                   \
+            const ptrdiff_t stride = sizeof(type);                                                 \
+            FX_LABEL_COLUMNS(type);                                                                \
+        } else                                                                                     \
+            FX_LABEL_COLUMNS(type);                                                                \
+        break
+
+static void label_columns(const char *source, ptrdiff_t stride, int type, ptrdiff_t count,
+                          const fx_label_map *map, int32_t *columns) {
+    switch (type) {
+        FX_LABEL_CASE(FX_INT8, int8_t);
+        FX_LABEL_CASE(FX_UINT8, uint8_t);
+        FX_LABEL_CASE(FX_INT16, int16_t);
+        FX_LABEL_CASE(FX_UINT16, uint16_t);
+        FX_LABEL_CASE(FX_INT32, int32_t);
+        FX_LABEL_CASE(FX_UINT32, uint32_t);
+        FX_LABEL_CASE(FX_INT64, int64_t);
+        FX_LABEL_CASE(FX_UINT64, uint64_t);
+    }
+}
+
+/* Index of the first label outside 0 .. highest and not among the extra ones, or -1. Whole pieces
+ * are tested without a branch, and searched only when they hold an invalid label. */
+#define FX_TEST_PIECE 512
+#define FX_FIRST_INVALID(type, is_plain, is_valid)                                                           \
+    do {                                                                                           \
+        for (ptrdiff_t start = 0; start < count; start += FX_TEST_PIECE) {                         \
+            ptrdiff_t end = start + FX_TEST_PIECE < count ? start + FX_TEST_PIECE : count;         \
+            int all_plain = 1;                                                                     \
+            for (ptrdiff_t i = start; i < end; i++) {                                              \
+                type element;                                                                      \
+                memcpy(&element, source + i * stride, sizeof element);                             \
+                all_plain &= is_plain;                                                 \
+            }                                                                                      \
+            if (all_plain) continue;                                                               \
+            for (ptrdiff_t i = start; i < end; i++) {                                              \
+                type element;                                                                      \
+                memcpy(&element, source + i * stride, sizeof element);                             \
+                if (!(is_plain) && !(is_valid)) return i;                              \
+            }                                                                                      \
+        }                                                                                          \
+        return -1;                                                                                 \
+    } while (0)
+#define FX_INVALID_CASE(code, type, is_plain, is_valid)                                                      \
+    case code:                                                                                     \
+        if (stride == (ptrdiff_t)sizeof(type)) {                                                   \
+            const ptrdiff_t stride = sizeof(type);                                                 \
+            FX_FIRST_INVALID(type, is_plain, is_valid);                                                      \
+        } else                                                                                     \
+            FX_FIRST_INVALID(type, is_plain, is_valid)
+
+/* Compared as unsigned 64-bit numbers, negative labels are large. */
+#define FX_IN_RANGE ((uint64_t)(int64_t)element <= highest)
+
+static int is_extra(int64_t label, const fx_label_map *map) {
+    for (int j = 0; j < map->ignored_count; j++)
+        if (label == map->ignored[j]) return 1;
+    return 0;
+}
+
+static ptrdiff_t first_invalid_label(const char *source, ptrdiff_t stride, int type,
+                                     ptrdiff_t count, uint64_t highest, const fx_label_map *map) {
+    switch (type) {
+        FX_INVALID_CASE(FX_INT8, int8_t, FX_IN_RANGE, is_extra(element, map));
+        FX_INVALID_CASE(FX_UINT8, uint8_t, FX_IN_RANGE, is_extra(element, map));
+        FX_INVALID_CASE(FX_INT16, int16_t, FX_IN_RANGE, is_extra(element, map));
+        FX_INVALID_CASE(FX_UINT16, uint16_t, FX_IN_RANGE, is_extra(element, map));
+        FX_INVALID_CASE(FX_INT32, int32_t, FX_IN_RANGE, is_extra(element, map));
+        FX_INVALID_CASE(FX_UINT32, uint32_t, FX_IN_RANGE, is_extra(element, map));
+        FX_INVALID_CASE(FX_INT64, int64_t, FX_IN_RANGE, is_extra(element, map));
+        FX_INVALID_CASE(FX_UINT64, uint64_t, FX_IN_RANGE,
+                        element <= (uint64_t)INT64_MAX && is_extra((int64_t)element, map));
+    }
+    return -1;
+}
+
+/* Index of the first dense target outside [0, 1] or NaN, or -1. */
+static ptrdiff_t first_invalid_target(const char *source, ptrdiff_t stride, int type,
+                                      ptrdiff_t count) {
+    const uint64_t highest = 1;
+    switch (type) {
+        FX_INVALID_CASE(FX_INT8, int8_t, FX_IN_RANGE, 0);
+        FX_INVALID_CASE(FX_UINT8, uint8_t, FX_IN_RANGE, 0);
+        FX_INVALID_CASE(FX_INT16, int16_t, FX_IN_RANGE, 0);
+        FX_INVALID_CASE(FX_UINT16, uint16_t, FX_IN_RANGE, 0);
+        FX_INVALID_CASE(FX_INT32, int32_t, FX_IN_RANGE, 0);
+        FX_INVALID_CASE(FX_UINT32, uint32_t, FX_IN_RANGE, 0);
+        FX_INVALID_CASE(FX_INT64, int64_t, FX_IN_RANGE, 0);
+        FX_INVALID_CASE(FX_UINT64, uint64_t, FX_IN_RANGE, 0);
+        FX_INVALID_CASE(FX_FLOAT32, float, (element >= 0) & (element <= 1), 0);
+        FX_INVALID_CASE(FX_FLOAT64, double, (element >= 0) & (element <= 1), 0);
+    }
+    return -1; /* bool */
+}

@@ -1,0 +1,130 @@
+/* Scores and links: of single values, and over the class axis with anchors as lanes. */
+
+#define FX_MAP(name)                                                                               \
+    static void name##_map(const void *values, void *results, ptrdiff_t count) {                   \
+        const real *x = (const real *)values;                                                      \
+        real *y = (real *)results;                                                                 \
+        ptrdiff_t i = 0;                                                                           \
+        for (; i + LANES <= count; i += LANES) v_store(y + i, v_##name(v_load(x + i)));            \
+        if (i < count) {                                                                           \
+            int left = (int)(count - i);                                                           \
+            v_store_first(y + i, left, v_##name(v_load_first(x + i, left, v_zero())));             \
+        }                                                                                          \
+    }
+
+FX_INLINE vec v_sigmoid(vec x) {
+    vec e = v_exp_nonpositive(v_negative_abs(x));
+    return v_div(v_select(v_less(x, v_zero()), e, v_one()), v_add(v_one(), e));
+}
+FX_INLINE vec v_softplus(vec x) {
+    vec tail = v_log1p(v_exp_nonpositive(v_negative_abs(x)));
+    /* The logarithm of a NaN is not one: take it from the relu. */
+    vec relu = v_relu(x);
+    return v_select(v_equal(x, x), v_add(relu, tail), relu);
+}
+FX_INLINE vec v_log_sigmoid(vec x) { return v_negate(v_softplus(v_negate(x))); }
+
+/* Subnormal probabilities are brought into the range of v_log. */
+#if FX_DOUBLE
+#define FX_TINY_SCALE 0x1p128
+#define FX_TINY_SCALE_LOG 0x1.62e42fefa39efp6 /* 128 ln 2 */
+#else
+#define FX_TINY_SCALE 0x1p64f
+#define FX_TINY_SCALE_LOG 0x1.62e43p5f /* 64 ln 2 */
+#endif
+
+/* log(p / (1 - p)): with q the smaller of p and 1 - p, its size is log1p(|2p - 1| / q), accurate
+ * near p = 1/2 too; where q is tiny it is -log q. */
+FX_INLINE vec v_logit(vec p) {
+    vec distance = v_fma(v_set((real)2), p, v_set((real)-1));
+    mask lower = v_less(distance, v_zero());
+    vec q = v_select(lower, p, v_sub(v_one(), p));
+    vec ratio = v_div(v_select(lower, v_negate(distance), distance), q);
+    mask tiny = v_less(q, v_set((real)0x1p-60));
+    vec size = v_log1p(v_select(tiny, v_zero(), ratio));
+    vec log_scaled = v_log(v_mul(q, v_set(FX_TINY_SCALE)));
+    size = v_select(tiny, v_sub(v_set(FX_TINY_SCALE_LOG), log_scaled), size);
+    size = v_select(v_equal(q, v_zero()), v_set((real)INFINITY), size);
+    vec result = v_select(lower, v_negate(size), size);
+    return v_select(v_less(q, v_zero()), v_set((real)NAN), v_select(v_equal(p, p), result, p));
+}
+FX_INLINE vec v_odds(vec p) {
+    vec rest = v_sub(v_one(), p);
+    vec result = v_div(p, rest);
+    mask outside = v_less(v_min(p, rest), v_zero());
+    /* p = 1 leaves +0, whose quotient is +infinity. */
+    return v_select(outside, v_set((real)NAN), result);
+}
+
+FX_MAP(sigmoid)
+FX_MAP(log_sigmoid)
+FX_MAP(softplus)
+FX_MAP(logit)
+FX_MAP(odds)
+
+/* Scores of one anchor in double, with their limits. */
+static double softmax_exact_scores(const fx_tile *tile, ptrdiff_t anchor) {
+    exact_normalizer normalizer = softmax_exact(tile, anchor);
+    real *results = (real *)tile->results.data + anchor * tile->results.anchor_stride;
+    for (ptrdiff_t k = 0; k < tile->classes; k++) {
+        double z = matrix_at(&tile->logits, anchor, k);
+        double gap = z == normalizer.maximum ? 0 : z - normalizer.maximum;
+        results[k * tile->results.class_stride] = (real)exp(gap - normalizer.log_sum);
+    }
+    return 0;
+}
+static double log_softmax_exact_scores(const fx_tile *tile, ptrdiff_t anchor) {
+    exact_normalizer normalizer = softmax_exact(tile, anchor);
+    real *results = (real *)tile->results.data + anchor * tile->results.anchor_stride;
+    for (ptrdiff_t k = 0; k < tile->classes; k++) {
+        double z = matrix_at(&tile->logits, anchor, k);
+        double gap = z == normalizer.maximum ? 0 : z - normalizer.maximum;
+        results[k * tile->results.class_stride] = (real)(gap - normalizer.log_sum);
+    }
+    return 0;
+}
+static double logsumexp_exact(const fx_tile *tile, ptrdiff_t anchor) {
+    exact_normalizer normalizer = softmax_exact(tile, anchor);
+    if (normalizer.has_nan) return NAN;
+    if (isinf(normalizer.maximum)) return normalizer.maximum;
+    return normalizer.maximum + normalizer.log_sum;
+}
+
+FX_INLINE void softmax_lanes(const fx_tile *tile, const lane_range *range) {
+    centre at = centre_at(v_on_grid(lanes_maximum(tile, range)));
+    compensated total = compensated_zero();
+    for (ptrdiff_t k = 0; k < tile->classes; k++) {
+        vec e = v_exp_centred(lanes_load(&tile->logits, range, k), &at, 1);
+        compensated_add(&total, e);
+        lanes_store(&tile->results, range, k, e);
+    }
+    vec sum = compensated_value(total);
+    for (ptrdiff_t k = 0; k < tile->classes; k++)
+        lanes_store(&tile->results, range, k,
+                    v_div(lanes_load(&tile->results, range, k), sum));
+    repair(tile, range, sum, softmax_exact_scores);
+}
+
+/* z - logsumexp = -((maximum - z) + log_sum), two non-negative terms. */
+FX_INLINE void log_softmax_lanes(const fx_tile *tile, const lane_range *range) {
+    lanes_normalizer normalizer = lanes_normalize(tile, range);
+    for (ptrdiff_t k = 0; k < tile->classes; k++) {
+        vec gap = v_sub(lanes_load(&tile->logits, range, k), normalizer.maximum);
+        lanes_store(&tile->results, range, k, v_sub(gap, normalizer.log_sum));
+    }
+    repair(tile, range, normalizer.log_sum, log_softmax_exact_scores);
+}
+
+FX_INLINE void logsumexp_lanes(const fx_tile *tile, const lane_range *range) {
+    lanes_normalizer normalizer = lanes_normalize(tile, range);
+    vec result = v_add(normalizer.maximum, normalizer.log_sum);
+    lanes_store_losses(tile, range, result);
+    /* A negative maximum can cancel against the logarithm: such lanes are summed in double. */
+    vec kept = v_sub(v_negative_abs(result), v_mul(v_set((real)0.5), normalizer.maximum));
+    vec cancelled = v_select(v_less(v_zero(), kept), v_set((real)NAN), result);
+    repair(tile, range, cancelled, logsumexp_exact);
+}
+
+static void softmax(const fx_tile *tile) { FX_FOR_LANES(tile, softmax_lanes); }
+static void log_softmax(const fx_tile *tile) { FX_FOR_LANES(tile, log_softmax_lanes); }
+static void logsumexp(const fx_tile *tile) { FX_FOR_LANES(tile, logsumexp_lanes); }

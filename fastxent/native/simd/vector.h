@@ -1,0 +1,65 @@
+/* The vector type, chosen for one instruction set and one precision.
+ *
+ * Each kernels_*.c defines FX_ISA_* and FX_DOUBLE and includes this header, then the kernels, which
+ * see only the names below:
+ *
+ *   real, vec, mask       a float or double; LANES of them; one truth value a lane
+ *   LANES                 16 floats or 8 doubles on every instruction set: AVX2 holds a vec in two
+ *                         registers, so that sums have the same order and the same bits as AVX-512
+ *   v_fma(a, b, c)        a * b + c; one rounding on AVX2 and AVX-512, two in the portable build
+ *   v_max(a, b)           b where either is NaN, as x86 does: put the value to propagate second
+ *   v_reduce_*(vec[])     LANES vectors to one: lane i is the reduction over the lanes of vector i,
+ *                         folded in halves (lane j with lane j + LANES/2, then / 4, ...)
+ */
+#ifndef FX_VECTOR_H
+#define FX_VECTOR_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#if defined(_MSC_VER) && !defined(__clang__)
+#define FX_INLINE static __forceinline
+#else
+#define FX_INLINE static inline __attribute__((always_inline, unused))
+#endif
+
+#if FX_DOUBLE
+typedef double real;
+typedef int64_t real_bits;
+#define LANES 8
+#else
+typedef float real;
+typedef int32_t real_bits;
+#define LANES 16
+#endif
+
+#if defined(FX_ISA_AVX512)
+#include "vector_avx512.h"
+#elif defined(FX_ISA_AVX2)
+#include "vector_avx2.h"
+#else
+#include "vector_portable.h"
+#endif
+
+/* Functions that are worth a call where a vec is many narrow registers. */
+#if defined(FX_ISA_AVX512) || defined(FX_ISA_AVX2)
+#define FX_MATH FX_INLINE
+#elif defined(__GNUC__)
+#define FX_MATH static __attribute__((noinline, unused))
+#else
+#define FX_MATH static
+#endif
+
+/* The same on every instruction set. */
+
+FX_INLINE vec v_zero(void) { return v_set((real)0); }
+FX_INLINE vec v_one(void) { return v_set((real)1); }
+FX_INLINE vec v_relu(vec x) { return v_max(v_zero(), x); }
+FX_INLINE vec v_negate(vec x) { return v_xor(x, v_set((real)-0.0)); }
+FX_INLINE vec v_negative_abs(vec x) { return v_or(x, v_set((real)-0.0)); }
+FX_INLINE int v_all_finite(vec x) {
+    vec difference = v_sub(x, x); /* 0, or NaN for an infinity or NaN */
+    return v_mask_all(v_equal(difference, v_zero()));
+}
+
+#endif

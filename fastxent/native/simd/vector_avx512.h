@@ -1,0 +1,164 @@
+/* AVX-512 (F, DQ, BW, VL): one register a vec. */
+#if FX_DOUBLE
+typedef __m512d vec;
+typedef __mmask8 mask;
+#define FX_OP(name) _mm512_##name##_pd
+#define FX_CAST_BITS _mm512_castpd_si512
+#define FX_CAST_REAL _mm512_castsi512_pd
+#else
+typedef __m512 vec;
+typedef __mmask16 mask;
+#define FX_OP(name) _mm512_##name##_ps
+#define FX_CAST_BITS _mm512_castps_si512
+#define FX_CAST_REAL _mm512_castsi512_ps
+#endif
+
+FX_INLINE vec v_set(real x) {
+#if FX_DOUBLE
+    return _mm512_set1_pd(x);
+#else
+    return _mm512_set1_ps(x);
+#endif
+}
+FX_INLINE vec v_load(const real *p) { return FX_OP(loadu)(p); }
+FX_INLINE void v_store(real *p, vec x) { FX_OP(storeu)(p, x); }
+FX_INLINE mask v_first(int count) { return (mask)((1u << count) - 1u); }
+FX_INLINE vec v_load_first(const real *p, int count, vec fill) {
+    return FX_OP(mask_loadu)(fill, v_first(count), p);
+}
+FX_INLINE void v_store_first(real *p, int count, vec x) {
+    FX_OP(mask_storeu)(p, v_first(count), x);
+}
+FX_INLINE vec v_add(vec a, vec b) { return FX_OP(add)(a, b); }
+FX_INLINE vec v_sub(vec a, vec b) { return FX_OP(sub)(a, b); }
+FX_INLINE vec v_mul(vec a, vec b) { return FX_OP(mul)(a, b); }
+FX_INLINE vec v_div(vec a, vec b) { return FX_OP(div)(a, b); }
+FX_INLINE vec v_fma(vec a, vec b, vec c) { return FX_OP(fmadd)(a, b, c); }
+FX_INLINE vec v_max(vec a, vec b) { return FX_OP(max)(a, b); }
+FX_INLINE vec v_min(vec a, vec b) { return FX_OP(min)(a, b); }
+FX_INLINE vec v_or(vec a, vec b) { return FX_OP(or)(a, b); }
+FX_INLINE vec v_xor(vec a, vec b) { return FX_OP(xor)(a, b); }
+FX_INLINE vec v_and(vec a, vec b) { return FX_OP(and)(a, b); }
+
+#if FX_DOUBLE
+FX_INLINE mask v_less(vec a, vec b) { return _mm512_cmp_pd_mask(a, b, _CMP_LT_OQ); }
+FX_INLINE mask v_equal(vec a, vec b) { return _mm512_cmp_pd_mask(a, b, _CMP_EQ_OQ); }
+#else
+FX_INLINE mask v_less(vec a, vec b) { return _mm512_cmp_ps_mask(a, b, _CMP_LT_OQ); }
+FX_INLINE mask v_equal(vec a, vec b) { return _mm512_cmp_ps_mask(a, b, _CMP_EQ_OQ); }
+#endif
+FX_INLINE vec v_select(mask m, vec yes, vec no) { return FX_OP(mask_blend)(m, no, yes); }
+FX_INLINE int v_mask_all(mask m) { return m == (mask)-1; }
+FX_INLINE int v_mask_any(mask m) { return m != 0; }
+
+/* p * 2^n, correctly rounded down into the subnormals; `biased` is n + FX_ROUND_MAGIC. */
+FX_INLINE vec v_scale(vec p, vec n, vec biased) {
+    (void)biased;
+    return FX_OP(scalef)(p, n);
+}
+
+/* The exponent k and 2^-k of x = 2^k * m with m in [0.75, 1.5), for normal positive x. */
+FX_INLINE vec v_exponent(vec x, vec *inverse_power) {
+#if FX_DOUBLE
+    __m512i offset = _mm512_sub_epi64(FX_CAST_BITS(x), _mm512_set1_epi64(0x3FE8000000000000));
+    __m512i k = _mm512_srai_epi64(offset, 52);
+    __m512i power = _mm512_slli_epi64(_mm512_sub_epi64(_mm512_set1_epi64(1023), k), 52);
+    *inverse_power = FX_CAST_REAL(power);
+    return _mm512_cvtepi64_pd(k);
+#else
+    __m512i offset = _mm512_sub_epi32(FX_CAST_BITS(x), _mm512_set1_epi32(0x3F400000));
+    __m512i k = _mm512_srai_epi32(offset, 23);
+    __m512i power = _mm512_slli_epi32(_mm512_sub_epi32(_mm512_set1_epi32(127), k), 23);
+    *inverse_power = FX_CAST_REAL(power);
+    return _mm512_cvtepi32_ps(k);
+#endif
+}
+
+/* The 4 x 128-bit chunks (0, 1) or (2, 3) of a, then of b; and the even or odd chunks likewise. */
+#if FX_DOUBLE
+#define FX_CHUNKS(a, b, which) _mm512_shuffle_f64x2(a, b, which)
+#else
+#define FX_CHUNKS(a, b, which) _mm512_shuffle_f32x4(a, b, which)
+#endif
+#define FX_FOLD_HALVES(op, a, b) op(FX_CHUNKS(a, b, 0x44), FX_CHUNKS(a, b, 0xEE))
+#define FX_FOLD_QUARTERS(op, a, b) op(FX_CHUNKS(a, b, 0x88), FX_CHUNKS(a, b, 0xDD))
+
+#if FX_DOUBLE
+#define FX_REDUCE(name, op)                                                                        \
+    FX_INLINE vec name(const vec *v) {                                                             \
+        vec quads[2];                                                                              \
+        for (int i = 0; i < 2; i++) {                                                              \
+            vec low = FX_FOLD_HALVES(op, v[i], v[i + 2]);                                          \
+            vec high = FX_FOLD_HALVES(op, v[i + 4], v[i + 6]);                                     \
+            quads[i] = FX_FOLD_QUARTERS(op, low, high);                                            \
+        }                                                                                          \
+        return op(_mm512_unpacklo_pd(quads[0], quads[1]), _mm512_unpackhi_pd(quads[0], quads[1])); \
+    }
+#else
+FX_INLINE vec v_pairs_low(vec a, vec b) {
+    return _mm512_castpd_ps(_mm512_unpacklo_pd(_mm512_castps_pd(a), _mm512_castps_pd(b)));
+}
+FX_INLINE vec v_pairs_high(vec a, vec b) {
+    return _mm512_castpd_ps(_mm512_unpackhi_pd(_mm512_castps_pd(a), _mm512_castps_pd(b)));
+}
+#define FX_REDUCE(name, op)                                                                        \
+    FX_INLINE vec name(const vec *v) {                                                             \
+        vec quads[4], pairs[2];                                                                    \
+        for (int i = 0; i < 4; i++) {                                                              \
+            vec low = FX_FOLD_HALVES(op, v[i], v[i + 4]);                                          \
+            vec high = FX_FOLD_HALVES(op, v[i + 8], v[i + 12]);                                    \
+            quads[i] = FX_FOLD_QUARTERS(op, low, high);                                            \
+        }                                                                                          \
+        for (int i = 0; i < 2; i++)                                                                \
+            pairs[i] = op(v_pairs_low(quads[2 * i], quads[2 * i + 1]),                             \
+                          v_pairs_high(quads[2 * i], quads[2 * i + 1]));                           \
+        return op(_mm512_shuffle_ps(pairs[0], pairs[1], 0x88),                                     \
+                  _mm512_shuffle_ps(pairs[0], pairs[1], 0xDD));                                    \
+    }
+#endif
+
+/* Transpose LANES vectors in place: lane i of vector j becomes lane j of vector i. */
+FX_INLINE void v_transpose(vec *v) {
+#if FX_DOUBLE
+    vec a[8], b[8];
+    for (int i = 0; i < 4; i++) { /* chunk c of a[2i+h]: column 2c+h of rows 2i, 2i+1 */
+        a[2 * i] = _mm512_unpacklo_pd(v[2 * i], v[2 * i + 1]);
+        a[2 * i + 1] = _mm512_unpackhi_pd(v[2 * i], v[2 * i + 1]);
+    }
+    for (int h = 0; h < 2; h++)
+        for (int i = 0; i < 2; i++) {
+            b[4 * h + 2 * i] = FX_CHUNKS(a[4 * i + h], a[4 * i + 2 + h], 0x88);
+            b[4 * h + 2 * i + 1] = FX_CHUNKS(a[4 * i + h], a[4 * i + 2 + h], 0xDD);
+        }
+    for (int h = 0; h < 2; h++) {
+        const vec *even_low = b + 4 * h, *odd_low = even_low + 1;
+        v[0 + h] = FX_CHUNKS(even_low[0], even_low[2], 0x88);
+        v[4 + h] = FX_CHUNKS(even_low[0], even_low[2], 0xDD);
+        v[2 + h] = FX_CHUNKS(odd_low[0], odd_low[2], 0x88);
+        v[6 + h] = FX_CHUNKS(odd_low[0], odd_low[2], 0xDD);
+    }
+#else
+    vec a[16], b[16];
+    for (int i = 0; i < 4; i++) { /* b[4i+j], chunk c: column 4c+j of rows 4i .. 4i+3 */
+        vec low01 = _mm512_unpacklo_ps(v[4 * i], v[4 * i + 1]);
+        vec high01 = _mm512_unpackhi_ps(v[4 * i], v[4 * i + 1]);
+        vec low23 = _mm512_unpacklo_ps(v[4 * i + 2], v[4 * i + 3]);
+        vec high23 = _mm512_unpackhi_ps(v[4 * i + 2], v[4 * i + 3]);
+        b[4 * i] = v_pairs_low(low01, low23);
+        b[4 * i + 1] = v_pairs_high(low01, low23);
+        b[4 * i + 2] = v_pairs_low(high01, high23);
+        b[4 * i + 3] = v_pairs_high(high01, high23);
+    }
+    for (int j = 0; j < 4; j++)
+        for (int h = 0; h < 2; h++) {
+            a[8 * h + j] = FX_CHUNKS(b[8 * h + j], b[8 * h + 4 + j], 0x88);
+            a[8 * h + 4 + j] = FX_CHUNKS(b[8 * h + j], b[8 * h + 4 + j], 0xDD);
+        }
+    for (int j = 0; j < 4; j++) {
+        v[j] = FX_CHUNKS(a[j], a[8 + j], 0x88);
+        v[8 + j] = FX_CHUNKS(a[j], a[8 + j], 0xDD);
+        v[4 + j] = FX_CHUNKS(a[4 + j], a[12 + j], 0x88);
+        v[12 + j] = FX_CHUNKS(a[4 + j], a[12 + j], 0xDD);
+    }
+#endif
+}

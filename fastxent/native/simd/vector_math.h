@@ -1,0 +1,151 @@
+/* exp, log and log1p of a vec: branch-free, one polynomial each.
+ *
+ * The coefficients come from scripts/fit_polynomials.py (Chebyshev fits in 60 digits). Errors are
+ * measured against mpmath by tests/test_kernels_math.py, which holds the bounds.
+ */
+#ifndef FX_VECTOR_MATH_H
+#define FX_VECTOR_MATH_H
+
+#if FX_DOUBLE
+#define FX_ROUND_MAGIC 0x1.8p52    /* adding it rounds to an integer, in the low bits */
+#define FX_EXP_UNDERFLOW -746.0    /* below it exp rounds to 0: 2^-1075 = exp(-745.13) */
+#define FX_LN2_HIGH 0x1.62e42fefa4p-1 /* 41 bits: a product with an exponent is exact */
+#define FX_LN2_LOW -0x1.8432a1b0e2634p-43
+static const real exp_tail[] = {
+    0x1.0000000000001p-1,  0x1.5555555555556p-3,  0x1.5555555553d63p-5,  0x1.11111111109b3p-7,
+    0x1.6c16c1788bd90p-10, 0x1.a01a01a7c41d5p-13, 0x1.a019b90d2ae7ap-16, 0x1.71de0dae63bb3p-19,
+    0x1.289185613a3d6p-22, 0x1.af38a9b0ec855p-26};
+static const real log1p_tail[] = {
+    0x1.5555555555555p-1, 0x1.9999999999f17p-2, 0x1.24924923de6edp-2, 0x1.c71c72df580fcp-3,
+    0x1.745cac43cc003p-3, 0x1.3b29d0452d426p-3, 0x1.0e8c55b42945fp-3, 0x1.169c38cc826bep-3};
+#else
+#define FX_ROUND_MAGIC 0x1.8p23f
+#define FX_EXP_UNDERFLOW -104.0f   /* 2^-150 = exp(-103.97) */
+#define FX_LN2_HIGH 0x1.62e4p-1f   /* 15 bits */
+#define FX_LN2_LOW 0x1.7f7d1cp-20f
+static const real exp_tail[] = {0.5f, 0x1.5554dcp-3f, 0x1.55551ap-5f, 0x1.120b6ep-7f,
+                                0x1.6d110ap-10f};
+static const real log1p_tail[] = {-0.5f,           0x1.555580p-2f,  -0x1.000068p-2f,
+                                  0x1.997802p-3f,  -0x1.54f19ap-3f, 0x1.27b318p-3f,
+                                  -0x1.0cc1acp-3f, 0x1.b339ccp-4f,  -0x1.842826p-5f};
+#endif
+#define FX_LOG2_E ((real)0x1.71547652b82fep0)
+#define FX_COUNT(table) ((int)(sizeof(table) / sizeof((table)[0])))
+
+/* Horner's rule; the loop has a constant length and unrolls. */
+FX_INLINE vec v_polynomial(const real *coefficients, int count, vec x) {
+    vec sum = v_set(coefficients[count - 1]);
+    for (int i = count - 2; i >= 0; i--) sum = v_fma(sum, x, v_set(coefficients[i]));
+    return sum;
+}
+
+/* 2^n exp(r) for r within half an octave; biased = n + FX_ROUND_MAGIC. */
+FX_INLINE vec v_exp_reduced(vec n, vec biased, vec r) {
+    vec p = v_polynomial(exp_tail, FX_COUNT(exp_tail), r);
+    p = v_fma(v_fma(p, r, v_one()), r, v_one());
+    return v_scale(p, n, biased);
+}
+
+/* exp(x) for x <= 0 (Cody and Waite: x = n ln 2 + r); exp(-inf) = 0, NaN stays NaN. */
+FX_MATH vec v_exp_nonpositive(vec x) {
+    vec clamped = v_max(v_set(FX_EXP_UNDERFLOW), x);
+    vec biased = v_fma(clamped, v_set(FX_LOG2_E), v_set(FX_ROUND_MAGIC));
+    vec n = v_sub(biased, v_set(FX_ROUND_MAGIC));
+    vec r = v_fma(n, v_set(-FX_LN2_HIGH), clamped);
+    return v_exp_reduced(n, biased, v_fma(n, v_set(-FX_LN2_LOW), r));
+}
+
+/* exp(z - centre) for z up to about the centre, to the last bits of the difference.
+ *
+ * z - centre rounded to a float is off by up to |z - centre| / 2 ULP, and exp makes that the
+ * relative error of a tiny loss. Instead z is reduced by centre + n ln 2: with the centre on a grid
+ * that holds n FX_LN2_HIGH too, their sum is exact, and z less that sum is exact as well, for they
+ * are close. Beyond FX_CENTRE_LIMIT (`far` lanes) numbers lie so wide apart that z - centre itself
+ * is exact. */
+#if FX_DOUBLE
+#define FX_CENTRE_LIMIT 8192.0
+#define FX_CENTRE_GRID 24576.0 /* adding it rounds to multiples of 2^-38 */
+#else
+#define FX_CENTRE_LIMIT 256.0f
+#define FX_CENTRE_GRID 768.0f /* 2^-14; FX_LN2_HIGH is a multiple of 2^-15 */
+#endif
+typedef struct {
+    vec value, lowest; /* exp underflows for z below the lowest */
+    mask far;
+} centre;
+
+FX_INLINE mask v_is_far(vec x) { return v_less(v_negative_abs(x), v_set(-FX_CENTRE_LIMIT)); }
+FX_INLINE vec v_on_grid(vec x) {
+    vec grid = v_set(FX_CENTRE_GRID);
+    return v_select(v_is_far(x), x, v_sub(v_add(x, grid), grid));
+}
+FX_INLINE centre centre_at(vec on_grid) {
+    centre result = {on_grid, v_add(on_grid, v_set(FX_EXP_UNDERFLOW)), v_is_far(on_grid)};
+    return result;
+}
+FX_MATH vec v_exp_centred(vec z, const centre *c, int any_far) {
+    vec clamped = v_max(c->lowest, z);
+    vec x = v_sub(clamped, c->value);
+    if (any_far) x = v_max(v_set(FX_EXP_UNDERFLOW), v_sub(z, c->value));
+    vec biased = v_fma(x, v_set(FX_LOG2_E), v_set(FX_ROUND_MAGIC));
+    vec n = v_sub(biased, v_set(FX_ROUND_MAGIC));
+    vec r = v_sub(clamped, v_fma(n, v_set(FX_LN2_HIGH), c->value));
+    if (any_far) r = v_select(c->far, v_fma(n, v_set(-FX_LN2_HIGH), x), r);
+    return v_exp_reduced(n, biased, v_fma(n, v_set(-FX_LN2_LOW), r));
+}
+
+/* k ln 2 + log(1 + f) for f in [-0.25, 0.5]. */
+FX_INLINE vec v_log_sum(vec k, vec f) {
+#if FX_DOUBLE
+    vec s = v_div(f, v_add(v_set(2.0), f));
+    vec z = v_mul(s, s);
+    vec half_square = v_mul(v_mul(v_set(0.5), f), f);
+    vec tail = v_mul(z, v_polynomial(log1p_tail, FX_COUNT(log1p_tail), z));
+    tail = v_fma(s, v_add(half_square, tail), v_mul(k, v_set(FX_LN2_LOW)));
+    vec log_mantissa = v_sub(f, v_sub(half_square, tail));
+#else
+    vec tail = v_polynomial(log1p_tail, FX_COUNT(log1p_tail), f);
+    tail = v_fma(v_mul(f, f), tail, v_mul(k, v_set(FX_LN2_LOW)));
+    vec log_mantissa = v_add(f, tail);
+#endif
+    return v_fma(k, v_set(FX_LN2_HIGH), log_mantissa);
+}
+
+/* log(1 + x) for x >= -0.5 up to 2^126 (double: 2^1022); relative accuracy down to the smallest
+ * x, without a division: 2^-k (1 + x) - 1 = 2^-k x + (2^-k - 1), and 2^-k - 1 is exact. */
+FX_MATH vec v_log1p(vec x) {
+    vec inverse_power;
+    vec k = v_exponent(v_add(v_one(), x), &inverse_power);
+    vec f = v_fma(x, inverse_power, v_sub(inverse_power, v_one()));
+    return v_log_sum(k, f);
+}
+
+/* log(x) for normal positive x up to 2^126 (double: 2^1022). */
+FX_MATH vec v_log(vec x) {
+    vec inverse_power;
+    vec k = v_exponent(x, &inverse_power);
+    return v_log_sum(k, v_fma(x, inverse_power, v_set((real)-1)));
+}
+
+/* A running sum in two parts, sum + lost, so that its rounding errors do not add up (Knuth). */
+typedef struct {
+    vec sum, lost;
+} compensated;
+
+FX_INLINE compensated compensated_zero(void) {
+    compensated zero = {v_zero(), v_zero()};
+    return zero;
+}
+/* What the addition a + b = sum rounded away. */
+FX_INLINE vec v_rounding_error(vec a, vec b, vec sum) {
+    vec shadow = v_sub(sum, a);
+    return v_add(v_sub(a, v_sub(sum, shadow)), v_sub(b, shadow));
+}
+FX_INLINE void compensated_add(compensated *total, vec term) {
+    vec sum = v_add(total->sum, term);
+    total->lost = v_add(total->lost, v_rounding_error(total->sum, term, sum));
+    total->sum = sum;
+}
+FX_INLINE vec compensated_value(compensated total) { return v_add(total.sum, total.lost); }
+
+#endif

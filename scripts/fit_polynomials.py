@@ -1,0 +1,81 @@
+"""Fit the polynomials of fastxent/native/simd/math_*.h and print their coefficients.
+
+Run ``python scripts/fit_polynomials.py`` (needs mpmath). Each polynomial is a Chebyshev fit in
+60 digits, rounded to the working precision; the printed error is the largest one of the rounded
+polynomial over its interval, relative to the whole function, in units of the last place.
+"""
+
+import mpmath as mp
+
+mp.mp.dps = 60
+
+# Half an octave, with room for the rounding of the reduced argument.
+HALF_LN2 = mp.log(2) / 2 * mp.mpf("1.0001")
+
+
+def exp_tail(r):
+    """Return g(r) of exp(r) = 1 + r + r*r*g(r)."""
+    if abs(r) < mp.mpf("1e-15"):
+        return mp.mpf("0.5") + r / 6
+    return (mp.expm1(r) - r) / (r * r)
+
+
+def log1p_tail(f):
+    """Return h(f) of log1p(f) = f + f*f*h(f)."""
+    if abs(f) < mp.mpf("1e-15"):
+        return mp.mpf("-0.5") + f / 3
+    return (mp.log1p(f) - f) / (f * f)
+
+
+def atanh_tail(z):
+    """Return q(z) of log1p(f) = 2*s + s*z*q(z), with s = f/(2+f) and z = s*s."""
+    if z < mp.mpf("1e-30"):
+        return mp.mpf(2) / 3
+    s = mp.sqrt(z)
+    return (2 * mp.atanh(s) - 2 * s) / (s * z)
+
+
+def rounded(value, bits):
+    """Round to a binary floating-point number of ``bits`` bits of mantissa."""
+    mantissa, exponent = mp.frexp(value)
+    return mp.ldexp(mp.nint(mp.ldexp(mantissa, bits)), exponent - bits)
+
+
+def report(name, tail, interval, degree, bits, relative_weight):
+    """Fit ``tail`` on ``interval`` and print the coefficients, the lowest degree first."""
+    coefficients = [rounded(c, bits) for c in mp.chebyfit(tail, interval, degree + 1)]
+    low, high = interval
+    points = [low + (high - low) * mp.mpf(i) / 2000 for i in range(2001)]
+    worst = max(
+        abs(mp.polyval(coefficients, x) - tail(x)) * relative_weight(x) * mp.mpf(2) ** bits
+        for x in points
+    )
+    print(f"{name}: degree {degree}, worst {mp.nstr(worst, 3)} units in the last of {bits} bits")
+    for coefficient in reversed(coefficients):
+        print(f"    {float(coefficient).hex()}  {mp.nstr(coefficient, 20)}")
+
+
+def weight_exp(r):
+    return r * r / mp.exp(r)
+
+
+def weight_log1p(f):
+    return abs(f * f / mp.log1p(f)) if f else mp.mpf(0)
+
+
+def weight_atanh(z):
+    return z / 2
+
+
+if __name__ == "__main__":
+    octave = [-HALF_LN2, HALF_LN2]
+    mantissa = [mp.mpf("-0.25"), mp.mpf("0.5")]
+    report("exp, float", exp_tail, octave, 4, 24, weight_exp)
+    report("exp, double", exp_tail, octave, 9, 53, weight_exp)
+    report("log1p, float", log1p_tail, mantissa, 8, 24, weight_log1p)
+    report("log1p, double", atanh_tail, [mp.mpf(0), mp.mpf("0.04")], 7, 53, weight_atanh)
+    ln2 = mp.log(2)
+    for name, bits, high_bits in (("float", 24, 15), ("double", 53, 41)):
+        high = rounded(ln2, high_bits)
+        low = rounded(ln2 - high, bits)
+        print(f"ln 2, {name}: high {float(high).hex()}, low {float(low).hex()}")

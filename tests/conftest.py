@@ -1,0 +1,37 @@
+"""Every test runs on every backend, or every instruction set, that it asks a fixture for."""
+
+import hypothesis
+import pytest
+
+import fastxent as fx
+from fastxent import _config, native
+
+# Examples are the same in every run; a slow machine, or fixtures that only choose what computes,
+# are no reason to fail.
+hypothesis.settings.register_profile(
+    "fastxent",
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[
+        hypothesis.HealthCheck.function_scoped_fixture,
+        hypothesis.HealthCheck.too_slow,
+    ],
+)
+hypothesis.settings.load_profile("fastxent")
+
+
+@pytest.fixture(params=_config.BACKENDS)
+def backend(request):
+    """Compute with this backend."""
+    with fx.backend(request.param):
+        yield request.param
+
+
+@pytest.fixture(params=native.available_isas())
+def isa(request):
+    """Compute with the native backend's kernels for this instruction set."""
+    before = native.get_isa()
+    native.set_isa(request.param)
+    with fx.backend("native"):
+        yield request.param
+    native.set_isa(before)
