@@ -1,0 +1,171 @@
+"""The commands of ``fastxent``: options, errors and exit status."""
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+import fastxent
+from fastxent._config import MAX_THREADS
+from fastxent.cli import show
+from fastxent.cli.arrays import open_array, split_spec
+from fastxent.cli.demo import make_workload, run_demo
+from fastxent.cli.errors import CommandError
+from fastxent.cli.output import check_output
+from fastxent.cli.plot import prepare_plot
+from fastxent.cli.scan import LossOptions, Scan
+
+app = typer.Typer(
+    help="Cross-entropy losses of object-detection heads, fast and exact, on the CPU.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+
+class Loss(StrEnum):
+    """The losses that ``fastxent loss`` computes."""
+
+    SIGMOID = "sigmoid"
+    SOFTMAX = "softmax"
+
+
+class Reduction(StrEnum):
+    """The reductions of the package."""
+
+    ANCHOR = "anchor"
+    NONE = "none"
+    SUM = "sum"
+    MEAN = "mean"
+
+
+Threads = Annotated[
+    int | None,
+    typer.Option(
+        "--num-threads", min=1, max=MAX_THREADS, help="Threads; by default one per available CPU."
+    ),
+]
+
+
+@contextmanager
+def one_line_errors() -> Iterator[None]:
+    """End the command with one line and status 2 for what the user can set right."""
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except CommandError as error:
+        message = str(error)
+    except OSError as error:
+        message = f"{error.filename}: {error.strerror}" if error.filename else str(error)
+    else:
+        return
+    typer.echo("fastxent: " + " ".join(message.split()), err=True)
+    raise typer.Exit(2)
+
+
+def print_version(wanted: bool) -> None:
+    """Print the version, if that is wanted, and leave."""
+    if wanted:
+        typer.echo(f"fastxent {fastxent.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=print_version, is_eager=True, help="Print the version."),
+    ] = False,
+) -> None:
+    """Take the options that come before the command."""
+
+
+@app.command()
+def demo(
+    anchors: Annotated[int, typer.Option(min=2_000_000, help="How many.")] = 2_000_000,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the perturbation.")] = 0,
+    plot: Annotated[
+        Path | None, typer.Option(help="Draw a histogram of the losses (.png, .svg or .pdf).")
+    ] = None,
+    num_threads: Threads = None,
+) -> None:
+    """Compute, check and time both cross-entropies of a real detection head."""
+    with one_line_errors():
+        save_plot = prepare_plot(plot) if plot else None
+        result = run_demo(make_workload(anchors, seed), num_threads)
+        show.print_demo(result)
+        if save_plot:
+            save_plot(result)
+    if not result.correct:
+        raise typer.Exit(1)
+
+
+@app.command()
+def loss(
+    logits: Annotated[str, typer.Argument(help="file.npy or file.npz:key, float32 or float64.")],
+    targets: Annotated[str, typer.Argument(help="Class labels, or dense targets, likewise.")],
+    *,
+    loss: Annotated[Loss, typer.Option(help="Which loss.")],
+    axis: Annotated[
+        str, typer.Option(help='The class axis, or "none" if every logit is an anchor.')
+    ] = "-1",
+    reduction: Annotated[Reduction, typer.Option(help="What --out holds.")] = Reduction.ANCHOR,
+    ignore_index: Annotated[
+        list[int], typer.Option(help="A label that does not count; may be repeated.")
+    ] = [-100],  # noqa: B006 - the help shows it
+    background_index: Annotated[
+        int | None, typer.Option(help='The label "no class"; the number of classes if not given.')
+    ] = None,
+    label_smoothing: Annotated[float, typer.Option(help="Between 0 and 1.")] = 0.0,
+    pos_weight: Annotated[
+        float | None, typer.Option(help="Weight of positive targets (sigmoid).")
+    ] = None,
+    top: Annotated[int, typer.Option(min=0, help="Lines in each table.")] = 10,
+    out: Annotated[Path | None, typer.Option(help="Write the losses to this .npy file.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace an existing --out.")] = False,
+    num_threads: Threads = None,
+) -> None:
+    """Compute the loss of logits and targets in files of any size."""
+    with one_line_errors(), open_array(logits) as logits_file, open_array(targets) as targets_file:
+        if out:
+            inputs = [split_spec(spec)[0] for spec in (logits, targets)]
+            check_output(out, force=force, inputs=inputs)
+        scan = Scan(
+            logits_file,
+            targets_file,
+            LossOptions(
+                loss=loss.value,
+                axis=parse_axis(axis),
+                reduction=reduction.value,
+                ignore_index=tuple(ignore_index),
+                background_index=background_index,
+                label_smoothing=label_smoothing,
+                pos_weight=pos_weight,
+                num_threads=num_threads,
+            ),
+        )
+        with show.progress(math.prod(scan.anchor_shape)) as progress:
+            summary = scan.run(top, out, progress)
+        show.print_loss(scan, summary, top)
+
+
+def parse_axis(text: str) -> int | None:
+    """Turn the value of --axis into what the package takes."""
+    if text.lower() == "none":
+        return None
+    try:
+        return int(text)
+    except ValueError:
+        raise CommandError(f'--axis {text} is neither an integer nor "none"') from None
+
+
+@app.command()
+def info() -> None:
+    """Print version, backend, instruction set, threads and build."""
+    typer.echo(str(fastxent.show_config()))

@@ -1,0 +1,56 @@
+"""The histogram of ``fastxent demo --plot``; it needs the extra "plot"."""
+
+from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fastxent.cli.demo import DemoResult, LossResult
+from fastxent.cli.errors import CommandError
+from fastxent.cli.output import whole_file
+
+BINS_PER_DECADE = 8
+COLOURS = {"no object": "#9aa5b1", "object": "#d1495b"}
+
+
+def prepare_plot(path: Path) -> Callable[[DemoResult], None]:
+    """Return the function that draws, once it is clear that it will be able to."""
+    try:
+        figure_module = import_module("matplotlib.figure")
+    except ModuleNotFoundError:
+        raise CommandError('--plot needs matplotlib: pip install "fastxent[plot]"') from None
+    if not path.parent.is_dir():
+        raise CommandError(f"--plot {path}: there is no folder {path.parent}")
+    figure = figure_module.Figure(figsize=(10, 4.2), layout="constrained")
+    formats = figure.canvas.get_supported_filetypes()
+    if path.suffix.removeprefix(".").lower() not in formats:
+        raise CommandError(f"--plot {path}: the name must end in one of .{', .'.join(formats)}")
+
+    def draw(result: DemoResult) -> None:
+        labels = result.workload.labels
+        has_object = labels < len(result.workload.sample.class_names)
+        for axes, (loss, found) in zip(figure.subplots(1, 2), result.results.items(), strict=True):
+            _draw_histogram(axes, loss, found, has_object)
+        figure.suptitle(f"Cross-entropy of {len(labels):,} anchors of a PicoDet head")
+        with whole_file(path) as temporary:
+            figure.savefig(temporary, dpi=130)
+
+    return draw
+
+
+def _draw_histogram(axes: Any, loss: str, result: LossResult, has_object: Any) -> None:  # noqa: ANN401
+    losses = result.losses
+    low, high = np.log10(losses[losses > 0].min()), np.log10(losses.max())
+    edges = np.logspace(low, high, max(10, int((high - low) * BINS_PER_DECADE)))
+    for label, chosen in (("no object", ~has_object), ("object", has_object)):
+        axes.hist(losses[chosen], edges, label=label, color=COLOURS[label], log=True)
+    hardest = np.partition(losses, -(len(losses) // 100))[-(len(losses) // 100)]
+    share = f"hardest 1 %: {result.fast.hardest_share:.0%} of the loss"
+    axes.axvline(hardest, color="black", linestyle="--", linewidth=1, label=share)
+    axes.set(xscale="log", title=f"{loss}, mean {result.fast.mean:#.4g}")
+    axes.set(xlabel="loss of an anchor", ylabel="anchors")
+    bottom, top = axes.get_ylim()
+    axes.set_ylim(bottom, top * 60)  # room for the legend
+    axes.legend(loc="upper left")

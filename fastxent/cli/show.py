@@ -1,0 +1,167 @@
+"""What the commands print: tables on standard output, progress on standard error."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import numpy as np
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
+
+import fastxent
+from fastxent.cli.demo import CHECKED_ANCHORS, NOISE, DemoResult, Measurement
+from fastxent.cli.scan import Scan
+from fastxent.cli.summary import HardAnchor, Summary
+
+TEXT_COLUMNS = {"class", "index", "label", "computed by"}
+
+
+def print_lines(console: Console, *lines: str) -> None:
+    """Print lines as they are: no colours, no markup, no wrapping."""
+    for line in lines:
+        console.out(line, highlight=False)
+
+
+def print_tables(console: Console, tables: dict[str, Table]) -> None:
+    """Print tables under their titles, with an empty line before and after each."""
+    console.print()
+    for title, table in tables.items():
+        console.out(title, style="bold", highlight=False)
+        console.print(table)
+        console.print()
+
+
+def make_table(*columns: str) -> Table:
+    """Make a table of text columns, to the left, and numbers, to the right."""
+    table = Table(box=SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))
+    for column in columns:
+        is_text = column in TEXT_COLUMNS
+        table.add_column(column, justify="left" if is_text else "right", no_wrap=True)
+    return table
+
+
+# --- fastxent loss -------------------------------------------------------------------------------
+
+
+@contextmanager
+def progress(anchors: int) -> Iterator[Callable[[int], object]]:
+    """Show a progress bar on a terminal, and nothing elsewhere."""
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield lambda _: None
+        return
+    with Progress(console=console, transient=True) as bar:
+        task = bar.add_task("anchors", total=anchors)
+        yield lambda done: bar.advance(task, done)
+
+
+def print_loss(scan: Scan, summary: Summary, top: int) -> None:
+    """Print the result of ``fastxent loss``."""
+    console = Console()
+    print_lines(
+        console,
+        f"logits   {scan.logits}",
+        f"targets  {scan.targets}, {'dense' if summary.labelling.dense else 'class labels'}",
+        f"loss     {scan.options.loss} cross-entropy",
+        f"mean     {summary.mean:.9g}",
+        f"sum      {summary.loss_sum:.9g}",
+        f"valid    {summary.valid:,}",
+        f"ignored  {summary.ignored:,}",
+    )
+    if summary.nan_count:
+        print_lines(console, f"NaN      {summary.nan_count:,} anchors")
+    rows = summary.slot_means()
+    title = "Mean loss per class"
+    if top < len(rows):
+        title += f" (the {top} hardest of {len(rows)})"
+    tables = {title: _slot_table(rows[:top]), "Hardest anchors": _hardest_table(summary.hardest)}
+    if top and summary.valid:
+        print_tables(console, tables)
+
+
+def _slot_table(rows: list[tuple[str, float, float]]) -> Table:
+    table = make_table("class", "anchors", "mean loss")
+    for name, anchors, mean in rows:
+        table.add_row(name, f"{anchors:,.12g}", f"{mean:.6g}")
+    return table
+
+
+def _hardest_table(anchors: list[HardAnchor]) -> Table:
+    table = make_table("index", "label", "loss")
+    for anchor in anchors:
+        label = "no class" if anchor.label is None else str(anchor.label)
+        table.add_row(", ".join(map(str, anchor.position)), label, f"{anchor.loss:.6g}")
+    return table
+
+
+# --- fastxent demo -------------------------------------------------------------------------------
+
+
+def print_demo(result: DemoResult) -> None:
+    """Print the result of ``fastxent demo``."""
+    console = Console()
+    sample, config = result.workload.sample, fastxent.show_config()
+    count, classes = sample.logits.shape
+    anchors = len(result.workload.labels)
+    print_lines(
+        console,
+        f"fastxent {config.version}, backend {config.backend}, {config.isa}, "
+        f"{result.threads} threads",
+        f"{count:,} anchors x {classes} classes of a real PicoDet head, repeated to {anchors:,}",
+        f"anchors with noise of standard deviation {NOISE} (seed {result.workload.seed}). "
+        "Labels are the detector's",
+        "own confident detections. The sigmoid takes the logits as they are, the softmax",
+        f"with a background logit of 0 appended, which makes {classes + 1} columns.",
+    )
+    print_tables(console, {"Loss per class": _class_table(result), "Speed": _speed_table(result)})
+    for loss, found in result.results.items():
+        verdict = "ok" if found.correct else "FAILED"
+        error = f"relative error at most {found.fast.max_error_ulp:.2f} ULP"
+        checked = f"{loss}: {CHECKED_ANCHORS:,} random anchors against float64"
+        print_lines(console, f"{checked}, {error}: {verdict}")
+
+
+def _class_table(result: DemoResult) -> Table:
+    """Tabulate the losses by label; shares are of the sum of all losses."""
+    labels, names = result.workload.labels, result.workload.sample.class_names
+    slots = len(names) + 1
+    counts = np.bincount(labels, minlength=slots)
+    table = make_table("label", "anchors")
+    sums = []
+    for loss, found in result.results.items():
+        table.add_column(f"{loss}: mean", justify="right")
+        table.add_column("share", justify="right")
+        sums.append(np.bincount(labels, found.losses, minlength=slots))
+    for slot in np.flatnonzero(counts):
+        cells = [names[slot] if slot < len(names) else "no object", f"{counts[slot]:,}"]
+        for of_loss in sums:
+            cells.append(f"{of_loss[slot] / counts[slot]:#.4g}")
+            cells.append(f"{of_loss[slot] / of_loss.sum():.1%}")
+        table.add_row(*cells)
+    return table
+
+
+def _speed_table(result: DemoResult) -> Table:
+    """Tabulate both implementations; the speed of reading the logits is the limit of all."""
+    columns = "computed by", "mean", "hardest 1 %", "ULP off", "ms", "ns/logit", "of read"
+    table = make_table(*columns)
+    for loss, found in result.results.items():
+        read = found.read_seconds / found.fast.logits
+        table.add_row(f"{loss} fastxent", *_measured_cells(found.fast, read))
+        table.add_row(f"{loss} NumPy", *_measured_cells(found.numpy, read))
+        milliseconds = f"{found.read_seconds * 1e3:,.1f}"
+        table.add_row("reading alone", "", "", "", milliseconds, f"{read * 1e9:#.3g}", "100.0%")
+    return table
+
+
+def _measured_cells(measured: Measurement, read_seconds_per_logit: float) -> list[str]:
+    off = measured.max_error_ulp
+    return [
+        f"{measured.mean:#.4g}",
+        f"{measured.hardest_share:.1%}",
+        f"{off:.2f}" if off < 100 else f"{off:,.0f}",
+        f"{measured.seconds * 1e3:,.1f}",
+        f"{measured.ns_per_logit:#.3g}",
+        f"{read_seconds_per_logit * measured.logits / measured.seconds:.1%}",
+    ]

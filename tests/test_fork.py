@@ -1,0 +1,101 @@
+"""Forked workers compute; with libgomp left alone they would hang.
+
+Everything runs in processes of its own, so that a hang is a failure of the test and not of the run.
+"""
+
+import multiprocessing
+import subprocess
+import sys
+
+import pytest
+
+pytestmark = pytest.mark.skipif(
+    "fork" not in multiprocessing.get_all_start_methods(), reason="needs fork"
+)
+
+COMMON = """
+import numpy as np, fastxent as fx
+logits = np.random.default_rng(0).normal(size=(50_000, 20)).astype(np.float32)
+labels = np.arange(len(logits)) % 20
+def loss(threads=None):
+    return fx.softmax_cross_entropy(logits, labels, reduction="sum", num_threads=threads).hex()
+expected = loss(2)  # the parent's OpenMP threads exist from here on
+"""
+
+
+def run_python(code):
+    command = [sys.executable, "-W", "ignore::DeprecationWarning", "-c", COMMON + code]
+    run = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert run.returncode == 0, run.stderr
+    return run.stdout
+
+
+def test_pool():
+    code = """
+import multiprocessing
+for _ in range(3):
+    with multiprocessing.get_context("fork").Pool(3) as pool:
+        results = pool.map(loss, [None, 1, 2, 3, None, 4])
+    assert set(results) == {expected}, results
+    assert loss(2) == expected
+print("done")
+"""
+    assert run_python(code) == "done\n"
+
+
+def test_fork_while_other_threads_compute():
+    code = """
+import os, threading
+stop = threading.Event()
+def work():
+    while not stop.is_set():
+        loss(2)
+threads = [threading.Thread(target=work) for _ in range(3)]
+for thread in threads: thread.start()
+for _ in range(20):
+    pid = os.fork()
+    if pid == 0:
+        os._exit(0 if loss(2) == expected else 1)
+    assert os.waitpid(pid, 0)[1] == 0
+stop.set()
+for thread in threads: thread.join()
+print("done")
+"""
+    assert run_python(code) == "done\n"
+
+
+def test_grandchildren():
+    code = """
+import os
+def descend(depth):
+    assert loss(2) == expected
+    if depth == 0:
+        os._exit(0)
+    pid = os.fork()
+    if pid == 0:
+        descend(depth - 1)
+    assert os.waitpid(pid, 0)[1] == 0
+    if depth < 3:
+        os._exit(0)
+descend(3)
+print("done")
+"""
+    assert run_python(code) == "done\n"
+
+
+def test_workers_of_a_data_loader():
+    pytest.importorskip("torch")
+    code = """
+import torch
+class Losses(torch.utils.data.Dataset):
+    def __len__(self):
+        return 12
+    def __getitem__(self, index):
+        return loss(index % 3 + 1) == expected
+torch.randn(300, 300) @ torch.randn(300, 300)  # torch's own threads, of its own OpenMP
+for workers in (0, 2, 3):
+    loader = torch.utils.data.DataLoader(Losses(), num_workers=workers, batch_size=2)
+    assert all(bool(batch.all()) for batch in loader)
+print("done")
+"""
+    assert run_python(code) == "done\n"
