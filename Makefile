@@ -1,0 +1,73 @@
+# Everything here runs in .venv, which make fills from nothing but Python 3.11+ and a C compiler.
+# Set-up is incremental: the stamps .venv/.made-* say what is in place.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --quiet --quiet --disable-pip-version-check
+
+NATIVE_SOURCES := $(wildcard $(foreach suffix,pyx pxd c h, \
+	fastxent/native/*.$(suffix) fastxent/native/simd/*.$(suffix)))
+C_SOURCES := $(filter-out %/_native.c,$(filter %.c %.h,$(NATIVE_SOURCES)))
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help setup demo test lint format check-dist clean
+
+help:  ## show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(VENV)/.made-extra-test $(VENV)/.made-extra-lint  ## make .venv and build the package in place
+
+demo: $(VENV)/.made-extra-cli  ## compute both cross-entropies of a real detection head
+	$(BIN)/fastxent demo
+
+test: $(VENV)/.made-extra-test  ## run the tests (PYTEST_ARGS="-k softmax" to choose)
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+lint: $(VENV)/.made-extra-test $(VENV)/.made-extra-lint  ## check style and types
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	PATH="$(CURDIR)/$(BIN):$$PATH" cython-lint fastxent
+	$(CC) -fsyntax-only -Wall -Wextra -Werror -fopenmp -Ifastxent/native $(filter %.c,$(C_SOURCES))
+	$(BIN)/clang-format --dry-run -Werror $(C_SOURCES)
+
+format: $(VENV)/.made-extra-lint  ## reformat Python and C
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+	$(BIN)/clang-format -i $(C_SOURCES)
+
+check-dist: $(VENV)/.made-extra-test  ## build sdist and wheel, test the wheel outside the tree
+	.ci/check-dist $(BIN)/python
+
+clean:  ## remove .venv and everything that was built
+	rm -rf $(VENV) build dist *.egg-info .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -f fastxent/native/*.so
+	find fastxent tests scripts -name __pycache__ -prune -exec rm -rf {} +
+
+$(VENV)/.made-env:
+	@command -v $(PYTHON) >/dev/null || { \
+	    echo "There is no $(PYTHON). Name a Python 3.11 or newer: make PYTHON=..." >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and \
+	    "fastxent needs Python 3.11 or newer, and $(PYTHON) is " + sys.version.split()[0] + \
+	    ". Name another: make PYTHON=...")'
+	$(PYTHON) -m venv $(VENV)
+	@touch $@
+
+# pip would build in an environment of its own, and download Cython again for every change of a
+# source file, so the build requirements live in .venv.
+$(VENV)/.made-build-tools: pyproject.toml $(VENV)/.made-env
+	@$(BIN)/python -c 'import tomllib; \
+	    print(*tomllib.load(open("pyproject.toml", "rb"))["build-system"]["requires"], sep="\n")' \
+	    > $(VENV)/build-requires.txt
+	$(PIP) install --requirement $(VENV)/build-requires.txt
+	@touch $@
+
+$(VENV)/.made-native: setup.py $(NATIVE_SOURCES) $(VENV)/.made-build-tools
+	$(PIP) install --no-build-isolation --editable .
+	@touch $@
+
+$(VENV)/.made-extra-%: pyproject.toml | $(VENV)/.made-native
+	$(PIP) install "fastxent[$*]"
+	@touch $@
