@@ -7,6 +7,7 @@
 #               not lie as the lane kernel reads it is packed into a tile in the cache first
 #     weights and ignored anchors; then sums, or out to the caller's array
 
+from libc.math cimport isinf
 from libc.stdint cimport int32_t, uintptr_t
 from libc.string cimport memcpy
 
@@ -141,16 +142,24 @@ cdef inline fx_matrix lane_matrix(const Job* job, const Operand* operand, char* 
     return matrix
 
 
+cdef inline real weighted(real weight, real loss) noexcept nogil:
+    """A weight of zero takes even an infinite loss away, as its limit does."""
+    if weight == 0 and isinf(loss):
+        return 0
+    return weight * loss
+
+
 cdef inline void apply_to_logits(const Job* job, fx_tile* tile, const real* weights) noexcept nogil:
     """Multiply per-logit results by their anchors' weights; ignored anchors become zero."""
-    cdef real* results = <real*>tile.results.data
+    cdef real* results
     cdef Py_ssize_t k, a
     for k in range(tile.classes):
+        results = <real*>tile.results.data + k * tile.results.class_stride
         for a in range(tile.anchors):
             if tile.labels != NULL and tile.labels[a] == FX_IGNORED:
-                results[k * tile.results.class_stride + a] = 0
+                results[a] = 0
             elif weights != NULL:
-                results[k * tile.results.class_stride + a] *= weights[a]
+                results[a] = weighted(weights[a], results[a])
 
 
 cdef inline void add_masses(const Job* job, const fx_tile* tile, real* masses) noexcept nogil:
@@ -304,7 +313,7 @@ cdef inline void finish_run(const Job* job, const Cursor* cursor, Py_ssize_t run
     cdef Py_ssize_t i
     if weights != NULL:
         for i in range(run):
-            losses[i] *= weights[i]
+            losses[i] = weighted(weights[i], losses[i])
     if job.has_labels:
         for i in range(run):
             if scratch.columns[i] == FX_IGNORED:

@@ -32,8 +32,8 @@ static double sigmoid_exact_anchor(const fx_tile *tile, ptrdiff_t anchor) {
         if (tile->pos_weight) positive *= ((const real *)tile->pos_weight)[k];
         double loss =
             sigmoid_exact_logit(matrix_at(&tile->logits, anchor, k), positive, negative);
-        if (tile->class_weight) loss *= ((const real *)tile->class_weight)[k];
-        if (tile->weights.data) loss *= matrix_at(&tile->weights, anchor, k);
+        if (tile->class_weight) loss = weighted(((const real *)tile->class_weight)[k], loss);
+        if (tile->weights.data) loss = weighted(matrix_at(&tile->weights, anchor, k), loss);
         if (tile->results.data)
             ((real *)tile->results.data)[anchor * tile->results.anchor_stride +
                                          k * tile->results.class_stride] = (real)loss;

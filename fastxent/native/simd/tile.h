@@ -82,6 +82,11 @@ FX_INLINE double target_at(const fx_tile *tile, ptrdiff_t anchor, ptrdiff_t k) {
     return tile->labels[anchor] == k;
 }
 
+/* A weight of zero takes even an infinite loss away, as its limit does. */
+FX_INLINE double weighted(double weight, double loss) {
+    return weight == 0 && isinf(loss) ? 0 : weight * loss;
+}
+
 /* Recompute, in scalar double, the anchors whose vector result is not finite: infinite logits,
  * NaN and overflow have their limits there, and nowhere else. */
 typedef double (*exact_anchor)(const fx_tile *tile, ptrdiff_t anchor);

@@ -1,0 +1,51 @@
+"""A call needs its output and a few kilobytes, however large the logits are."""
+
+import subprocess
+import sys
+import textwrap
+
+import pytest
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc/self/status")
+
+# The peak is reset once everything is in place, so that what the call adds is all it shows.
+PROGRAM = """
+import sys
+import numpy as np
+import fastxent as fx
+
+def kilobytes(field):
+    for line in open("/proc/self/status"):
+        if line.startswith(field):
+            return int(line.split()[1])
+
+call = eval("lambda logits, labels, dense: " + sys.argv[1])
+anchors, classes = 2_000_000, 80
+logits = np.empty((anchors, classes), np.float32)
+logits[:] = np.linspace(-4, 4, classes, dtype=np.float32)
+labels = np.zeros(anchors, np.int64)
+dense = np.broadcast_to(np.float32(0.5), logits.shape)
+call(logits[:4096], labels[:4096], dense[:4096])  # threads and code are there from now on
+open("/proc/self/clear_refs", "w").write("5")
+before = kilobytes("VmRSS")
+result = call(logits, labels, dense)
+print(kilobytes("VmHWM") - before)
+"""
+
+
+@pytest.mark.parametrize(
+    ("call", "output_megabytes"),
+    [
+        ("fx.sigmoid_cross_entropy(logits, labels)", 8),
+        ("fx.softmax_cross_entropy(logits, labels)", 8),
+        ("fx.sigmoid_cross_entropy(logits, dense, reduction='mean')", 0),
+        ("fx.softmax_cross_entropy(logits, labels, label_smoothing=0.1, weight=labels)", 8),
+        ("fx.softmax_cross_entropy(logits.T, labels, axis=0, reduction='sum')", 0),
+        ("fx.logsumexp(logits)", 8),
+    ],
+)
+def test_peak_of_a_call_on_two_million_anchors(call, output_megabytes):
+    program = textwrap.dedent(PROGRAM)
+    command = [sys.executable, "-W", "error::DeprecationWarning", "-c", program, call]
+    grown = subprocess.run(command, capture_output=True, text=True, check=True, timeout=300)
+    assert int(grown.stdout) / 1000 < output_megabytes + 2
