@@ -10,6 +10,8 @@ from fastxent._config import (
     show_config,
     threads,
 )
+from fastxent.detection import recommend_loss
+from fastxent.heads import sigmoid_to_softmax_logits, softmax_to_sigmoid_logit
 from fastxent.losses import sigmoid_cross_entropy, softmax_cross_entropy
 from fastxent.probability_losses import binary_cross_entropy, categorical_cross_entropy
 from fastxent.scores import (
@@ -34,13 +36,16 @@ __all__ = [
     "logit",
     "logsumexp",
     "odds",
+    "recommend_loss",
     "set_backend",
     "set_num_threads",
     "show_config",
     "sigmoid",
     "sigmoid_cross_entropy",
+    "sigmoid_to_softmax_logits",
     "softmax",
     "softmax_cross_entropy",
+    "softmax_to_sigmoid_logit",
     "softplus",
     "threads",
 ]

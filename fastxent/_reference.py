@@ -94,9 +94,8 @@ def _targets(request: LossRequest, block: Index) -> tuple[Float64Array, NDArray[
         targets = request.dense[block].astype(np.float64)
         return targets, np.ones(len(targets), dtype=bool)
     classes = request.logits.shape[-1]
-    labels = cast("Array", request.labels)[block]
-    kept = ~np.isin(labels, request.ignore)
-    columns = labels.astype(np.int64)
+    columns = cast("Array", request.labels)[block].astype(np.int64)
+    kept = ~np.isin(columns, request.ignore)
     if _is_sigmoid(request):
         nothing = columns == request.background
         if 0 <= request.background <= classes:
@@ -168,6 +167,7 @@ def _categorical_cross_entropy(
     np.put_along_axis(rest, largest, 0.0, axis=-1)
     np.put_along_axis(others, largest, rest.sum(axis=-1, keepdims=True), axis=-1)
     surprise = np.where(p / total < request.eps, np.inf, np.log1p(others / p))
+    surprise[~np.isfinite(total[:, 0])] = np.nan
     return y * np.clip(surprise, -math.log1p(-request.eps), -math.log(request.eps))
 
 

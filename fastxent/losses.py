@@ -86,7 +86,8 @@ def sigmoid_cross_entropy(
     nan   nan      nan
     ===== ======== ========
 
-    A NaN makes the loss of its anchor NaN, and of no other.
+    A factor of 0 (a target, a weight) removes a term even if it is infinite. A NaN makes the loss
+    of its anchor NaN, and of no other; nothing but `ignore_index` removes it.
 
     <resources>
 
@@ -199,8 +200,8 @@ def softmax_cross_entropy(
     any is nan                nan
     ========================= ==============================================
 
-    A class with y = 0 contributes 0 even where its logit is -inf. A NaN makes the loss of its
-    anchor NaN, and of no other.
+    A factor of 0 (a target, a weight) removes a term even if it is infinite. A NaN makes the loss
+    of its anchor NaN, and of no other; nothing but `ignore_index` removes it.
 
     <resources>
 

@@ -176,8 +176,8 @@ def categorical_cross_entropy(
     1 and above             -log(1 - eps)
     ======================= =============================
 
-    Probabilities of an anchor that add up to 0, or of which one is NaN, make its loss NaN, and
-    that of no other anchor.
+    Probabilities of an anchor whose sum is 0, infinite or NaN make its loss NaN, and that of no
+    other anchor.
 
     <resources>
 

@@ -83,11 +83,38 @@ def test_sigmoid_of_many_classes(dtype, classes, backend):
     np.testing.assert_allclose(result, [0, 700, NAN], rtol=1e-6)
 
 
-def test_target_of_weight_zero_ignores_an_infinite_term(backend):
-    """A pos_weight of zero removes the positive terms, finite or not."""
-    logits = np.array([[-INF, 0.0]])
-    result = fx.sigmoid_cross_entropy(logits, [0], pos_weight=[0, 1])
-    np.testing.assert_allclose(result, [np.log(2)])
+@pytest.mark.parametrize("dense", [False, True])
+def test_a_factor_of_zero_removes_an_infinite_term(dense, dtype, classes, backend):
+    logits = np.zeros((1, classes), dtype)
+    logits[0, 1] = INF
+    target = np.eye(classes)[[0]] if dense else np.array([0])
+    kept = np.ones(classes)
+    kept[1] = 0
+    left = (classes - 1) * np.log(2)
+    for options in ({"class_weight": kept}, {"weight": kept[None]}):
+        result = fx.sigmoid_cross_entropy(logits, target, **options)
+        np.testing.assert_allclose(result, [left], rtol=1e-6)
+        result = fx.sigmoid_cross_entropy(-logits, target, **options)
+        np.testing.assert_allclose(result, [left], rtol=1e-6)
+    positive = np.eye(classes)[[1]] if dense else np.array([1])
+    result = fx.sigmoid_cross_entropy(-logits, positive, pos_weight=kept)
+    np.testing.assert_allclose(result, [left], rtol=1e-6)
+    for weight in (0, np.zeros(1)):
+        for loss in (fx.sigmoid_cross_entropy, fx.softmax_cross_entropy):
+            assert loss(logits, target, weight=weight) == 0
+            assert loss(logits, target, weight=weight, reduction="sum") == 0
+    assert fx.softmax_cross_entropy(logits, target, class_weight=1 - kept) == 0
+    per_logit = fx.sigmoid_cross_entropy(logits, target, weight=np.zeros(1), reduction="none")
+    assert (per_logit == 0).all()
+
+
+def test_no_factor_removes_a_nan(dtype, classes, backend):
+    logits = np.zeros((1, classes), dtype)
+    logits[0, 1] = NAN
+    for loss in (fx.sigmoid_cross_entropy, fx.softmax_cross_entropy):
+        for options in ({"class_weight": np.zeros(classes)}, {"weight": 0}, {"weight": [0.0]}):
+            assert np.isnan(loss(logits, [0], **options))
+            assert np.isnan(loss(logits, np.zeros((1, classes)), **options))
 
 
 @pytest.mark.parametrize("loss", [fx.sigmoid_cross_entropy, fx.softmax_cross_entropy])
@@ -131,9 +158,9 @@ def test_probabilities_outside_the_unit_interval(dtype, backend):
     np.testing.assert_allclose(result, [low, low, low, high, high], rtol=1e-6)
     result = fx.binary_cross_entropy(probs, np.zeros(5), axis=None)
     np.testing.assert_allclose(result, [high, high, high, low, low], rtol=1e-6)
-    rows = np.array([[-1, 2], [0, 3], [0, 0]], dtype=dtype)
-    result = fx.categorical_cross_entropy(rows, [0, 1, 0])
-    np.testing.assert_allclose(result, [low, high, NAN], rtol=1e-6)
+    rows = np.array([[-1, 2], [0, 3], [0, 0], [INF, 1], [NAN, 1]], dtype=dtype)
+    result = fx.categorical_cross_entropy(rows, [0, 1, 0, 1, 1])
+    np.testing.assert_allclose(result, [low, high, NAN, NAN, NAN], rtol=1e-6)
 
 
 def test_finite_logits_have_finite_losses(dtype, backend):

@@ -119,7 +119,7 @@ def test_logits_without_dimensions():
         (81, {}, '0..79, 80 for "no class", or an ignore_index (-100)'),
         (-1, {}, '0..79, 80 for "no class", or an ignore_index (-100)'),
         (81, {"background_index": 0}, '1..80, 0 for "no class", or an ignore_index (-100)'),
-        (81, {"background_index": 7}, '0..80 where 7 is "no class", or an ignore_index (-100)'),
+        (81, {"background_index": 1}, '0..80 where 1 is "no class", or an ignore_index (-100)'),
         (80, {"background_index": -1}, '0..79, -1 for "no class", or an ignore_index (-100)'),
         (-100, {"ignore_index": 255}, '0..79, 80 for "no class", or an ignore_index (255)'),
         (-2, {"ignore_index": (-1, 99)}, '0..79, 80 for "no class", or an ignore_index (-1, 99)'),
@@ -258,7 +258,7 @@ def test_background_of_a_single_class():
         fx.sigmoid_cross_entropy(LOGITS, DENSE.astype(int), axis=None, background_index=1)
 
 
-@pytest.mark.parametrize("value", [True, 1.0, "1", None])
+@pytest.mark.parametrize("value", [True, 1.0, -100.0, "1", None])
 def test_labels_as_options_are_integers(value):
     with raises(TypeError, f"ignore_index must be an integer, not {value!r}"):
         fx.softmax_cross_entropy(LOGITS, LABELS, ignore_index=value)
@@ -270,6 +270,11 @@ def test_labels_as_options_are_integers(value):
                 loss(LOGITS, LABELS, background_index=value)
 
 
-def test_labels_as_options_fit_into_64_bits():
-    with raises(ValueError, f"ignore_index = {2**64} does not fit into 64 bits"):
-        fx.softmax_cross_entropy(LOGITS, LABELS, ignore_index=2**64)
+def test_labels_as_options_fit_into_64_bits(backend):
+    for value in (2**63, -(2**63) - 1):
+        with raises(ValueError, f"ignore_index = {value} does not fit into 64 bits"):
+            fx.softmax_cross_entropy(LOGITS, LABELS, ignore_index=value)
+    for value in (2**63 - 1, -(2**63)):
+        labels = bad(LABELS, 1, value)
+        result = fx.softmax_cross_entropy(LOGITS, labels, ignore_index=value)
+        np.testing.assert_array_equal(result == 0, [False, True, False, False])

@@ -7,6 +7,7 @@ import pytest
 from numpy.lib.stride_tricks import as_strided
 
 import fastxent as fx
+from fastxent import _arguments
 
 LOGITS = np.zeros((4, 80), dtype=np.float32)
 LABELS = np.zeros(4, dtype=np.int64)
@@ -269,14 +270,23 @@ def test_neighbours_in_memory_do_not_overlap():
     np.testing.assert_allclose(out, 80 * np.log(2), rtol=1e-6)
 
 
-def test_overlap_that_is_too_hard_to_decide_counts_as_one():
-    memory = np.zeros(10_000, np.float32)
-    shape = (2,) * 14
-    strides = [4 * (97 + 31 * k) for k in range(14)]
-    logits = as_strided(memory, (*shape, 2), (*strides, 4 * 811))
-    out = as_strided(memory[1:], shape, [4 * (89 + 37 * k) for k in range(14)])
-    with raises(ValueError, "out shares memory with logits"):
-        fx.softmax_cross_entropy(logits, np.zeros(shape, int), out=out)
+def test_overlap_that_is_too_hard_to_decide_counts_as_one(monkeypatch):
+    """Whether sums of some of twelve strides meet two places is a knapsack problem."""
+    strides = np.random.default_rng(12).integers(1000, 5000, 12)
+    memory = np.zeros(2 * strides.sum() + 10, np.float32)
+    out = as_strided(memory, (2,) * 12, 8 * strides)
+    places = memory[int(strides.sum()) | 1 :][:4:3]
+    arguments = {
+        "logits": np.zeros(out.shape, np.float32),
+        "targets": np.zeros(out.shape[:-1], int),
+        "weight": places.reshape((1,) * 11 + (2,)),
+        "reduction": "none",
+        "out": out,
+    }
+    assert fx.sigmoid_cross_entropy(**arguments) is out
+    monkeypatch.setattr(_arguments, "_OVERLAP_WORK", 100)
+    with raises(ValueError, "out shares memory with weight"):
+        fx.sigmoid_cross_entropy(**arguments)
 
 
 @pytest.mark.parametrize("score", [fx.sigmoid, fx.softmax])

@@ -24,7 +24,7 @@ MAX_ERROR_ULP = 4.0
 #: The NumPy formulas need several times the memory of the logits, so they get no more than this.
 NUMPY_ANCHORS = 2_000_000
 #: Each time is the median of so many runs, after one that does not count.
-RUNS, NUMPY_RUNS = 9, 3
+RUNS, NUMPY_RUNS = 21, 3
 
 LOSSES = {
     "sigmoid": fastxent.sigmoid_cross_entropy,
@@ -135,9 +135,12 @@ def _run_loss(loss: str, workload: Workload, threads: int) -> LossResult:
     chosen = generator.choice(len(numpy_losses), CHECKED_ANCHORS, replace=False)
     reference = function(logits[chosen].astype(np.float64), labels[chosen], backend="numpy")
 
-    seconds = _time(lambda: function(logits, labels, out=out, num_threads=threads), RUNS)
-    read_seconds = _time(lambda: native.parallel_read(logits, threads), RUNS)
-    numpy_seconds = _time(lambda: formula(logits[few], labels[few]), NUMPY_RUNS)
+    seconds, read_seconds = _time(
+        RUNS,
+        lambda: function(logits, labels, out=out, num_threads=threads),
+        lambda: native.parallel_read(logits, threads),
+    )
+    (numpy_seconds,) = _time(NUMPY_RUNS, lambda: formula(logits[few], labels[few]))
     return LossResult(
         losses=losses,
         fast=_measure(losses, losses[chosen], reference, seconds, logits.size),
@@ -164,15 +167,19 @@ def _measure(
     )
 
 
-def _time(function: Callable[[], object], runs: int) -> float:
-    """Return the median time in seconds, after a run to warm up."""
-    function()
-    times = []
-    for _ in range(runs):
-        start = perf_counter()
-        function()
-        times.append(perf_counter() - start)
-    return median(times)
+def _time(runs: int, *functions: Callable[[], object]) -> list[float]:
+    """Return the median time of each function in seconds, after a run to warm up.
+
+    The functions take turns, so that a busy moment of the machine meets all of them.
+    """
+    times: list[list[float]] = [[] for _ in functions]
+    for run in range(runs + 1):
+        for function, its_times in zip(functions, times, strict=True):
+            start = perf_counter()
+            function()
+            if run > 0:
+                its_times.append(perf_counter() - start)
+    return [median(its_times) for its_times in times]
 
 
 # --- the same losses as one writes them in NumPy -------------------------------------------------

@@ -31,6 +31,13 @@ static void pack_elements(const char *source, ptrdiff_t anchor_stride, ptrdiff_t
     }
 }
 
+/* Load at least `width` values of a row. Where the following rows lie behind it, reading into them is
+ * several times faster than a masked load. */
+FX_INLINE vec load_row(const real *p, int width, const char *end) {
+    if (width == LANES || (const char *)p <= end - LANES * (ptrdiff_t)sizeof(real)) return v_load(p);
+    return v_load_first(p, width, v_zero());
+}
+
 static void pack(const char *source, ptrdiff_t anchor_stride, ptrdiff_t class_stride, int type,
                  ptrdiff_t anchors, ptrdiff_t classes, void *destination, ptrdiff_t tile_stride) {
     real *tile = (real *)destination;
@@ -39,14 +46,15 @@ static void pack(const char *source, ptrdiff_t anchor_stride, ptrdiff_t class_st
         pack_elements(source, anchor_stride, class_stride, type, anchors, classes, tile, tile_stride);
         return;
     }
+    const char *end = source + (anchors - 1) * anchor_stride + classes * (ptrdiff_t)sizeof(real);
     for (ptrdiff_t a = 0; a < anchors; a += LANES)
         for (ptrdiff_t k = 0; k < classes; k += LANES) {
             vec block[LANES];
             int width = classes - k < LANES ? (int)(classes - k) : LANES;
             for (int i = 0; i < LANES; i++) {
                 ptrdiff_t row = a + i < anchors ? a + i : anchors - 1;
-                const real *p = (const real *)(source + row * anchor_stride) + k;
-                block[i] = width == LANES ? v_load(p) : v_load_first(p, width, v_zero());
+                const char *place = source + row * anchor_stride + k * (ptrdiff_t)sizeof(real);
+                block[i] = load_row((const real *)place, width, end);
             }
             v_transpose(block);
             for (int i = 0; i < width; i++) v_store(tile + (k + i) * tile_stride + a, block[i]);
