@@ -1,0 +1,399 @@
+"""What a detector needs besides its losses."""
+
+from __future__ import annotations  # signatures shall read "ArrayLike", not what that stands for
+
+import textwrap
+from collections.abc import Iterator  # noqa: TC003 - typing.get_type_hints looks for it here
+from dataclasses import dataclass
+from typing import Any, SupportsIndex
+
+import numpy as np
+from numpy.typing import ArrayLike  # noqa: TC002 - likewise
+
+from fastxent import native
+from fastxent._arguments import as_array, as_integer, format_position
+from fastxent._config import thread_count
+from fastxent._request import Array  # noqa: TC001 - likewise
+from fastxent._validate import DEFAULT_IGNORE_INDEX
+
+__all__ = ["recommend_loss"]
+
+#: How far from 1 the sum of a row may be that counts as a distribution, for rounded numbers.
+_SUM_TOLERANCE = 1e-3
+
+#: Elements looked at in one go.
+_BLOCK = 2**15
+
+# What the targets of an anchor can be.
+_NO_CLASS, _ONE_HOT, _DISTRIBUTION, _SEVERAL, _SOFT = range(5)
+
+_NOTHING_LEARNT = (
+    "gives an anchor without a class zero loss and zero gradient, so the head never learns what "
+    "background looks like."
+)
+_ALL_LOW = "Sigmoids can all be low at once, but the probabilities of a softmax add up to 1."
+_ONE_LOGIT = (
+    "Two classes need one logit only: a single-class head with the logit "
+    "softmax_to_sigmoid_logit(logits) has the same probabilities and losses."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class LossRecommendation:
+    """What :func:`recommend_loss` found; ``print`` shows it as a paragraph for each field."""
+
+    #: "single-class", "multi-class" (exactly one class per anchor) or "multi-label" (any number).
+    kind: str
+    #: The name of the function to use.
+    loss: str
+    #: How the targets were read.
+    targets: str
+    #: Why this loss.
+    reason: str
+    #: What would go wrong with the other one.
+    warning: str
+    #: What else is possible, and what could not be told from the targets; may be empty.
+    alternative: str = ""
+
+    @property
+    def call(self) -> str:
+        """How to call that function."""
+        axis = ", axis=None" if self.kind == "single-class" else ""
+        return f"{self.loss}(logits, targets{axis})"
+
+    def __str__(self) -> str:
+        lines = [f"{self.kind}: {self.call}"]
+        for name in ("targets", "reason", "warning", "alternative"):
+            if text := getattr(self, name):
+                first, rest = f"  {name:<13}", " " * 15
+                lines += textwrap.wrap(text, 96, initial_indent=first, subsequent_indent=rest)
+        return "\n".join(lines)
+
+
+def recommend_loss(
+    targets: ArrayLike, n_classes: SupportsIndex | None = None
+) -> LossRecommendation:
+    """Say which loss fits the targets, why, and what would go wrong with the other one.
+
+    Exactly one class per anchor is what a softmax says; anything else needs sigmoids.
+
+    Parameters
+    ----------
+    targets : array_like
+        Targets as the losses take them. Dense: bool, integers 0 and 1 or floats in [0, 1] of shape
+        (..., C). Or class labels: integers of any shape, from 0 to `n_classes`, which means "no
+        class", or -100, which means ignored.
+    n_classes : int, optional
+        The number of classes C of the head, without background. For a head with a single class,
+        every element of `targets` is an anchor, 1 positive and 0 negative.
+
+    Returns
+    -------
+    LossRecommendation
+        A frozen dataclass of strings: `kind` ("single-class", "multi-class" or "multi-label"),
+        `loss` (the name of the function), `call`, `targets` (how they were read), `reason`,
+        `warning` (what would go wrong with the other loss) and `alternative` (may be empty).
+
+    Raises
+    ------
+    ValueError
+        A label or a target is out of range, the shape does not fit `n_classes`, or there is
+        nothing to look at: no targets, or only ignored ones. The message names the argument, the
+        position and the value.
+    TypeError
+        An argument has the wrong type or dtype.
+
+    See Also
+    --------
+    sigmoid_cross_entropy : Any number of classes per anchor.
+    softmax_cross_entropy : One class per anchor.
+    sigmoid_to_softmax_logits : Two classes, where both are the same model.
+
+    Notes
+    -----
+    ========================================== ============ =====================
+    targets                                    kind         loss
+    ========================================== ============ =====================
+    one class (C = 1)                          single-class sigmoid, ``axis=None``
+    labels 0..C-1                              multi-class  softmax
+    labels 0..C                                multi-label  sigmoid
+    dense, every row adds up to 1              multi-class  softmax
+    dense, some rows are zero (background)     multi-label  sigmoid
+    dense, some rows have several classes      multi-label  sigmoid
+    dense, some rows add up to another number  multi-label  sigmoid
+    ========================================== ============ =====================
+
+    A row adds up to 1 if it does so within 0.001. "multi-label" includes anchors with no class.
+
+    Integers can be either. They are read as dense targets if there are two dimensions or more,
+    nothing but 0 and 1, and `n_classes` (where given, and not 1) on the last axis; as class labels
+    otherwise. So ``targets.ravel()`` is always read as labels, and ``targets.astype(bool)`` as
+    dense. The result says how it was.
+
+    Memory: less than 2 MB, however large the targets are.
+
+    Examples
+    --------
+    >>> import fastxent as fx
+    >>> advice = fx.recommend_loss([[1, 0, 0], [0, 1, 1], [0, 0, 0]], n_classes=3)
+    >>> advice.kind, advice.loss
+    ('multi-label', 'sigmoid_cross_entropy')
+    >>> print(advice)
+    multi-label: sigmoid_cross_entropy(logits, targets)
+      targets      dense, 3 anchors x 3 classes
+      reason       1 of 3 anchors has several classes; the first is targets[1] with 2.
+      warning      softmax_cross_entropy makes the classes of an anchor compete: with k of them its
+                   loss is lowest, k log(k) and not 0, where each has the probability 1/k.
+    >>> fx.recommend_loss([0, 2, 1, -100], n_classes=3).loss
+    'softmax_cross_entropy'
+    >>> fx.recommend_loss([0, 3, 1, -100], n_classes=3).loss
+    'sigmoid_cross_entropy'
+    """
+    array = as_array(targets, "targets")
+    classes = None if n_classes is None else as_integer(n_classes, "n_classes")
+    if classes is not None and classes < 1:
+        raise ValueError(f"n_classes = {classes} is not a number of classes")
+    if array.size == 0:
+        raise ValueError(f"targets has shape {array.shape}: there is nothing to look at")
+    if _is_dense(array, classes):
+        return _recommend_for_dense(array, classes)
+    return _recommend_for_labels(array, classes)
+
+
+def _is_dense(targets: Array, classes: int | None) -> bool:
+    """Tell dense targets from class labels, as the docstring says."""
+    if targets.dtype.kind in "bf":
+        return True
+    if classes == 1 or targets.ndim < 2 or targets.shape[-1] != (classes or targets.shape[-1]):
+        return False
+    return bool(native.find_invalid_target(targets, thread_count(None)) < 0)
+
+
+def _count(number: int, noun: str) -> str:
+    """Return a number and a noun in the right number."""
+    plural = "" if number == 1 else "es" if noun.endswith("s") else "s"
+    return f"{number:,} {noun}{plural}"
+
+
+def _have(number: int, anchors: int) -> str:
+    """Return how many of the anchors have something that is yet to be said."""
+    return f"{number:,} of {_count(anchors, 'anchor')} {'has' if number == 1 else 'have'}"
+
+
+def _single_class(targets: str) -> LossRecommendation:
+    return LossRecommendation(
+        "single-class",
+        "sigmoid_cross_entropy",
+        targets,
+        "With a single class, each anchor is one yes-or-no question.",
+        "softmax_cross_entropy of one class has the probability 1 whatever the logit is: its loss "
+        "and its gradient are always zero.",
+    )
+
+
+def _multi_class(targets: str, reason: str, *alternatives: str) -> LossRecommendation:
+    return LossRecommendation(
+        "multi-class",
+        "softmax_cross_entropy",
+        targets,
+        reason,
+        "sigmoid_cross_entropy asks an independent question for each class: the probabilities of "
+        "an anchor need not add up to 1, and nothing says that one class excludes the others.",
+        " ".join(filter(None, alternatives)),
+    )
+
+
+def _multi_label(targets: str, reason: str, warning: str, *alternatives: str) -> LossRecommendation:
+    return LossRecommendation(
+        "multi-label",
+        "sigmoid_cross_entropy",
+        targets,
+        reason,
+        warning,
+        " ".join(filter(None, alternatives)),
+    )
+
+
+# --- dense targets -------------------------------------------------------------------------------
+
+
+def _recommend_for_dense(dense: Array, n_classes: int | None) -> LossRecommendation:
+    if n_classes != 1 and (dense.ndim == 0 or dense.shape[-1] != (n_classes or dense.shape[-1])):
+        expected = f"(..., {n_classes or 'C'}) for dense targets"
+        raise ValueError(f"targets has shape {dense.shape}, expected {expected}")
+    index = native.find_invalid_target(dense, thread_count(None))
+    if index >= 0:
+        value, position = dense.flat[index], format_position(index, dense.shape)
+        raise ValueError(f"targets{position} = {value} is outside [0, 1]")
+    if n_classes == 1 or dense.shape[-1] == 1:
+        return _single_class(f"dense, {_count(dense.size, 'anchor')} of a single class")
+    classes, anchors = dense.shape[-1], dense.size // dense.shape[-1]
+    targets = f"dense, {_count(anchors, 'anchor')} x {_count(classes, 'class')}"
+    doubt = _doubt_about_dense(dense) if n_classes is None else ""
+    rows = _sort_rows(dense)
+    if rows[_ONE_HOT][0] + rows[_DISTRIBUTION][0] < anchors:
+        return _recommend_sigmoids(dense, rows, targets, doubt)
+    one_logit = _ONE_LOGIT if classes == 2 else ""
+    if rows[_DISTRIBUTION][0]:
+        reason = "The targets of every anchor add up to 1: they are a distribution over classes."
+        return _multi_class(targets, reason, one_logit, doubt)
+    reason = "Every anchor has exactly one class."
+    labels = "Class labels, targets.argmax(axis=-1), give the same loss and need less memory."
+    return _multi_class(targets, reason, one_logit, labels, doubt)
+
+
+def _recommend_sigmoids(
+    dense: Array, rows: dict[int, tuple[int, int]], targets: str, doubt: str
+) -> LossRecommendation:
+    """Recommend sigmoids because of the kind of row that fits a softmax least."""
+    anchors, classes = dense.shape[:-1], dense.shape[-1]
+    kind = next(kind for kind in (_SEVERAL, _SOFT, _NO_CLASS) if rows[kind][0])
+    number, first = rows[kind]
+    position, have = format_position(first, anchors), _have(number, dense.size // classes)
+    if kind == _NO_CLASS:
+        reason = f"{have} no class; the first is targets{position}. {_ALL_LOW}"
+        background = (
+            f"If no anchor ever has two classes: softmax_cross_entropy over {classes + 1:,} "
+            "classes, with a column for background. If these anchors are to be ignored: weight 0."
+        )
+        warning = f"softmax_cross_entropy {_NOTHING_LEARNT}"
+        return _multi_label(targets, reason, warning, background, doubt)
+    total = np.sum(dense[np.unravel_index(first, anchors)], dtype=np.float64)
+    if kind == _SEVERAL:
+        reason = f"{have} several classes; the first is targets{position} with {total:.0f}."
+        warning = (
+            "softmax_cross_entropy makes the classes of an anchor compete: with k of them its loss "
+            "is lowest, k log(k) and not 0, where each has the probability 1/k."
+        )
+    else:
+        reason = (
+            f"{have} targets that do not add up to 1; the first is targets{position} with "
+            f"{total:.4g}. So they are a probability, or a quality, for each class."
+        )
+        warning = (
+            "softmax_cross_entropy learns only the shares of the classes; the sum of the targets "
+            "becomes a weight of the anchor."
+        )
+    return _multi_label(targets, reason, warning, doubt)
+
+
+def _doubt_about_dense(dense: Array) -> str:
+    """Say what else the same numbers could mean, given that n_classes has not said so."""
+    if dense.ndim == 1:
+        return f"If these are {_count(dense.size, 'anchor')} of a single class: n_classes=1."
+    if dense.dtype.kind in "iu":
+        return "If the integers are class labels: targets.ravel(), or n_classes=1 if 1 means yes."
+    return ""
+
+
+def _sort_rows(dense: Array) -> dict[int, tuple[int, int]]:
+    """Return, for each kind of row, how many there are and the flat index of the first."""
+    found = dict.fromkeys((_NO_CLASS, _ONE_HOT, _DISTRIBUTION, _SEVERAL, _SOFT), (0, -1))
+    for start, total, nonzero in _row_blocks(dense):
+        kinds = np.select(
+            [
+                nonzero == 0,
+                (nonzero == 1) & (total == 1),
+                np.abs(total - 1) <= _SUM_TOLERANCE,
+                total == nonzero,
+            ],
+            [_NO_CLASS, _ONE_HOT, _DISTRIBUTION, _SEVERAL],
+            _SOFT,
+        )
+        for kind, (number, first) in found.items():
+            here = kinds == kind
+            if more := int(np.count_nonzero(here)):
+                found[kind] = number + more, first if number else start + int(here.argmax())
+    return found
+
+
+def _row_blocks(dense: Array) -> Iterator[tuple[int, Array, Array]]:
+    """Yield blocks of rows: the index of the first, their sums, and their numbers of nonzeros.
+
+    Both axes are cut, and only a block of elements is copied at a time, whatever the strides are.
+    """
+    anchors, classes = dense.shape[:-1], dense.shape[-1]
+    width = min(classes, _BLOCK)
+    rows, count = _BLOCK // width, dense.size // classes
+    for start in range(0, count, rows):
+        index = np.arange(start, min(start + rows, count))
+        where = np.unravel_index(index, anchors) if anchors else ()
+        total, nonzero = np.zeros(index.shape), np.zeros(index.shape, np.intp)
+        for column in range(0, classes, width):
+            key: tuple[Any, ...] = (*where, slice(column, column + width))
+            tile = np.atleast_2d(dense[key])
+            total += np.sum(tile, axis=1, dtype=np.float64)
+            nonzero += np.count_nonzero(tile, axis=1)
+        yield start, total, nonzero
+
+
+# --- class labels --------------------------------------------------------------------------------
+
+
+def _recommend_for_labels(labels: Array, classes: int | None) -> LossRecommendation:
+    _check_labels(labels, classes)
+    ignored, background, first, highest = _scan_labels(labels, classes)
+    if ignored == labels.size:
+        number = _count(ignored, "label")
+        raise ValueError(f"targets has {number}, all {DEFAULT_IGNORE_INDEX} (ignored)")
+    read = f"class labels of {_count(labels.size, 'anchor')}"
+    read += f", {ignored:,} of them ignored" if ignored else ""
+    if classes == 1:
+        return _single_class(f"{read}, of a single class")
+    if classes is None:
+        targets = f"{read}, of {_count(highest + 1, 'class')} or more"
+        reason = "Every label names exactly one class."
+        return _multi_class(targets, reason, _doubt_about_labels(highest))
+    targets = f"{read}, of {_count(classes, 'class')}"
+    if not background:
+        reason = f"Every anchor, ignored ones aside, has exactly one class of 0..{classes - 1}."
+        return _multi_class(targets, reason, _ONE_LOGIT if classes == 2 else "")
+    reason = (
+        f'{_have(background, labels.size - ignored)} the label {classes}, "no class"; the first '
+        f"is targets{format_position(first, labels.shape)}. {_ALL_LOW}"
+    )
+    warning = (
+        f"softmax_cross_entropy over {classes:,} classes refuses the label {classes}; with dense "
+        f"targets it {_NOTHING_LEARNT}"
+    )
+    alternative = (
+        f"softmax_cross_entropy over {classes + 1:,} classes takes the same labels "
+        f"(background_index={classes}): background is then a class of its own."
+    )
+    return _multi_label(targets, reason, warning, alternative)
+
+
+def _doubt_about_labels(highest: int) -> str:
+    """Say what cannot be told without the number of classes."""
+    if highest == 0:
+        return "There is only label 0: pass n_classes to say what else there could be."
+    if highest == 1:
+        return "If the head has a single class, and 1 means yes: n_classes=1."
+    return f'If the label {highest} means "no class": n_classes={highest}.'
+
+
+def _check_labels(labels: Array, classes: int | None) -> None:
+    highest = np.iinfo(np.int64).max if classes is None else classes
+    index = native.find_invalid_label(labels, highest, (DEFAULT_IGNORE_INDEX,), thread_count(None))
+    if index < 0:
+        return
+    expected = "0 or more" if classes is None else "0 or 1"
+    if classes is not None and classes > 1:
+        expected = f'0..{classes - 1}, {classes} for "no class"'
+    raise ValueError(
+        f"targets{format_position(index, labels.shape)} = {labels.flat[index]} is not a class "
+        f"label: expected {expected}, or {DEFAULT_IGNORE_INDEX} for ignored"
+    )
+
+
+def _scan_labels(labels: Array, background: int | None) -> tuple[int, int, int, int]:
+    """Return the number of ignored labels, of `background` and its first place, and the highest."""
+    ignored, found, first, highest = 0, 0, -1, -1
+    for start in range(0, labels.size, _BLOCK):
+        block = labels.flat[start : start + _BLOCK]
+        ignored += int(np.count_nonzero(block == DEFAULT_IGNORE_INDEX))
+        highest = max(highest, int(block.max()))
+        if background is not None and (here := block == background).any():
+            first = first if found else start + int(here.argmax())
+            found += int(np.count_nonzero(here))
+    return ignored, found, first, highest
