@@ -17,7 +17,12 @@ static void before_fork(void) {
 
 static void in_child(void) { omp_set_num_threads(1); }
 
-int fx_protect_forks(void) { return pthread_atfork(before_fork, NULL, in_child); }
+int fx_protect_forks(void) {
+    /* Handlers run in children in the order of registration. LLVM's must come first, for until then
+     * its locks are held: any question makes it register its own. */
+    (void)omp_get_max_threads();
+    return pthread_atfork(before_fork, NULL, in_child);
+}
 #else
 int fx_protect_forks(void) { return 0; }
 #endif
