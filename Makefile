@@ -39,7 +39,7 @@ format: $(VENV)/.made-extra-lint  ## reformat Python and C
 	$(BIN)/clang-format -i $(C_SOURCES)
 
 check-dist: $(VENV)/.made-extra-test  ## build sdist and wheel, test the wheel outside the tree
-	.ci/check-dist $(BIN)/python
+	.ci/check-dist $(BIN)/python $(PYTEST_ARGS)
 
 clean:  ## remove .venv and everything that was built
 	rm -rf $(VENV) build dist *.egg-info .hypothesis .mypy_cache .pytest_cache .ruff_cache

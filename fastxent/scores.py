@@ -89,7 +89,7 @@ def log_sigmoid(
 
     See Also
     --------
-    softplus : The same with both signs turned, log_sigmoid(z) = -softplus(-z).
+    softplus : The same with both signs turned.
 
     Notes
     -----
@@ -184,8 +184,7 @@ def logit(
 
     Notes
     -----
-    Accuracy: relative error at most 4 ULP in float32. At 0 it is -inf, at 1 +inf, and outside
-    [0, 1] NaN.
+    Accuracy: relative error at most 4 ULP in float32. It is -inf at 0, +inf at 1, NaN outside.
 
     <resources>
 
@@ -236,8 +235,7 @@ def odds(
 
     References
     ----------
-    .. [1] D. R. Cox and E. J. Snell, "Analysis of Binary Data", 2nd edition, Chapman and Hall,
-       1989.
+    .. [1] D. R. Cox and E. J. Snell, "Analysis of Binary Data", Chapman and Hall, 1989.
 
     Examples
     --------

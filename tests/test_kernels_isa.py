@@ -46,7 +46,9 @@ def test_losses(loss, order, dtype, spread, classes, isa_setter):
     dense = rng.uniform(0, 1, (67, classes)).astype(dtype)
     for arguments in ({}, {"class_weight": weights, "label_smoothing": 0.1}):
         for targets in (labels, dense):
-            bits = bits_on_every_isa(lambda t=targets, a=arguments: loss(logits, t, **a), isa_setter)
+            bits = bits_on_every_isa(
+                lambda t=targets, a=arguments: loss(logits, t, **a), isa_setter
+            )
             assert len(set(bits)) == 1
 
 

@@ -67,6 +67,17 @@ def test_extreme_logits_of_the_reference(loss):
         assert_accurate(result, exact_losses(loss, EXTREME_LOGITS, one_hot(labels, 3)), 0.51)
 
 
+@pytest.mark.parametrize("loss", FROM_PROBS)
+@pytest.mark.parametrize("column", [0, 1, 2])
+def test_probabilities_of_the_reference(loss, column):
+    """Labels of the largest probability and of others: their formulas differ."""
+    rng = np.random.default_rng(column)
+    probs = rng.random((40, 3)).astype(np.float32) ** np.float32(8)
+    labels = np.full(len(probs), column)
+    result = loss(probs, labels, backend="numpy")
+    assert_accurate(result, exact_losses(loss, probs, one_hot(labels, 3)), 0.51)
+
+
 @pytest.mark.parametrize("loss", FROM_LOGITS)
 @pytest.mark.parametrize("classes", [1, 2, 3, 4, 15, 16, 17, 31, 32, 33, 80, 1203])
 @pytest.mark.parametrize("spread", [0.1, 1.0, 10.0, 100.0])

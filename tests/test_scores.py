@@ -70,6 +70,17 @@ def test_probabilities_of_any_size(score, isa):
 
 
 @of_elements
+def test_elements_of_the_reference(score):
+    values = np.geomspace(1e-44, 0.499, 500).astype(np.float32)
+    if score in OF_PROBS:
+        values = np.concatenate([values, 1 - values[values > 2**-24]])
+    else:
+        values = np.concatenate([values * 200, values * -200])
+    result = score(values, backend="numpy")
+    assert_accurate(result, exact_values(score, values), 0.51)
+
+
+@of_elements
 def test_elements_in_float64(score, isa):
     values = np.random.default_rng(0).normal(0, 20, 500)
     if score in OF_PROBS:

@@ -3,8 +3,8 @@
 # A block is worked off run by run, a run being anchors at an even stride:
 #
 #     labels -> columns; weights -> reals
-#     logits -> losses: the row kernel where it applies, else the lane kernel tile by tile; what does
-#               not lie as the lane kernel reads it is packed into a tile in the cache first
+#     logits -> losses: the row kernel where it applies, else the lane kernel tile by tile; what
+#               does not lie as the lane kernel reads it is packed into a tile in the cache first
 #     weights and ignored anchors; then sums, or out to the caller's array
 
 from libc.math cimport isinf
@@ -205,7 +205,7 @@ cdef inline Py_ssize_t count_positive(const Job* job, const fx_tile* tile) noexc
 
 
 cdef inline void lane_run(const Job* job, const Cursor* cursor, Py_ssize_t run, Scratch scratch,
-                   const real* weights, BlockTotals* totals) noexcept nogil:
+                          const real* weights, BlockTotals* totals) noexcept nogil:
     """Work off a run tile by tile with the lane kernel."""
     cdef char* logits = operand_at(&job.logits, &job.dimensions, cursor)
     cdef char* targets = NULL
@@ -257,7 +257,7 @@ cdef inline void lane_run(const Job* job, const Cursor* cursor, Py_ssize_t run, 
 
 
 cdef inline void row_run(const Job* job, const Cursor* cursor, Py_ssize_t run, Scratch scratch,
-                  real* masses, BlockTotals* totals) noexcept nogil:
+                         real* masses, BlockTotals* totals) noexcept nogil:
     """Work off a run in one go with the row kernel."""
     cdef fx_tile tile = job.options
     tile.anchors = run
@@ -303,7 +303,7 @@ cdef inline const real* run_weights(const Job* job, const Cursor* cursor, Py_ssi
 
 
 cdef inline void finish_run(const Job* job, const Cursor* cursor, Py_ssize_t run, Scratch scratch,
-                     const real* weights, BlockTotals* totals) noexcept nogil:
+                            const real* weights, BlockTotals* totals) noexcept nogil:
     """Weigh the losses of a run's anchors, and add them up or write them out."""
     cdef real* losses = <real*>scratch.losses
     cdef real* masses = <real*>scratch.masses
@@ -356,7 +356,7 @@ cdef inline void run_losses(const Job* job, const Cursor* cursor, Py_ssize_t run
 
 
 cdef inline void run_block(const Job* job, Py_ssize_t block, char* memory,
-                    BlockTotals* totals) noexcept nogil:
+                           BlockTotals* totals) noexcept nogil:
     cdef Scratch scratch = carve_scratch(job, memory)
     cdef Py_ssize_t position = block * job.block_anchors
     cdef Py_ssize_t stop = min(position + job.block_anchors, job.dimensions.size)

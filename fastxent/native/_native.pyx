@@ -10,13 +10,11 @@ depend on the number of threads.
 from cython.parallel cimport prange, threadid
 from libc.stdint cimport INT64_MAX, INT64_MIN, int64_t
 from libc.stdlib cimport calloc, free, malloc
-from libc.string cimport memcpy, memset
+from libc.string cimport memset
 
-from fastxent.native._arrays cimport (
-    Cursor, Dimensions, Operand, coalesce, cursor_advance, cursor_at, inner_stride, operand_at,
-    read_operand, run_length,
-)
+from fastxent.native._arrays cimport Dimensions, Operand, coalesce, read_operand
 from fastxent.native._blocks cimport BlockTotals, Job, plan_scratch, run_block
+from fastxent.native._elements cimport SCAN_ELEMENTS, map_block, scan_block
 from fastxent.native._kernels cimport (
     FX_FLOAT32, FX_FLOAT64, FX_ISAS, fx_isa_name, fx_isa_supported, fx_kernels, fx_kernels_of,
     fx_label_map, fx_map_kernel, fx_protect_forks, fx_tile_kernel,
@@ -46,10 +44,6 @@ cdef extern from *:
     const char* FX_COMPILER
 
 cdef enum:
-    # Elements that one step of a parallel search or read takes.
-    SCAN_ELEMENTS = 65536
-    # Values that a map kernel takes from strided memory at a time.
-    MAP_CHUNK = 1024
     # Row kernels pay off from two vectors of classes on.
     ROW_BYTES = 128
 
@@ -230,7 +224,6 @@ cdef BlockTotals run_job(Job* job, int threads) except *:
 def evaluate_score(str name, values, out, int threads):
     """Fill `out` with a score of `values`; for the scores over classes their axis is the last."""
     cdef Job job
-    cdef fx_map_kernel map_kernel = NULL
     cdef bint is_map = name not in ("softmax", "log_softmax", "logsumexp")
     memset(&job, 0, sizeof(Job))
     job.dimensions.count = -1
@@ -288,33 +281,6 @@ cdef int run_map(Job* job, fx_map_kernel kernel, int threads) except -1:
             for block in prange(blocks, num_threads=threads, schedule="dynamic"):
                 map_block(job, kernel, block)
     return 0
-
-
-cdef void map_block(const Job* job, fx_map_kernel kernel, Py_ssize_t block) noexcept nogil:
-    cdef Py_ssize_t position = block * SCAN_ELEMENTS
-    cdef Py_ssize_t stop = min(position + SCAN_ELEMENTS, job.dimensions.size)
-    cdef Py_ssize_t in_step = inner_stride(&job.logits, &job.dimensions)
-    cdef Py_ssize_t out_step = inner_stride(&job.out, &job.dimensions)
-    cdef bint even = in_step == job.itemsize and out_step == job.itemsize
-    cdef Py_ssize_t run
-    cdef double chunk[MAP_CHUNK]  # of either precision
-    cdef char* source
-    cdef char* destination
-    cdef Cursor cursor
-    cursor_at(&job.dimensions, position, &cursor)
-    while position < stop:
-        run = run_length(&job.dimensions, &cursor,
-                         stop - position if even else min(stop - position, MAP_CHUNK))
-        source = operand_at(&job.logits, &job.dimensions, &cursor)
-        destination = operand_at(&job.out, &job.dimensions, &cursor)
-        if even:
-            kernel(source, destination, run)
-        else:
-            job.kernels.pack(source, in_step, 0, job.element, run, 1, chunk, run)
-            kernel(chunk, chunk, run)
-            job.kernels.unpack(chunk, run, run, 1, destination, out_step, 0)
-        cursor_advance(&job.dimensions, &cursor, run)
-        position += run
 
 
 # ---------------------------------------------------------------------------- checks and reads
@@ -378,34 +344,9 @@ cdef Py_ssize_t scan(object array, int64_t highest, const fx_label_map* valid,
     return first
 
 
-cdef Py_ssize_t scan_block(const Operand* operand, const Dimensions* dimensions, Py_ssize_t block,
-                           const fx_kernels* kernels, int64_t highest,
-                           const fx_label_map* valid) noexcept nogil:
-    cdef Py_ssize_t position = block * SCAN_ELEMENTS
-    cdef Py_ssize_t stop = min(position + SCAN_ELEMENTS, dimensions.size)
-    cdef Py_ssize_t step = inner_stride(operand, dimensions)
-    cdef Py_ssize_t run, found
-    cdef char* place
-    cdef Cursor cursor
-    cursor_at(dimensions, position, &cursor)
-    while position < stop:
-        run = run_length(dimensions, &cursor, stop - position)
-        place = operand_at(operand, dimensions, &cursor)
-        if valid != NULL:
-            found = kernels.first_invalid_label(place, step, operand.type, run, highest, valid)
-        else:
-            found = kernels.first_invalid_target(place, step, operand.type, run)
-        if found >= 0:
-            return position + found
-        cursor_advance(dimensions, &cursor, run)
-        position += run
-    return -1
-
-
 def parallel_read(array, int threads):
     """Read a contiguous float array once and return its sum: the floor of every kernel's time."""
     cdef Operand operand
-    cdef Operand* operands[1]
     cdef Dimensions dimensions
     cdef const fx_kernels* kernels
     cdef Py_ssize_t block, blocks, itemsize

@@ -4,11 +4,12 @@
 
 #define FX_ONE_8 1, 1, 1, 1, 1, 1, 1, 1
 #define FX_ONE_64 FX_ONE_8, FX_ONE_8, FX_ONE_8, FX_ONE_8, FX_ONE_8, FX_ONE_8, FX_ONE_8, FX_ONE_8
-#define FX_ONE_512 FX_ONE_64, FX_ONE_64, FX_ONE_64, FX_ONE_64, FX_ONE_64, FX_ONE_64, FX_ONE_64, FX_ONE_64
+#define FX_ONE_512                                                                                 \
+    FX_ONE_64, FX_ONE_64, FX_ONE_64, FX_ONE_64, FX_ONE_64, FX_ONE_64, FX_ONE_64, FX_ONE_64
 /* 16 + 1024 ones, the zero, 15 + 1024 - 8 ones and 8 more: FX_MASK_LENGTH in all. */
 #define FX_OTHERS                                                                                  \
-    {FX_ONE_8, FX_ONE_8, FX_ONE_512, FX_ONE_512, 0, 1, 1, 1, 1, 1, 1, 1, FX_ONE_8, FX_ONE_512,     \
-     FX_ONE_512}
+    {FX_ONE_8, FX_ONE_8, FX_ONE_512, FX_ONE_512, 0,        1,          1,         1,               \
+     1,        1,        1,          1,          FX_ONE_8, FX_ONE_512, FX_ONE_512}
 #if FX_ROW_CHUNK != 1024
 #error "FX_OTHERS is written for rows of 1024 classes"
 #endif

@@ -11,19 +11,19 @@ typedef struct {
     ptrdiff_t anchor_stride, class_stride;
 } fx_matrix;
 
-/* One piece of work: some anchors. The matrices of the lane kernels have anchor_stride 1 (anchors are
- * lanes), those of the row kernels class_stride 1 (classes are lanes); all are of the table's
+/* One piece of work: some anchors. The matrices of the lane kernels have anchor_stride 1 (anchors
+ * are lanes), those of the row kernels class_stride 1 (classes are lanes); all are of the table's
  * precision. */
 typedef struct {
     ptrdiff_t anchors, classes;
     fx_matrix logits;
-    fx_matrix targets;      /* dense targets, or absent: then labels */
-    fx_matrix weights;      /* per-logit weights */
-    fx_matrix results;      /* per-logit results */
-    const int32_t *labels;  /* column of each anchor's class; -1: none */
+    fx_matrix targets;                     /* dense targets, or absent: then labels */
+    fx_matrix weights;                     /* per-logit weights */
+    fx_matrix results;                     /* per-logit results */
+    const int32_t *labels;                 /* column of each anchor's class; -1: none */
     const void *class_weight, *pos_weight; /* per class, or NULL */
     double label_smoothing, eps;
-    void *losses;           /* per-anchor results, or NULL */
+    void *losses; /* per-anchor results, or NULL */
 } fx_tile;
 
 typedef void (*fx_tile_kernel)(const fx_tile *tile);
@@ -31,12 +31,22 @@ typedef void (*fx_map_kernel)(const void *values, void *results, ptrdiff_t count
 
 /* Element types that tiles are packed from. */
 enum {
-    FX_BOOL, FX_INT8, FX_UINT8, FX_INT16, FX_UINT16, FX_INT32, FX_UINT32, FX_INT64, FX_UINT64,
-    FX_FLOAT32, FX_FLOAT64, FX_ELEMENT_TYPES
+    FX_BOOL,
+    FX_INT8,
+    FX_UINT8,
+    FX_INT16,
+    FX_UINT16,
+    FX_INT32,
+    FX_UINT32,
+    FX_INT64,
+    FX_UINT64,
+    FX_FLOAT32,
+    FX_FLOAT64,
+    FX_ELEMENT_TYPES
 };
 
-/* How labels become columns. A label equal to `none` has no class; labels above `gap` are one column
- * to the left; `ignored` ones do not count. */
+/* How labels become columns. A label equal to `none` has no class; labels above `gap` are one
+ * column to the left; `ignored` ones do not count. */
 typedef struct {
     int64_t none, gap;
     const int64_t *ignored;

@@ -44,7 +44,7 @@ static void label_columns(const char *source, ptrdiff_t stride, int type, ptrdif
 /* Index of the first label outside 0 .. highest and not among the extra ones, or -1. Whole pieces
  * are tested without a branch, and searched only when they hold an invalid label. */
 #define FX_TEST_PIECE 512
-#define FX_FIRST_INVALID(type, is_plain, is_valid)                                                           \
+#define FX_FIRST_INVALID(type, is_plain, is_valid)                                                 \
     do {                                                                                           \
         for (ptrdiff_t start = 0; start < count; start += FX_TEST_PIECE) {                         \
             ptrdiff_t end = start + FX_TEST_PIECE < count ? start + FX_TEST_PIECE : count;         \
@@ -52,22 +52,22 @@ static void label_columns(const char *source, ptrdiff_t stride, int type, ptrdif
             for (ptrdiff_t i = start; i < end; i++) {                                              \
                 type element;                                                                      \
                 memcpy(&element, source + i * stride, sizeof element);                             \
-                all_plain &= is_plain;                                                 \
+                all_plain &= is_plain;                                                             \
             }                                                                                      \
             if (all_plain) continue;                                                               \
             for (ptrdiff_t i = start; i < end; i++) {                                              \
                 type element;                                                                      \
                 memcpy(&element, source + i * stride, sizeof element);                             \
-                if (!(is_plain) && !(is_valid)) return i;                              \
+                if (!(is_plain) && !(is_valid)) return i;                                          \
             }                                                                                      \
         }                                                                                          \
         return -1;                                                                                 \
     } while (0)
-#define FX_INVALID_CASE(code, type, is_plain, is_valid)                                                      \
+#define FX_INVALID_CASE(code, type, is_plain, is_valid)                                            \
     case code:                                                                                     \
         if (stride == (ptrdiff_t)sizeof(type)) {                                                   \
             const ptrdiff_t stride = sizeof(type);                                                 \
-            FX_FIRST_INVALID(type, is_plain, is_valid);                                                      \
+            FX_FIRST_INVALID(type, is_plain, is_valid);                                            \
         } else                                                                                     \
             FX_FIRST_INVALID(type, is_plain, is_valid)
 

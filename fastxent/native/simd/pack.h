@@ -9,7 +9,7 @@
             for (ptrdiff_t a = 0; a < anchors; a++) {                                              \
                 type element;                                                                      \
                 memcpy(&element, source + a * anchor_stride + k * class_stride, sizeof element);   \
-                tile[k * tile_stride + a] = (real)element;                                     \
+                tile[k * tile_stride + a] = (real)element;                                         \
             }                                                                                      \
     } while (0)
 
@@ -31,10 +31,11 @@ static void pack_elements(const char *source, ptrdiff_t anchor_stride, ptrdiff_t
     }
 }
 
-/* Load at least `width` values of a row. Where the following rows lie behind it, reading into them is
- * several times faster than a masked load. */
+/* Load at least `width` values of a row. Where the following rows lie behind it, reading into them
+ * is several times faster than a masked load. */
 FX_INLINE vec load_row(const real *p, int width, const char *end) {
-    if (width == LANES || (const char *)p <= end - LANES * (ptrdiff_t)sizeof(real)) return v_load(p);
+    if (width == LANES || (const char *)p <= end - LANES * (ptrdiff_t)sizeof(real))
+        return v_load(p);
     return v_load_first(p, width, v_zero());
 }
 
@@ -43,7 +44,8 @@ static void pack(const char *source, ptrdiff_t anchor_stride, ptrdiff_t class_st
     real *tile = (real *)destination;
     int same_type = type == (FX_DOUBLE ? FX_FLOAT64 : FX_FLOAT32);
     if (!same_type || class_stride != (ptrdiff_t)sizeof(real) || classes == 1) {
-        pack_elements(source, anchor_stride, class_stride, type, anchors, classes, tile, tile_stride);
+        pack_elements(source, anchor_stride, class_stride, type, anchors, classes, tile,
+                      tile_stride);
         return;
     }
     const char *end = source + (anchors - 1) * anchor_stride + classes * (ptrdiff_t)sizeof(real);

@@ -62,18 +62,15 @@ FX_INLINE void categorical_lanes(const fx_tile *tile, const lane_range *range) {
     compensated total = compensated_zero();
     for (ptrdiff_t k = 0; k < tile->classes; k++) {
         mask is_largest = v_equal(largest, v_set((real)k));
-        vec y = v_mul(lanes_target(tile, range, k, labels),
-                      class_value(tile->class_weight, k));
+        vec y = v_mul(lanes_target(tile, range, k, labels), class_value(tile->class_weight, k));
         vec p = lanes_load(&tile->logits, range, k);
         vec complement = v_select(is_largest, rest, v_sub(inverse, p));
-        negative_logs logs =
-            clipped_logs(v_div(p, inverse), v_div(complement, inverse), eps);
+        negative_logs logs = clipped_logs(v_div(p, inverse), v_div(complement, inverse), eps);
         compensated_add(&total, v_mul(y, logs.of_p));
     }
-    vec sum = v_sub(inverse, inverse); /* NaN where the probabilities' sum is not finite */
+    vec sum = v_sub(inverse, inverse);        /* NaN where the probabilities' sum is not finite */
     vec undefined = v_div(v_zero(), inverse); /* and where it is 0 */
-    lanes_store_losses(tile, range,
-                       v_add(compensated_value(total), v_add(sum, undefined)));
+    lanes_store_losses(tile, range, v_add(compensated_value(total), v_add(sum, undefined)));
 }
 
 static void categorical_cross_entropy(const fx_tile *tile) {

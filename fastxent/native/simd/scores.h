@@ -100,8 +100,7 @@ FX_INLINE void softmax_lanes(const fx_tile *tile, const lane_range *range) {
     }
     vec sum = compensated_value(total);
     for (ptrdiff_t k = 0; k < tile->classes; k++)
-        lanes_store(&tile->results, range, k,
-                    v_div(lanes_load(&tile->results, range, k), sum));
+        lanes_store(&tile->results, range, k, v_div(lanes_load(&tile->results, range, k), sum));
     repair(tile, range, sum, softmax_exact_scores);
 }
 

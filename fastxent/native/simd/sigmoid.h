@@ -2,8 +2,8 @@
  *
  * One logit: softplus(z) - y z = log1p(e) + (1 - y) relu(z) + y relu(-z), e = exp(-|z|): every term
  * is non-negative, so nothing cancels. An anchor's log1p(e_k) are summed as one product,
- * Q = prod(1 + e_k) - 1 by Q <- Q + (e + Q e), and one log1p(Q): one logarithm for many logits, and Q
- * keeps the relative accuracy of tiny losses that a product near 1 would lose.
+ * Q = prod(1 + e_k) - 1 by Q <- Q + (e + Q e), and one log1p(Q): one logarithm for many logits, and
+ * Q keeps the relative accuracy of tiny losses that a product near 1 would lose.
  */
 FX_INLINE vec product_add(vec q, vec e) { return v_add(q, v_fma(q, e, e)); }
 FX_REDUCE(v_reduce_product, product_add)
@@ -30,13 +30,13 @@ static double sigmoid_exact_anchor(const fx_tile *tile, ptrdiff_t anchor) {
         double y = target_at(tile, anchor, k);
         double positive = y * keep + spread, negative = (1 - y) * keep + spread;
         if (tile->pos_weight) positive *= ((const real *)tile->pos_weight)[k];
-        double loss =
-            sigmoid_exact_logit(matrix_at(&tile->logits, anchor, k), positive, negative);
+        double loss = sigmoid_exact_logit(matrix_at(&tile->logits, anchor, k), positive, negative);
         if (tile->class_weight) loss = weighted(((const real *)tile->class_weight)[k], loss);
         if (tile->weights.data) loss = weighted(matrix_at(&tile->weights, anchor, k), loss);
         if (tile->results.data)
-            ((real *)tile->results.data)[anchor * tile->results.anchor_stride +
-                                         k * tile->results.class_stride] = (real)loss;
+            ((real *)tile->results
+                 .data)[anchor * tile->results.anchor_stride + k * tile->results.class_stride] =
+                (real)loss;
         total += loss;
     }
     return total;
@@ -51,8 +51,8 @@ FX_INLINE sigmoid_sums sigmoid_sums_join(sigmoid_sums a, sigmoid_sums b) {
     return joined;
 }
 
-/* Join some classes' sums to an anchor's: the product's rounding error is kept as if the product were
- * a sum, which it is where errors matter, for small factors. */
+/* Join some classes' sums to an anchor's: the product's rounding error is kept as if the product
+ * were a sum, which it is where errors matter, for small factors. */
 FX_INLINE void sigmoid_join(compensated *linear, compensated *product, sigmoid_sums terms) {
     vec grown = v_fma(product->sum, terms.product, terms.product);
     compensated_add(product, grown);
@@ -60,8 +60,8 @@ FX_INLINE void sigmoid_join(compensated *linear, compensated *product, sigmoid_s
 }
 
 /* The terms of class k: a product of one factor, and the linear part. */
-FX_INLINE sigmoid_sums sigmoid_term(const fx_tile *tile, const lane_range *range,
-                                    ptrdiff_t k, vec labels) {
+FX_INLINE sigmoid_sums sigmoid_term(const fx_tile *tile, const lane_range *range, ptrdiff_t k,
+                                    vec labels) {
     vec z = lanes_load(&tile->logits, range, k);
     sigmoid_sums term;
     if (tile->targets.data) {
@@ -116,8 +116,7 @@ FX_INLINE void sigmoid_general(const fx_tile *tile, const lane_range *range) {
         vec negative = v_fma(v_sub(v_one(), y), keep, spread);
         vec tail = v_log1p(v_exp_nonpositive(v_negative_abs(z)));
         vec side = v_select(v_less(z, v_zero()), positive, negative);
-        vec loss = v_fma(v_negative_abs(z), v_negate(side),
-                         v_mul(v_add(positive, negative), tail));
+        vec loss = v_fma(v_negative_abs(z), v_negate(side), v_mul(v_add(positive, negative), tail));
         loss = v_mul(loss, class_value(tile->class_weight, k));
         if (tile->weights.data) loss = v_mul(loss, lanes_load(&tile->weights, range, k));
         if (tile->results.data) lanes_store(&tile->results, range, k, loss);
@@ -187,9 +186,9 @@ FX_INLINE void sigmoid_rows_block(const fx_tile *tile, ptrdiff_t first, int coun
     for (int i = 0; i < LANES; i++) {
         ptrdiff_t anchor = first + (i < count ? i : count - 1);
         const real *z = (const real *)tile->logits.data + anchor * tile->logits.anchor_stride;
-        const real *y = has_targets ? (const real *)tile->targets.data +
-                                          anchor * tile->targets.anchor_stride
-                                    : NULL;
+        const real *y =
+            has_targets ? (const real *)tile->targets.data + anchor * tile->targets.anchor_stride
+                        : NULL;
         int32_t label = has_targets ? -1 : tile->labels[anchor];
         own[i] = label >= 0 && z[label] < 0 ? -z[label] : 0;
         if (tile->classes <= FX_PRODUCT_FACTORS) {
@@ -207,7 +206,8 @@ FX_INLINE void sigmoid_rows_block(const fx_tile *tile, ptrdiff_t first, int coun
         }
     }
     vec loss = v_add(v_reduce_add(linears), v_load(own));
-    if (tile->classes <= FX_PRODUCT_FACTORS) loss = v_add(loss, v_log1p(v_reduce_product(products)));
+    if (tile->classes <= FX_PRODUCT_FACTORS)
+        loss = v_add(loss, v_log1p(v_reduce_product(products)));
     lane_range range = {first, count};
     lanes_store_losses(tile, &range, loss);
     repair(tile, &range, loss, sigmoid_exact_anchor);

@@ -81,8 +81,8 @@ FX_INLINE vec softmax_loss(vec others, vec own) {
 }
 
 /* exp(z_k - c), or 0 for the label, whose z_k - c is kept in `own`. */
-FX_INLINE vec softmax_term(const fx_tile *tile, const lane_range *range, ptrdiff_t k,
-                           vec labels, const centre *c, const int any_far, vec *own) {
+FX_INLINE vec softmax_term(const fx_tile *tile, const lane_range *range, ptrdiff_t k, vec labels,
+                           const centre *c, const int any_far, vec *own) {
     vec z = lanes_load(&tile->logits, range, k);
     mask is_label = v_equal(labels, v_set((real)k));
     *own = v_select(is_label, v_sub(z, c->value), *own);
@@ -90,8 +90,8 @@ FX_INLINE vec softmax_term(const fx_tile *tile, const lane_range *range, ptrdiff
 }
 
 /* Labels, no weights, no smoothing. */
-FX_INLINE void softmax_plain_centred(const fx_tile *tile, const lane_range *range,
-                                     const centre *c, const int any_far) {
+FX_INLINE void softmax_plain_centred(const fx_tile *tile, const lane_range *range, const centre *c,
+                                     const int any_far) {
     vec labels = lanes_labels(tile, range), own = v_zero();
     compensated others = compensated_zero();
 #define FX_TERMS1(k) softmax_term(tile, range, k, labels, c, any_far, &own)

@@ -7,8 +7,8 @@
 #include "vector_math.h"
 
 /* Every addition to a running sum can cost half an ULP. So classes are taken up to eight at a time
- * and added pairwise, and these sums join a compensated one: FX_FOR_CLASSES(start, end, TERMS, JOIN)
- * calls JOIN(TERMS##8(k)), then TERMS##4 and TERMS##1 for what is left. */
+ * and added pairwise, and these sums join a compensated one: FX_FOR_CLASSES(start, end, TERMS,
+ * JOIN) calls JOIN(TERMS##8(k)), then TERMS##4 and TERMS##1 for what is left. */
 #define FX_FOR_CLASSES(start, end, terms, join)                                                    \
     do {                                                                                           \
         ptrdiff_t k = start;                                                                       \
@@ -50,7 +50,8 @@ FX_INLINE vec lanes_labels(const fx_tile *tile, const lane_range *range) {
     return v_load(labels);
 }
 
-/* Call body(tile, range) for every vector of anchors; for all but the last with a constant count. */
+/* Call body(tile, range) for every vector of anchors; for all but the last with a constant count.
+ */
 #define FX_FOR_LANES(tile, body)                                                                   \
     do {                                                                                           \
         ptrdiff_t first = 0;                                                                       \
@@ -72,8 +73,7 @@ FX_INLINE vec class_value(const void *per_class, ptrdiff_t k) {
 }
 
 /* The target of class k: 1 at the label, or the dense target. */
-FX_INLINE vec lanes_target(const fx_tile *tile, const lane_range *range, ptrdiff_t k,
-                           vec labels) {
+FX_INLINE vec lanes_target(const fx_tile *tile, const lane_range *range, ptrdiff_t k, vec labels) {
     if (tile->targets.data) return lanes_load(&tile->targets, range, k);
     return v_select(v_equal(labels, v_set((real)k)), v_one(), v_zero());
 }
@@ -90,8 +90,7 @@ FX_INLINE double weighted(double weight, double loss) {
 /* Recompute, in scalar double, the anchors whose vector result is not finite: infinite logits,
  * NaN and overflow have their limits there, and nowhere else. */
 typedef double (*exact_anchor)(const fx_tile *tile, ptrdiff_t anchor);
-FX_INLINE void repair(const fx_tile *tile, const lane_range *range, vec loss,
-                      exact_anchor exact) {
+FX_INLINE void repair(const fx_tile *tile, const lane_range *range, vec loss, exact_anchor exact) {
     if (v_all_finite(loss)) return;
     real values[LANES];
     v_store(values, loss);

@@ -29,9 +29,7 @@ FX_INLINE vec v_set(real x) {
 #endif
     FX_BOTH(both, both);
 }
-FX_INLINE vec v_load(const real *p) {
-    FX_BOTH(FX_OP(loadu)(p), FX_OP(loadu)(p + LANES / 2));
-}
+FX_INLINE vec v_load(const real *p) { FX_BOTH(FX_OP(loadu)(p), FX_OP(loadu)(p + LANES / 2)); }
 FX_INLINE void v_store(real *p, vec x) {
     FX_OP(storeu)(p, x.low);
     FX_OP(storeu)(p + LANES / 2, x.high);
@@ -49,7 +47,6 @@ FX_BINARY(v_max, max)
 FX_BINARY(v_min, min)
 FX_BINARY(v_or, or)
 FX_BINARY(v_xor, xor)
-FX_BINARY(v_and, and)
 #undef FX_BINARY
 
 FX_INLINE vec v_fma(vec a, vec b, vec c) {
@@ -65,7 +62,7 @@ FX_INLINE vec v_select(mask m, vec yes, vec no) {
     FX_BOTH(FX_OP(blendv)(no.low, yes.low, m.low), FX_OP(blendv)(no.high, yes.high, m.high));
 }
 FX_INLINE int v_mask_all(mask m) {
-    return FX_OP(movemask)(FX_OP(and)(m.low, m.high)) == (1 << (LANES / 2)) - 1;
+    return FX_OP(movemask)(FX_OP (and)(m.low, m.high)) == (1 << (LANES / 2)) - 1;
 }
 FX_INLINE int v_mask_any(mask m) { return FX_OP(movemask)(FX_OP(or)(m.low, m.high)) != 0; }
 
@@ -111,8 +108,8 @@ FX_INLINE half_vec v_exponent_half(half_vec x, half_vec *inverse_power) {
 #if FX_DOUBLE
     /* AVX2 has no 64-bit arithmetic shift and no conversion: k + 1023 is not negative, so shift
      * it as it is and let the magic number of round-to-nearest convert it. */
-    __m256i offset = _mm256_sub_epi64(FX_CAST_BITS(x), _mm256_set1_epi64x(0x3FE8000000000000 -
-                                                                          0x3FF0000000000000));
+    __m256i offset = _mm256_sub_epi64(FX_CAST_BITS(x),
+                                      _mm256_set1_epi64x(0x3FE8000000000000 - 0x3FF0000000000000));
     __m256i biased = _mm256_srli_epi64(offset, 52);
     *inverse_power =
         FX_CAST_REAL(_mm256_slli_epi64(_mm256_sub_epi64(_mm256_set1_epi64x(2046), biased), 52));

@@ -38,7 +38,6 @@ FX_INLINE vec v_max(vec a, vec b) { return FX_OP(max)(a, b); }
 FX_INLINE vec v_min(vec a, vec b) { return FX_OP(min)(a, b); }
 FX_INLINE vec v_or(vec a, vec b) { return FX_OP(or)(a, b); }
 FX_INLINE vec v_xor(vec a, vec b) { return FX_OP(xor)(a, b); }
-FX_INLINE vec v_and(vec a, vec b) { return FX_OP(and)(a, b); }
 
 #if FX_DOUBLE
 FX_INLINE mask v_less(vec a, vec b) { return _mm512_cmp_pd_mask(a, b, _CMP_LT_OQ); }

@@ -7,21 +7,21 @@
 #define FX_VECTOR_MATH_H
 
 #if FX_DOUBLE
-#define FX_ROUND_MAGIC 0x1.8p52    /* adding it rounds to an integer, in the low bits */
-#define FX_EXP_UNDERFLOW -746.0    /* below it exp rounds to 0: 2^-1075 = exp(-745.13) */
+#define FX_ROUND_MAGIC 0x1.8p52       /* adding it rounds to an integer, in the low bits */
+#define FX_EXP_UNDERFLOW -746.0       /* below it exp rounds to 0: 2^-1075 = exp(-745.13) */
 #define FX_LN2_HIGH 0x1.62e42fefa4p-1 /* 41 bits: a product with an exponent is exact */
 #define FX_LN2_LOW -0x1.8432a1b0e2634p-43
-static const real exp_tail[] = {
-    0x1.0000000000001p-1,  0x1.5555555555556p-3,  0x1.5555555553d63p-5,  0x1.11111111109b3p-7,
-    0x1.6c16c1788bd90p-10, 0x1.a01a01a7c41d5p-13, 0x1.a019b90d2ae7ap-16, 0x1.71de0dae63bb3p-19,
-    0x1.289185613a3d6p-22, 0x1.af38a9b0ec855p-26};
-static const real log1p_tail[] = {
-    0x1.5555555555555p-1, 0x1.9999999999f17p-2, 0x1.24924923de6edp-2, 0x1.c71c72df580fcp-3,
-    0x1.745cac43cc003p-3, 0x1.3b29d0452d426p-3, 0x1.0e8c55b42945fp-3, 0x1.169c38cc826bep-3};
+static const real exp_tail[] = {0x1.0000000000001p-1,  0x1.5555555555556p-3,  0x1.5555555553d63p-5,
+                                0x1.11111111109b3p-7,  0x1.6c16c1788bd90p-10, 0x1.a01a01a7c41d5p-13,
+                                0x1.a019b90d2ae7ap-16, 0x1.71de0dae63bb3p-19, 0x1.289185613a3d6p-22,
+                                0x1.af38a9b0ec855p-26};
+static const real log1p_tail[] = {0x1.5555555555555p-1, 0x1.9999999999f17p-2, 0x1.24924923de6edp-2,
+                                  0x1.c71c72df580fcp-3, 0x1.745cac43cc003p-3, 0x1.3b29d0452d426p-3,
+                                  0x1.0e8c55b42945fp-3, 0x1.169c38cc826bep-3};
 #else
 #define FX_ROUND_MAGIC 0x1.8p23f
-#define FX_EXP_UNDERFLOW -104.0f   /* 2^-150 = exp(-103.97) */
-#define FX_LN2_HIGH 0x1.62e4p-1f   /* 15 bits */
+#define FX_EXP_UNDERFLOW -104.0f /* 2^-150 = exp(-103.97) */
+#define FX_LN2_HIGH 0x1.62e4p-1f /* 15 bits */
 #define FX_LN2_LOW 0x1.7f7d1cp-20f
 static const real exp_tail[] = {0.5f, 0x1.5554dcp-3f, 0x1.55551ap-5f, 0x1.120b6ep-7f,
                                 0x1.6d110ap-10f};

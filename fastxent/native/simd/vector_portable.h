@@ -1,5 +1,5 @@
-/* Any C compiler. GCC and Clang have vectors of any length and cut them to what the machine has (SSE2,
- * NEON); for others a vec is an array, and the loops are theirs to vectorise. */
+/* Any C compiler. GCC and Clang have vectors of any length and cut them to what the machine has
+ * (SSE2, NEON); for others a vec is an array, and the loops are theirs to vectorise. */
 #define FX_EACH for (int i = 0; i < LANES; i++)
 
 #if defined(__GNUC__)
@@ -10,15 +10,13 @@ typedef real_bits mask __attribute__((vector_size(LANES * sizeof(real)))); /* 0 
 #define FX_BINARY(name, op)                                                                        \
     FX_INLINE vec name(vec a, vec b) { return a op b; }
 #define FX_BITWISE(name, op)                                                                       \
-    FX_INLINE vec name(vec a, vec b) { return (vec)((mask)a op (mask)b); }
+    FX_INLINE vec name(vec a, vec b) { return (vec)((mask)a op(mask) b); }
 #define FX_COMPARE(name, op)                                                                       \
     FX_INLINE mask name(vec a, vec b) { return (mask)(a op b); }
 FX_INLINE mask v_bits(vec x) { return (mask)x; }
 FX_INLINE vec v_from_bits(mask x) { return (vec)x; }
 FX_INLINE vec v_set(real x) { return x - (vec){0}; }
-FX_INLINE vec v_select(mask m, vec yes, vec no) {
-    return (vec)(((mask)yes & m) | ((mask)no & ~m));
-}
+FX_INLINE vec v_select(mask m, vec yes, vec no) { return (vec)(((mask)yes & m) | ((mask)no & ~m)); }
 #else
 typedef struct {
     real lane[LANES];
@@ -72,7 +70,6 @@ FX_BINARY(v_mul, *)
 FX_BINARY(v_div, /)
 FX_BITWISE(v_or, |)
 FX_BITWISE(v_xor, ^)
-FX_BITWISE(v_and, &)
 FX_COMPARE(v_less, <)
 FX_COMPARE(v_equal, ==)
 #undef FX_BINARY
@@ -129,9 +126,9 @@ typedef uint32_t real_unsigned;
 FX_INLINE vec v_scale(vec p, vec n, vec biased) {
     mask scaled = v_bits(p), shift = v_bits(biased);
     (void)n;
-    FX_EACH FX_LANE(scaled, i) = (real_bits)((real_unsigned)FX_LANE(scaled, i) +
-                                         (((real_unsigned)FX_LANE(shift, i) + FX_GUARD_EXPONENT)
-                                          << FX_MANTISSA_BITS));
+    FX_EACH FX_LANE(scaled, i) =
+        (real_bits)((real_unsigned)FX_LANE(scaled, i) +
+                    (((real_unsigned)FX_LANE(shift, i) + FX_GUARD_EXPONENT) << FX_MANTISSA_BITS));
     return v_mul(v_from_bits(scaled), v_set(FX_GUARD_POWER));
 }
 
@@ -141,8 +138,7 @@ FX_INLINE vec v_exponent(vec x, vec *inverse_power) {
     vec exponent;
     FX_EACH {
         real_bits k = (FX_LANE(bits, i) - FX_BITS_OF_THREE_QUARTERS) >> FX_MANTISSA_BITS;
-        FX_LANE(power, i) =
-            (real_bits)((real_unsigned)(FX_EXPONENT_BIAS - k) << FX_MANTISSA_BITS);
+        FX_LANE(power, i) = (real_bits)((real_unsigned)(FX_EXPONENT_BIAS - k) << FX_MANTISSA_BITS);
         FX_LANE(exponent, i) = (real)k;
     }
     *inverse_power = v_from_bits(power);
