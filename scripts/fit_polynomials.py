@@ -70,9 +70,9 @@ def weight_atanh(z):
 if __name__ == "__main__":
     octave = [-HALF_LN2, HALF_LN2]
     mantissa = [mp.mpf("-0.25"), mp.mpf("0.5")]
-    report("exp, float", exp_tail, octave, 4, 24, weight_exp)
+    report("exp, float", exp_tail, octave, 5, 24, weight_exp)
     report("exp, double", exp_tail, octave, 9, 53, weight_exp)
-    report("log1p, float", log1p_tail, mantissa, 8, 24, weight_log1p)
+    report("log1p, float", log1p_tail, mantissa, 10, 24, weight_log1p)
     report("log1p, double", atanh_tail, [mp.mpf(0), mp.mpf("0.04")], 7, 53, weight_atanh)
     ln2 = mp.log(2)
     for name, bits, high_bits in (("float", 24, 15), ("double", 53, 41)):

@@ -1,7 +1,8 @@
 /* exp, log and log1p of a vec: branch-free, one polynomial each.
  *
- * The coefficients come from scripts/fit_polynomials.py (Chebyshev fits in 60 digits). Errors are
- * measured against mpmath by tests/test_kernels_math.py, which holds the bounds.
+ * The coefficients come from scripts/fit_polynomials.py (Chebyshev fits in 60 digits). Over every
+ * seventh float, exp, log1p and log are off by at most 0.89 ULP; tests/test_scores.py holds what is
+ * promised of the functions made of them.
  */
 #ifndef FX_VECTOR_MATH_H
 #define FX_VECTOR_MATH_H
@@ -23,11 +24,11 @@ static const real log1p_tail[] = {0x1.5555555555555p-1, 0x1.9999999999f17p-2, 0x
 #define FX_EXP_UNDERFLOW -104.0f /* 2^-150 = exp(-103.97) */
 #define FX_LN2_HIGH 0x1.62e4p-1f /* 15 bits */
 #define FX_LN2_LOW 0x1.7f7d1cp-20f
-static const real exp_tail[] = {0.5f, 0x1.5554dcp-3f, 0x1.55551ap-5f, 0x1.120b6ep-7f,
-                                0x1.6d110ap-10f};
-static const real log1p_tail[] = {-0.5f,           0x1.555580p-2f,  -0x1.000068p-2f,
-                                  0x1.997802p-3f,  -0x1.54f19ap-3f, 0x1.27b318p-3f,
-                                  -0x1.0cc1acp-3f, 0x1.b339ccp-4f,  -0x1.842826p-5f};
+static const real exp_tail[] = {0.5f,           0x1.555556p-3f,  0x1.5554eap-5f,
+                                0x1.1110e0p-7f, 0x1.6d4324p-10f, 0x1.a124f2p-13f};
+static const real log1p_tail[] = {-0.5f,           0x1.555554p-2f, -0x1.00000ap-2f, 0x1.999b14p-3f,
+                                  -0x1.5551f8p-3f, 0x1.24498ap-3f, -0x1.ffb198p-4f, 0x1.d11e38p-4f,
+                                  -0x1.b0ea20p-4f, 0x1.4f116ap-4f, -0x1.0f2cd6p-5f};
 #endif
 #define FX_LOG2_E ((real)0x1.71547652b82fep0)
 #define FX_COUNT(table) ((int)(sizeof(table) / sizeof((table)[0])))
