@@ -71,3 +71,5 @@ cdef extern from "kernels.h" nogil:
 
 cdef extern from "fork.h" nogil:
     int fx_protect_forks()
+    int fx_max_threads()
+    int fx_usable_threads(int requested)

@@ -17,7 +17,8 @@ from fastxent.native._blocks cimport BlockTotals, Job, plan_scratch, run_block
 from fastxent.native._elements cimport SCAN_ELEMENTS, map_block, scan_block
 from fastxent.native._kernels cimport (
     FX_FLOAT32, FX_FLOAT64, FX_ISAS, fx_isa_name, fx_isa_supported, fx_kernels, fx_kernels_of,
-    fx_label_map, fx_map_kernel, fx_protect_forks, fx_tile_kernel,
+    fx_label_map, fx_map_kernel, fx_max_threads, fx_protect_forks, fx_tile_kernel,
+    fx_usable_threads,
 )
 
 from fastxent._request import LossTotals
@@ -29,7 +30,6 @@ cdef extern from *:
     #define FX_OPENMP _OPENMP
     #else
     #define FX_OPENMP 0
-    #define omp_get_max_threads() 1
     #endif
     #if defined(__clang__)
     #define FX_COMPILER "Clang " __clang_version__
@@ -39,7 +39,6 @@ cdef extern from *:
     #define FX_COMPILER "another C compiler"
     #endif
     """
-    int omp_get_max_threads() nogil
     const int FX_OPENMP
     const char* FX_COMPILER
 
@@ -192,8 +191,7 @@ cdef BlockTotals run_job(Job* job, int threads) except *:
     coalesce(&job.dimensions, operands, 5)
     plan_scratch(job)
     blocks = (job.dimensions.size + job.block_anchors - 1) // job.block_anchors
-    if threads > blocks:
-        threads = <int>blocks
+    threads = fx_usable_threads(<int>min(threads, blocks))
     block_totals = <BlockTotals*>calloc(blocks, sizeof(BlockTotals))
     memory = <char*>malloc(threads * job.scratch_bytes)
     if block_totals == NULL or memory == NULL:
@@ -273,8 +271,9 @@ cdef int run_map(Job* job, fx_map_kernel kernel, int threads) except -1:
     operands[0] = &job.logits
     operands[1] = &job.out
     coalesce(&job.dimensions, operands, 2)
+    threads = fx_usable_threads(<int>min(threads, blocks))
     with nogil:
-        if threads == 1 or blocks == 1:
+        if threads == 1:
             for block in range(blocks):
                 map_block(job, kernel, block)
         else:
@@ -329,8 +328,9 @@ cdef Py_ssize_t scan(object array, int64_t highest, const fx_label_map* valid,
     found = <Py_ssize_t*>malloc(blocks * sizeof(Py_ssize_t))
     if found == NULL:
         raise MemoryError
+    threads = fx_usable_threads(<int>min(threads, blocks))
     with nogil:
-        if threads == 1 or blocks == 1:
+        if threads == 1:
             for block in range(blocks):
                 found[block] = scan_block(&operand, &dimensions, block, kernels, highest, valid)
         else:
@@ -358,6 +358,7 @@ def parallel_read(array, int threads):
     itemsize = 4 if operand.type == FX_FLOAT32 else 8
     kernels = fx_kernels_of(selected_isa, operand.type == FX_FLOAT64)
     blocks = (dimensions.size + SCAN_ELEMENTS - 1) // SCAN_ELEMENTS
+    threads = fx_usable_threads(threads)
     with nogil:
         for block in prange(blocks, num_threads=threads, schedule="static"):
             total += kernels.read(operand.data + block * SCAN_ELEMENTS * itemsize,
@@ -370,7 +371,7 @@ def parallel_read(array, int threads):
 
 def openmp_max_threads():
     """Return the threads that OpenMP would use now (OMP_NUM_THREADS, threadpoolctl)."""
-    return omp_get_max_threads()
+    return fx_max_threads()
 
 
 def available_isas():
