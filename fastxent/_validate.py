@@ -32,6 +32,8 @@ from fastxent._request import Array, IgnoreIndex, Loss, LossRequest
 REDUCTIONS = ("anchor", "none", "sum", "mean")
 NORMALIZERS = ("valid", "weight", "positive", "count")
 DEFAULT_IGNORE_INDEX = -100
+#: The kernels hold class numbers in the lanes of floats, which hold no odd ones beyond.
+MOST_CLASSES = 2**24
 
 
 def loss_request(  # noqa: PLR0917 - keywords would cost a tenth of the time
@@ -64,8 +66,8 @@ def loss_request(  # noqa: PLR0917 - keywords would cost a tenth of the time
         class_axis = axis_index(axis, values.ndim, loss.values)
         logits = class_last(values, class_axis)
     shape, anchors = values.shape, logits.shape[:-1]
-    if not logits.shape[-1]:
-        raise ValueError(f"{loss.values} has shape {shape}: no classes on axis {axis}")
+    if not 0 < logits.shape[-1] <= MOST_CLASSES:
+        raise _class_count_error(loss.values, shape, axis, logits.shape[-1])
     request = LossRequest(loss.name, logits)
     request.threads = thread_count(num_threads)
     targets = as_array(targets, "targets")
@@ -116,8 +118,8 @@ def class_arrays(
     logits = as_array(logits, "logits", FLOAT_DTYPES)
     class_axis = axis_index(axis, logits.ndim, "logits")
     values = class_last(logits, class_axis)
-    if values.shape[-1] == 0:
-        raise ValueError(f"logits has shape {logits.shape}: no classes on axis {axis}")
+    if not 0 < values.shape[-1] <= MOST_CLASSES:
+        raise _class_count_error("logits", logits.shape, axis, values.shape[-1])
     if out is not None:
         check_out(out, logits.shape if keep_axis else values.shape[:-1], logits.dtype)
         check_in_place(out, logits, "logits")
@@ -126,6 +128,13 @@ def class_arrays(
     else:
         out = np.empty(values.shape[:-1], logits.dtype)
     return values, class_last(out, class_axis) if keep_axis else out, out
+
+
+def _class_count_error(
+    name: str, shape: tuple[int, ...], axis: SupportsIndex | None, classes: int
+) -> ValueError:
+    count = f"more than {MOST_CLASSES:,}" if classes else "no"
+    return ValueError(f"{name} has shape {shape}: {count} classes on axis {axis}")
 
 
 def _single_class(values: Array, loss: Loss) -> Array:

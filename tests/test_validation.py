@@ -78,6 +78,15 @@ def test_no_classes(loss):
         fx.softmax(LOGITS[:0, :4], axis=0)
 
 
+def test_too_many_classes():
+    logits = np.broadcast_to(np.float32(0), (1, 2**24 + 1))
+    message = "logits has shape (1, 16777217): more than 16,777,216 classes on axis -1"
+    with raises(ValueError, message):
+        fx.sigmoid_cross_entropy(logits, [0])
+    with raises(ValueError, message):
+        fx.softmax(logits)
+
+
 @all_losses
 @pytest.mark.parametrize("axis", [2, -3, 100])
 def test_axis_out_of_range(loss, axis):
