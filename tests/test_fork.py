@@ -4,6 +4,8 @@ Everything runs in processes of its own, so that a hang is a failure of the test
 """
 
 import multiprocessing
+import os
+import signal
 import subprocess
 import sys
 
@@ -25,9 +27,17 @@ expected = loss(2)  # the parent's OpenMP threads exist from here on
 
 def run_python(code):
     command = [sys.executable, "-W", "ignore::DeprecationWarning", "-c", COMMON + code]
-    run = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
-    assert run.returncode == 0, run.stderr
-    return run.stdout
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    process = subprocess.Popen(command, **pipes, text=True, start_new_session=True)
+    try:
+        output, errors = process.communicate(timeout=120)
+    except subprocess.TimeoutExpired:
+        # Forked children hold the pipes open: end them all.
+        os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+        raise
+    assert process.returncode == 0, errors
+    return output
 
 
 def test_pool():
@@ -50,7 +60,7 @@ stop = threading.Event()
 def work():
     while not stop.is_set():
         loss(2)
-threads = [threading.Thread(target=work) for _ in range(3)]
+threads = [threading.Thread(target=work, daemon=True) for _ in range(3)]
 for thread in threads: thread.start()
 for _ in range(20):
     pid = os.fork()
