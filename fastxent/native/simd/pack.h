@@ -56,6 +56,7 @@ static void pack(const char *source, ptrdiff_t anchor_stride, ptrdiff_t class_st
             for (int i = 0; i < LANES; i++) {
                 ptrdiff_t row = a + i < anchors ? a + i : anchors - 1;
                 const char *place = source + row * anchor_stride + k * (ptrdiff_t)sizeof(real);
+                v_prefetch((const real *)place);
                 block[i] = load_row((const real *)place, width, end);
             }
             v_transpose(block);

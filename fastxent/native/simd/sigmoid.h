@@ -166,12 +166,15 @@ FX_INLINE sigmoid_sums sigmoid_row(const real *z, const real *others, const real
     sigmoid_sums even = {v_zero(), v_zero()}, odd = even;
     ptrdiff_t k = 0;
     for (; k + 2 * LANES <= classes; k += 2 * LANES) {
+        v_prefetch(z + k);
+        v_prefetch(z + k + LANES);
         sigmoid_sums_add(&even, v_load(z + k), others + k, targets ? targets + k : NULL, LANES);
         sigmoid_sums_add(&odd, v_load(z + k + LANES), others + k + LANES,
                          targets ? targets + k + LANES : NULL, LANES);
     }
     for (; k < classes; k += LANES) {
         int count = classes - k < LANES ? (int)(classes - k) : LANES;
+        v_prefetch(z + k);
         /* -2^100 adds nothing to a loss: exp(-2^100) = 0 and its target is 0. */
         vec padded = v_load_first(z + k, count, v_set((real)-0x1p100));
         sigmoid_sums_add(&even, padded, others + k, targets ? targets + k : NULL, count);

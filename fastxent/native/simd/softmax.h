@@ -178,11 +178,14 @@ FX_INLINE vec row_maximum(const real *z, ptrdiff_t classes) {
     vec even = lowest, odd = lowest;
     ptrdiff_t k = 0;
     for (; k + 2 * LANES <= classes; k += 2 * LANES) {
+        v_prefetch(z + k);
+        v_prefetch(z + k + LANES);
         even = v_max(even, v_load(z + k));
         odd = v_max(odd, v_load(z + k + LANES));
     }
     for (; k < classes; k += LANES) {
         int count = classes - k < LANES ? (int)(classes - k) : LANES;
+        v_prefetch(z + k);
         even = v_max(even, v_load_first(z + k, count, lowest));
     }
     return v_max(even, odd);
