@@ -360,9 +360,12 @@ def parallel_read(array, int threads):
     blocks = (dimensions.size + SCAN_ELEMENTS - 1) // SCAN_ELEMENTS
     threads = fx_usable_threads(threads)
     with nogil:
-        for block in prange(blocks, num_threads=threads, schedule="static"):
-            total += kernels.read(operand.data + block * SCAN_ELEMENTS * itemsize,
-                                  min(SCAN_ELEMENTS, dimensions.size - block * SCAN_ELEMENTS))
+        if threads == 1:
+            total = kernels.read(operand.data, dimensions.size)
+        else:
+            for block in prange(blocks, num_threads=threads, schedule="static"):
+                total += kernels.read(operand.data + block * SCAN_ELEMENTS * itemsize,
+                                      min(SCAN_ELEMENTS, dimensions.size - block * SCAN_ELEMENTS))
     return total
 
 
