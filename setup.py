@@ -28,6 +28,7 @@ from distutils.sysconfig import customize_compiler  # isort: skip
 # an fma that the source did not ask for. errno is nobody's business in a kernel. The debugging
 # information that Python's own flags ask for would be six sevenths of the file.
 GNU_FLAGS = ["-O3", "-g0", "-ffp-contract=off", "-fno-math-errno", "-fvisibility=hidden"]
+GNU_FLAGS += ["-Wno-psabi"]  # vectors are passed between functions of one file alone
 MSVC_FLAGS = ["/O2", "/openmp", "/std:c11"]
 # Apple's clang has no OpenMP runtime. A build there is single-threaded, and show_config() says
 # so, unless CFLAGS and LDFLAGS name one (CONTRIBUTING.md, "Building").

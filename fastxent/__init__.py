@@ -11,9 +11,11 @@ from fastxent._config import (
     threads,
 )
 from fastxent.detection import recommend_loss
+from fastxent.focal_losses import asymmetric_loss, sigmoid_focal_loss, softmax_focal_loss
 from fastxent.heads import sigmoid_to_softmax_logits, softmax_to_sigmoid_logit
-from fastxent.losses import sigmoid_cross_entropy, softmax_cross_entropy
+from fastxent.losses import poly1_cross_entropy, sigmoid_cross_entropy, softmax_cross_entropy
 from fastxent.probability_losses import binary_cross_entropy, categorical_cross_entropy
+from fastxent.quality_losses import distribution_focal_loss, quality_focal_loss, varifocal_loss
 from fastxent.scores import (
     log_sigmoid,
     log_softmax,
@@ -27,25 +29,32 @@ from fastxent.scores import (
 
 __all__ = [
     "__version__",
+    "asymmetric_loss",
     "backend",
     "binary_cross_entropy",
     "categorical_cross_entropy",
+    "distribution_focal_loss",
     "get_num_threads",
     "log_sigmoid",
     "log_softmax",
     "logit",
     "logsumexp",
     "odds",
+    "poly1_cross_entropy",
+    "quality_focal_loss",
     "recommend_loss",
     "set_backend",
     "set_num_threads",
     "show_config",
     "sigmoid",
     "sigmoid_cross_entropy",
+    "sigmoid_focal_loss",
     "sigmoid_to_softmax_logits",
     "softmax",
     "softmax_cross_entropy",
+    "softmax_focal_loss",
     "softmax_to_sigmoid_logit",
     "softplus",
     "threads",
+    "varifocal_loss",
 ]

@@ -12,10 +12,13 @@ from numpy.typing import ArrayLike
 
 from fastxent._request import Array
 
-#: Dtypes of logits and probabilities, of which the result's is one, and of everything else.
-FLOAT_DTYPES = frozenset(map(np.dtype, "fd"))
-REAL_DTYPES = frozenset(map(np.dtype, "?bhilqBHILQfd"))
-_EXPECTED = {FLOAT_DTYPES: "float32 or float64", REAL_DTYPES: "bool, integer, float32 or float64"}
+#: Dtypes of logits and probabilities, and of everything else. Both include bfloat16, which NumPy
+#: does not know and ml_dtypes defines: it is told by its name, so that nobody has to import that.
+FLOAT_DTYPES = frozenset(map(np.dtype, "efd"))
+REAL_DTYPES = frozenset(map(np.dtype, "?bhilqBHILQefd"))
+_FLOATS = "float16, bfloat16, float32 or float64"
+_EXPECTED = {FLOAT_DTYPES: _FLOATS, REAL_DTYPES: f"bool, integer, {_FLOATS}"}
+_FLOAT32 = np.dtype(np.float32)
 
 #: Steps that NumPy may spend on finding out whether two arrays overlap. Nobody interleaves arrays
 #: in a way that takes more, so that counts as overlapping.
@@ -36,9 +39,14 @@ def as_array(value: ArrayLike, name: str, dtypes: frozenset[np.dtype[Any]] = REA
     else:
         array = np.asarray(value)
     dtype = array.dtype.newbyteorder("=")
-    if dtype not in dtypes:
+    if dtype not in dtypes and dtype.name != "bfloat16":
         raise TypeError(f"{name} has dtype {array.dtype}, expected {_EXPECTED[dtypes]}")
     return np.require(array, dtype, "A")
+
+
+def result_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
+    """Return the dtype of what is computed from logits or probabilities of this dtype."""
+    return dtype if dtype.itemsize > 2 else _FLOAT32
 
 
 def as_integer(value: SupportsIndex, name: str) -> int:
@@ -67,26 +75,28 @@ def axis_index(axis: SupportsIndex, ndim: int, name: str) -> int:
     return index % ndim
 
 
-def class_last(array: Array, axis: int) -> Array:
-    """Return a view with the class axis last."""
+def class_last(array: Array, axis: int | None) -> Array:
+    """Return a view with the class axis last; None: a new one, of length 1."""
     last = array.ndim - 1
     if axis == last:
         return array
+    if axis is None:
+        return array[..., None]
     return array.transpose(*range(axis), *range(axis + 1, last + 1), axis)
 
 
-def check_out(out: object, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
+def check_out(out: object, shape: tuple[int, ...], dtype: np.dtype[Any], name: str = "out") -> None:
     """Refuse an ``out=`` where a result of this shape and dtype cannot be written."""
     if not isinstance(out, np.ndarray) or isinstance(out, np.ma.MaskedArray):
-        raise TypeError(f"out must be a NumPy array, not {type(out).__name__}")
+        raise TypeError(f"{name} must be a NumPy array, not {type(out).__name__}")
     if out.shape != shape:
-        raise ValueError(f"out has shape {out.shape}, expected {shape}")
+        raise ValueError(f"{name} has shape {out.shape}, expected {shape}")
     if out.dtype != dtype:
-        raise ValueError(f"out has dtype {out.dtype}, expected {dtype}")
+        raise ValueError(f"{name} has dtype {out.dtype}, expected {dtype}")
     if not out.flags.writeable:
-        raise ValueError("out is read-only")
+        raise ValueError(f"{name} is read-only")
     if not out.flags.aligned:
-        raise ValueError("out is not aligned in memory")
+        raise ValueError(f"{name} is not aligned in memory")
 
 
 def overlap(first: Array, second: Array) -> bool:
@@ -103,6 +113,7 @@ def check_in_place(out: Array, values: Array, name: str) -> None:
         out.ctypes.data == values.ctypes.data
         and out.strides == values.strides
         and out.shape == values.shape
+        and out.dtype == values.dtype
     )
     if not in_place and overlap(out, values):
         raise ValueError(f"out shares memory with {name}, and is not the same array")

@@ -5,26 +5,80 @@ A docstring names a part by a line of its own, ``<part>``; the decorator puts th
 
 import inspect
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
+class UlpBounds(NamedTuple):
+    """Largest relative errors of float32 results, in ULP: ``loss + per_gamma gamma``, likewise."""
+
+    loss: int
+    gradient: int
+    #: A power multiplies the relative error of its base by the exponent.
+    per_gamma: int = 0
+    gamma: str = "gamma"
+
+    def of(self, gamma: float) -> tuple[float, float]:
+        """Return the bounds of the loss and of its gradient for an exponent."""
+        return self.loss + self.per_gamma * gamma, self.gradient + self.per_gamma * gamma
+
+
+#: What docstrings promise and tests hold, stated here and nowhere else.
+ULP_BOUNDS = {
+    "asymmetric_loss": UlpBounds(7, 9, 5, "the larger gamma"),
+    "binary_cross_entropy": UlpBounds(4, 4),
+    "categorical_cross_entropy": UlpBounds(4, 6),
+    "distribution_focal_loss": UlpBounds(4, 6),
+    "poly1_cross_entropy": UlpBounds(4, 6),
+    "quality_focal_loss": UlpBounds(4, 6, 3, "beta"),
+    "sigmoid_cross_entropy": UlpBounds(4, 4),
+    "sigmoid_focal_loss": UlpBounds(4, 6, 3),
+    "softmax_cross_entropy": UlpBounds(4, 6),
+    "softmax_focal_loss": UlpBounds(4, 6, 3),
+    "varifocal_loss": UlpBounds(4, 6, 3),
+}
+#: The same for the scores, which have no gradient.
+SCORE_ULP_BOUNDS = dict.fromkeys(
+    ("log_sigmoid", "log_softmax", "logit", "logsumexp", "odds", "sigmoid", "softmax", "softplus"),
+    4,
+)
+
+
 def fill_docstring(parts: dict[str, str]) -> Callable[[Function], Function]:
-    """Return a decorator that replaces each line ``<name>`` of a docstring by ``parts[name]``."""
+    """Return a decorator that replaces each line ``<name>`` of a docstring by ``parts[name]``.
+
+    The line ``<accuracy>`` is what the tables above say about the function.
+    """
 
     def decorate(function: Function) -> Function:
         if function.__doc__ is not None:  # python -OO leaves none
+            texts = parts | {"accuracy": _accuracy(function.__name__)}
             lines = inspect.cleandoc(function.__doc__).splitlines()
-            filled = [parts[line[1:-1]].strip() if line.startswith("<") else line for line in lines]
+            filled = [texts[line[1:-1]].strip() if line.startswith("<") else line for line in lines]
             function.__doc__ = "\n".join(filled) + "\n"
         return function
 
     return decorate
 
 
+def _accuracy(name: str) -> str:
+    """Return the sentences on the accuracy of a public function."""
+    if name in SCORE_ULP_BOUNDS:
+        return f"Accuracy: relative error at most {SCORE_ULP_BOUNDS[name]} ULP in float32."
+    bounds = ULP_BOUNDS[name]
+    growth = f" + {bounds.per_gamma} x {bounds.gamma}" if bounds.per_gamma else ""
+    return f"""
+Accuracy: relative error at most {bounds.loss}{growth} ULP in float32 for losses of any size, and
+{bounds.gradient}{growth} ULP for gradients; below 1e-36, near the end of float32's range, the error
+is at most 1e-42. Where a target is soft (neither 0 nor 1) a gradient is the difference of two
+terms, and its error is relative to the sum of their magnitudes. The gradient of float16 or bfloat16
+input is rounded to that dtype at the end.
+"""
+
+
 _RESOURCES = """
-Memory: the result and a few KB per thread. Strided input is read where it is; only arrays that are
+Memory: the results and a few KB per thread. Strided input is read where it is; only arrays that are
 not aligned or of foreign byte order are copied.
 Threads: `num_threads`; short calls use fewer. The result has the same bits for any number.
 """
@@ -45,24 +99,58 @@ empty : float or "raise", default 0.0
     The mean where the normalizer is zero; "raise": a ValueError.
 """
 
-_CLASS_WEIGHT = """
+_IGNORE_INDEX = """
+ignore_index : int or tuple of int, default -100
+    Targets of ignored anchors. They contribute nothing and are not counted, whatever their logits
+    and weights are.
+"""
+
+_CLASS_WEIGHT = f"""
 class_weight : array_like of shape (C,), optional
     Factor of each class's term; finite and not negative.
-ignore_index : int or tuple of int, default -100
-    Labels of ignored anchors. They contribute nothing and are not counted, whatever their logits
-    and weights are. For class labels only.
+{_IGNORE_INDEX.strip()} For class labels only.
+"""
+
+_GRAD_FLAG = """
+return_grad : bool, default False
+    Return the gradient too: ``(loss, grad)``, from one pass.
+"""
+
+_SIGMOID_GRAD = f"""
+{_GRAD_FLAG.strip()}
+grad_output : float or array_like, optional
+    Factor of the gradient: a number; or, for "anchor" and "none", an array of the shape of the
+    loss that is returned.
+"""
+
+_SOFTMAX_GRAD = f"""
+{_GRAD_FLAG.strip()}
+grad_output : float or array_like, optional
+    Factor of the gradient: a number; or, for "anchor" and "none", an array of the anchors' shape.
 """
 
 _OUT = """
 out : ndarray, optional
-    Where to put the result of "anchor" or "none": an array of its shape and dtype that shares no
+    Where to put the loss of "anchor" or "none": an array of its shape and dtype that shares no
     memory with the arguments.
+grad_out : ndarray, optional
+    Where to put the gradient: an array of the shape and dtype of the first argument that shares no
+    memory with the arguments, nor with `out`.
 """
 
-_RESULT = """
+_LOSS_RESULT = """
 ndarray or numpy.floating
-    "anchor" and "none": an array of the dtype of the first argument (or `out`); a scalar for a
-    single anchor without dimensions. "sum" and "mean": a float64 scalar, accumulated in float64.
+    The loss. "anchor" and "none": an array (or `out`), float64 for float64 input and otherwise
+    float32; a scalar for a single anchor without dimensions. "sum" and "mean": a float64 scalar,
+    accumulated in float64.
+"""
+
+_GRAD_RESULT = """
+ndarray
+    With `return_grad`: the derivatives of the loss that is returned with respect to the first
+    argument, times `grad_output`; of its shape and dtype (or `grad_out`). Of "sum" and "mean" as a
+    whole, otherwise of the loss that the element belongs to. Zero for ignored anchors, and for all
+    where a mean is `empty`.
 """
 
 _ERRORS = """
@@ -106,6 +194,7 @@ weight : float or array_like, optional
 background_index : int, optional
     The class label that means "no class"; the default is C. Labels above it are one too high:
     with 0 the classes are 1..C.
+{_SIGMOID_GRAD.strip()}
 {_OUT.strip()}
 {_EXECUTION.strip()}
 """
@@ -119,6 +208,19 @@ weight : float or array_like, optional
 {_CLASS_WEIGHT.strip()}
 background_index : int, optional
     The class that the normalizer "positive" does not count. It makes no other difference.
+{_SOFTMAX_GRAD.strip()}
+{_OUT.strip()}
+{_EXECUTION.strip()}
+"""
+
+_DISTRIBUTION_PARAMETERS = f"""
+reduction : {{"anchor", "none", "sum", "mean"}}, default "anchor"
+    "anchor" and "none": one loss per anchor. "sum" and "mean": one for all anchors.
+{_MEAN.strip()}
+weight : float or array_like, optional
+    Factor of the whole call (a number), or of each anchor (an array of the anchors' shape).
+{_IGNORE_INDEX.strip()}
+{_SOFTMAX_GRAD.strip()}
 {_OUT.strip()}
 {_EXECUTION.strip()}
 """
@@ -129,21 +231,93 @@ out : ndarray, optional
     argument but may not share its memory otherwise.
 """
 
+_LOGITS = """
+logits : array_like of float16, bfloat16, float32 or float64
+    Logits z of any shape, with C classes on `axis`.
+"""
+
+_SIGMOID_LOGITS = f"""
+{_LOGITS.strip()}
+targets : array_like
+    Class labels: integers of the shape of `logits` without the class axis (the anchors' shape).
+    0..C-1 are classes, C means "no class". Or dense targets y: bool, integers 0 and 1 or floats in
+    [0, 1], of the shape of `logits`. With ``axis=None`` both have the shape of `logits`; label 1 is
+    positive, 0 negative.
+"""
+
+_SOFTMAX_LOGITS = f"""
+{_LOGITS.strip()}
+targets : array_like
+    Class labels: integers 0..C-1 of the shape of `logits` without the class axis (the anchors'
+    shape). Or dense targets y: bool, integers 0 and 1 or floats in [0, 1], of the shape of
+    `logits`; they need not add up to 1.
+"""
+
+_SIGMOID_LIMITS = """
+Infinite logits follow the limit, where gradients are finite:
+
+===== ======== ========
+logit y = 1    y = 0
+===== ======== ========
++inf  0        inf
+-inf  inf      0
+nan   nan      nan
+===== ======== ========
+"""
+
+_SOFTMAX_LIMITS = """
+Infinite logits follow the limit, and so do gradients:
+
+========================= ==============================================
+logits of an anchor       loss
+========================= ==============================================
+one is +inf               0 if that is the class (y = 1), inf if another
+two or more are +inf      nan
+some are -inf             inf if one of them is the class
+all are -inf              nan
+any is nan                nan
+========================= ==============================================
+"""
+
+_ZEROS_AND_NANS = """
+A factor of 0 (a target, a weight) removes a term even if it is infinite. A NaN makes the loss of
+its anchor NaN, and of no other; nothing but `ignore_index` removes it.
+"""
+
 SIGMOID_PARTS = {
     "axis": _SIGMOID_AXIS,
+    "logits and targets": _SIGMOID_LOGITS,
     "common parameters": _SIGMOID_PARAMETERS,
-    "result": _RESULT,
+    "limits": _SIGMOID_LIMITS,
+    "zeros and nans": _ZEROS_AND_NANS,
+    "result": _LOSS_RESULT.strip() + _GRAD_RESULT + "    A NaN logit has a NaN gradient.",
     "errors": _ERRORS,
     "resources": _RESOURCES,
     **_REFERENCES,
 }
-SOFTMAX_PARTS = SIGMOID_PARTS | {"axis": _AXIS, "common parameters": _SOFTMAX_PARAMETERS}
-SCORE_PARTS = {
-    "common parameters": _SCORE_OUT.strip() + _EXECUTION,
+SOFTMAX_PARTS = SIGMOID_PARTS | {
     "axis": _AXIS,
+    "logits and targets": _SOFTMAX_LOGITS,
+    "common parameters": _SOFTMAX_PARAMETERS,
+    "limits": _SOFTMAX_LIMITS,
+    "result": _LOSS_RESULT.strip() + _GRAD_RESULT + "    NaN where the loss of the anchor is.",
+}
+DISTRIBUTION_PARTS = SOFTMAX_PARTS | {"common parameters": _DISTRIBUTION_PARAMETERS}
+SCORE_PARTS = {
+    "logits": """
+logits : array_like of float16, bfloat16, float32 or float64
+    Logits z of any shape.
+""",
+    "logits and axis": f"""
+logits : array_like of float16, bfloat16, float32 or float64
+    Logits z of any shape, with the classes on `axis`.
+{_AXIS.strip()}
+""",
+    "common parameters": _SCORE_OUT.strip() + _EXECUTION,
     "result": """
 ndarray or numpy.floating
-    An array of the shape and dtype of the argument (or `out`); a scalar for a scalar.
+    An array of the shape of the argument (or `out`), float64 for float64 input and otherwise
+    float32; a scalar for a scalar.
 """,
     "resources": _RESOURCES,
     **_REFERENCES,

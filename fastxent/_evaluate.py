@@ -5,21 +5,30 @@ reductions are made from those.
 """
 
 import math
-from typing import SupportsIndex
+from collections.abc import Mapping
+from typing import Any, SupportsIndex
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from fastxent._config import backend_module, thread_count
-from fastxent._request import Array, ArrayOrScalar, IgnoreIndex, Loss, LossTotals
+from fastxent._request import (
+    Array,
+    ArrayOrScalar,
+    Backend,
+    IgnoreIndex,
+    Loss,
+    LossRequest,
+    LossTotals,
+)
 from fastxent._validate import class_arrays, element_arrays, loss_request
 
 
-def evaluate_loss(
+def evaluate_loss(  # noqa: PLR0917 - see below
     loss: Loss,
     values: ArrayLike,
     targets: ArrayLike,
-    *,
+    parameters: Mapping[str, Any],
     axis: SupportsIndex | None,
     reduction: str,
     normalizer: str | float,
@@ -28,19 +37,24 @@ def evaluate_loss(
     class_weight: ArrayLike | None,
     ignore_index: IgnoreIndex,
     background_index: SupportsIndex | None,
+    return_grad: bool,
+    grad_output: ArrayLike | None,
     out: Array | None,
+    grad_out: Array | None,
     num_threads: SupportsIndex | None,
     backend: str | None,
-    pos_weight: ArrayLike | None = None,
-    label_smoothing: float = 0.0,
-    eps: float | None = None,
 ) -> ArrayOrScalar:
-    """Evaluate a loss with the arguments of its public function."""
+    """Evaluate a loss with the arguments of its public function, in the order of that.
+
+    `parameters` has those that not all losses have, by name. The others go by position: CPython
+    makes a dict of 14 keywords or more, which would take a third of the time of the common call.
+    """
     compute = backend_module(backend)
-    request, result = loss_request(
+    request, result, grad = loss_request(
         loss,
         values,
         targets,
+        parameters,
         axis,
         reduction,
         normalizer,
@@ -49,34 +63,69 @@ def evaluate_loss(
         class_weight,
         ignore_index,
         background_index,
+        return_grad,
+        grad_output,
         out,
+        grad_out,
         num_threads,
-        pos_weight,
-        label_smoothing,
-        eps,
     )
-    totals = compute.evaluate_loss(request)
+    value: ArrayOrScalar
     if result is not None:
-        return result if out is not None or result.ndim > 0 else result[()]
-    if reduction == "sum":
-        return np.float64(totals.loss)
-    count = math.prod(request.logits.shape[:-1])
-    return _mean(totals, count, normalizer, empty)
+        compute.evaluate_loss(request)
+        value = result if result.ndim > 0 else _returned(result, out)
+    elif reduction == "sum":
+        value = np.float64(compute.evaluate_loss(request).loss)
+    else:
+        value = _mean(compute, request, normalizer, empty)
+    if grad is None and request.expectation is None:
+        return value
+    results = [value]
+    if grad is not None:
+        results.append(_returned(grad, grad_out))
+    if request.expectation is not None:
+        results.append(_returned(request.expectation, None))
+    return tuple(results)
+
+
+def _returned(result: Array, out: Array | None) -> ArrayOrScalar:
+    """Return a scalar in place of an array without dimensions, unless the array is the user's."""
+    return result if out is not None or result.ndim > 0 else result[()]
 
 
 def _mean(
-    totals: LossTotals, count: int, normalizer: str | float, empty: str | float
+    compute: Backend, request: LossRequest, normalizer: str | float, empty: str | float
 ) -> np.float64:
-    if isinstance(normalizer, str):
-        divisors = totals._asdict() | {"count": count}
-        divisor = float(divisors[normalizer])
-    else:
-        divisor = float(normalizer)
-    if divisor != 0:
-        return np.float64(totals.loss / divisor)
-    if empty == "raise":
-        raise ValueError(f"there is nothing to average over: normalizer = {normalizer!r} is zero")
-    return np.float64(empty)
+    grad = request.grad
+    totals = compute.evaluate_loss(request) if grad is None else None
+    divisor = _divisor(compute, request, normalizer, totals)
+    if divisor == 0:
+        if empty == "raise":
+            raise ValueError(
+                f"there is nothing to average over: normalizer = {normalizer!r} is zero"
+            )
+        if grad is not None:
+            grad[...] = 0
+            request.grad = None
+            if request.expectation is not None:
+                compute.evaluate_loss(request)
+        return np.float64(empty)
+    if totals is None:
+        request.grad_scale /= divisor
+        totals = compute.evaluate_loss(request)
+    return np.float64(totals.loss / divisor)
+
+
+def _divisor(
+    compute: Backend, request: LossRequest, normalizer: str | float, totals: LossTotals | None
+) -> float:
+    """Return what a sum is divided by; a gradient is written divided, before there are totals."""
+    if not isinstance(normalizer, str):
+        return float(normalizer)
+    if normalizer == "count":
+        return float(math.prod(request.logits.shape[:-1]))
+    if totals is None:
+        totals = compute.count_anchors(request)
+    return float(getattr(totals, normalizer))
 
 
 def evaluate_element_score(
@@ -93,7 +142,7 @@ def evaluate_element_score(
     threads = thread_count(num_threads)
     array, result = element_arrays(values, argument, out)
     compute.evaluate_score(name, array, result, threads)
-    return result if out is not None or result.ndim > 0 else result[()]
+    return _returned(result, out)
 
 
 def evaluate_class_score(
@@ -111,4 +160,4 @@ def evaluate_class_score(
     threads = thread_count(num_threads)
     array, target, result = class_arrays(logits, axis, out, keep_axis=keep_axis)
     compute.evaluate_score(name, array, target, threads)
-    return result if out is not None or result.ndim > 0 else result[()]
+    return _returned(result, out)

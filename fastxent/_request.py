@@ -1,16 +1,17 @@
 """What a backend is asked for, and what it answers.
 
 ``_validate`` fills in a :class:`LossRequest`; nothing behind it doubts a request again. A backend
-is a module with two functions::
+is a module with three functions::
 
     evaluate_loss(request: LossRequest) -> LossTotals
+    count_anchors(request: LossRequest) -> LossTotals
     evaluate_score(name: str, values: ndarray, out: ndarray, threads: int) -> None
 
 A parameter of a new loss becomes one more field here, with the value that means "not used".
 """
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol, SupportsIndex
+from typing import Any, Literal, NamedTuple, Protocol, SupportsIndex
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +30,11 @@ class Loss(NamedTuple):
     values: str
     #: Every class is a question of its own ("sigmoid"), or one class is chosen ("softmax").
     sigmoid: bool
+    #: The name of the second argument, for error messages.
+    targets: str = "targets"
+    #: What the second argument may be: class labels or dense targets, class labels only (with a
+    #: score for each), or positions between the classes.
+    grammar: Literal["classes", "labels", "positions"] = "classes"
 
 
 @dataclass(slots=True, eq=False)
@@ -36,17 +42,23 @@ class LossRequest:
     """One call of a loss, checked and brought to the shape that every backend reads.
 
     The class axis is last: shapes are ``(*anchors, classes)``, with any strides. The result dtype
-    is that of `logits`.
+    is float64 for float64 logits, and float32 for all others.
     """
 
     loss: str
     #: Logits, or probabilities for the losses on those. ``axis=None`` makes them ``(*anchors, 1)``.
     logits: Array
-    #: Class labels ``(*anchors)`` of any integer dtype. Exactly one of `labels`, `dense` is given.
+    #: Class labels ``(*anchors)`` of any integer dtype. Exactly one of `labels`, `dense` and
+    #: `positions` is given.
     labels: Array | None = None
     #: Dense targets ``(*anchors, classes)``, bool, integer or floating.
     dense: Array | None = None
-    #: Labels of anchors that count for nothing; they take precedence over everything else.
+    #: Positions ``(*anchors)`` on the axis of class numbers, bool, integer or floating.
+    positions: Array | None = None
+    #: The target ``(*anchors)`` of the label's class, in place of 1; bool, integer or floating.
+    scores: Array | None = None
+    #: Labels (or positions) of anchors that count for nothing; they take precedence over
+    #: everything else.
     ignore: tuple[int, ...] = ()
     #: Sigmoid: the label that means "no class". Softmax: the class that the normalizer "positive"
     #: does not count, or -1.
@@ -57,6 +69,18 @@ class LossRequest:
     label_smoothing: float = 0.0
     #: Probabilities are clipped to ``[eps, 1 - eps]``; logits have no use for it.
     eps: float = 0.0
+    #: A number, or one per class: contiguous, float64. What None means is the loss's business.
+    alpha: float | Array | None = None
+    #: The exponent of the losses that have one; the beta of quality_focal_loss.
+    gamma: float = 0.0
+    #: asymmetric_loss: two exponents, and what is subtracted from a negative's probability.
+    gamma_neg: float = 0.0
+    gamma_pos: float = 0.0
+    clip: float = 0.0
+    #: varifocal_loss: the target is a factor of its own loss.
+    iou_weighted: bool = True
+    #: poly1_cross_entropy: the factor of 1 - p.
+    epsilon: float = 0.0
     weight: float = 1.0
     #: Per anchor, bool, integer or floating.
     anchor_weight: Array | None = None
@@ -66,6 +90,16 @@ class LossRequest:
     per_logit: bool = False
     #: Where the result goes; None when only the totals are wanted.
     out: Array | None = None
+    #: Where the gradient goes, ``(*anchors, classes)``, of the dtype of `logits`; None: not wanted.
+    #: It is the product of the loss's own with `grad_scale` and the two arrays that follow.
+    grad: Array | None = None
+    grad_scale: float = 1.0
+    #: Per anchor, bool, integer or floating.
+    anchor_grad_output: Array | None = None
+    #: Per logit, bool, integer or floating; only with `per_logit`.
+    logit_grad_output: Array | None = None
+    #: Where the expected class number goes, ``(*anchors)``, of the result dtype.
+    expectation: Array | None = None
     threads: int = 1
 
 
@@ -86,7 +120,10 @@ class Backend(Protocol):
     """A module that computes."""
 
     def evaluate_loss(self, request: LossRequest) -> LossTotals:
-        """Fill ``request.out``, if there is one, and add up."""
+        """Fill ``out``, ``grad`` and ``expectation``, where given, and add up."""
+
+    def count_anchors(self, request: LossRequest) -> LossTotals:
+        """Return the totals with a loss of 0, from targets and weights alone; write nothing."""
 
     def evaluate_score(
         self,

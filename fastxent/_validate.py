@@ -7,39 +7,40 @@ The common call (float32 logits with the class axis last, labels, no options) sh
 microseconds in Python. Hence the tests for defaults, which skip whole functions.
 """
 
-from typing import SupportsIndex
+from collections.abc import Mapping
+from typing import Any, NoReturn, SupportsIndex
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from fastxent import native
 from fastxent._arguments import (
     FLOAT_DTYPES,
     as_array,
-    as_integer,
     as_number,
     axis_index,
     check_in_place,
     check_out,
     class_last,
-    format_position,
     listed,
     overlap,
+    result_dtype,
 )
 from fastxent._config import thread_count
+from fastxent._parameters import PARAMETERS, per_class
 from fastxent._request import Array, IgnoreIndex, Loss, LossRequest
+from fastxent._targets import set_targets
 
 REDUCTIONS = ("anchor", "none", "sum", "mean")
 NORMALIZERS = ("valid", "weight", "positive", "count")
-DEFAULT_IGNORE_INDEX = -100
 #: The kernels hold class numbers in the lanes of floats, which hold no odd ones beyond.
 MOST_CLASSES = 2**24
 
 
-def loss_request(  # noqa: PLR0917 - keywords would cost a tenth of the time
+def loss_request(  # noqa: C901, PLR0912, PLR0917 - every call pays for what is split off or named
     loss: Loss,
     values: ArrayLike,
     targets: ArrayLike,
+    parameters: Mapping[str, Any],
     axis: SupportsIndex | None,
     reduction: str,
     normalizer: str | float,
@@ -48,65 +49,66 @@ def loss_request(  # noqa: PLR0917 - keywords would cost a tenth of the time
     class_weight: ArrayLike | None,
     ignore_index: IgnoreIndex,
     background_index: SupportsIndex | None,
+    return_grad: bool,
+    grad_output: ArrayLike | None,
     out: Array | None,
+    grad_out: Array | None,
     num_threads: SupportsIndex | None,
-    pos_weight: ArrayLike | None,
-    label_smoothing: float,
-    eps: float | None,
-) -> tuple[LossRequest, Array | None]:
-    """Return what a backend needs to know, and the result in the user's layout, if it is an array.
+) -> tuple[LossRequest, Array | None, Array | None]:
+    """Return what a backend needs to know, and the loss and the gradient in the user's layout.
 
-    The parameters are those of the public functions.
+    A loss that is a number, and a gradient that is not wanted, are None. The parameters are those
+    of the public functions; `parameters` has those that not all losses have.
     """
     _check_reduction(reduction, normalizer, empty, out)
     values = as_array(values, loss.values, FLOAT_DTYPES)
-    if axis is None:
-        class_axis, logits = None, _single_class(values, loss)
-    else:
+    if axis is not None:
         class_axis = axis_index(axis, values.ndim, loss.values)
-        logits = class_last(values, class_axis)
-    shape, anchors = values.shape, logits.shape[:-1]
-    if not 0 < logits.shape[-1] <= MOST_CLASSES:
-        raise _class_count_error(loss.values, shape, axis, logits.shape[-1])
+    elif loss.sigmoid:
+        class_axis = None
+    else:
+        raise ValueError(f"axis=None is for single-class heads, but {loss.name} needs classes")
+    logits = class_last(values, class_axis)
+    shape, last_shape = values.shape, logits.shape
+    anchors, classes = last_shape[:-1], last_shape[-1]
+    if not 0 < classes <= MOST_CLASSES:
+        raise _class_count_error(loss.values, shape, axis, classes)
     request = LossRequest(loss.name, logits)
     request.threads = thread_count(num_threads)
-    targets = as_array(targets, "targets")
-    set_targets = _set_labels if _are_labels(targets, anchors, shape, class_axis) else _set_dense
-    set_targets(
-        request,
-        loss,
-        targets,
-        class_axis,
-        ignore_index=ignore_index,
-        background_index=background_index,
-    )
+    targets = as_array(targets, loss.targets)
+    set_targets(request, loss, targets, anchors, shape, class_axis, ignore_index, background_index)
     if weight is not None:
         _set_weight(request, loss, weight, shape, class_axis)
     if class_weight is not None:
-        request.class_weight = _per_class(class_weight, "class_weight", logits)
-    if pos_weight is not None:
-        request.pos_weight = _per_class(pos_weight, "pos_weight", logits)
-    if type(label_smoothing) is not float or label_smoothing != 0.0:
-        request.label_smoothing = _label_smoothing(label_smoothing)
-    if eps is not None:
-        request.eps = _eps(eps)
+        request.class_weight = per_class(class_weight, "class_weight", logits)
+    for name, value in parameters.items():
+        PARAMETERS[name](request, value)
+    if reduction == "none":
+        request.per_logit = loss.sigmoid and class_axis is not None
+    grad = None
+    if return_grad:
+        if grad_output is not None:
+            _set_grad_output(request, grad_output, reduction, shape, class_axis)
+        grad = _gradient(request, loss, values, grad_out)
+        request.grad = class_last(grad, class_axis)
+    elif grad_output is not None or grad_out is not None:
+        _refuse_grad_arguments(grad_output)
     if reduction in {"sum", "mean"}:
-        return request, None
-    if reduction == "anchor" or not loss.sigmoid or class_axis is None:
-        request.out = result = _result(request, loss, values, anchors, out)
+        return request, None, grad
+    if out is not None or request.per_logit or class_axis is None:
+        result = _result(request, loss, values, out, grad_out)
+        request.out = class_last(result, class_axis) if request.per_logit else result
     else:
-        request.per_logit = True
-        result = _result(request, loss, values, shape, out)
-        request.out = class_last(result, class_axis)
-    return request, result
+        request.out = result = np.empty(anchors, result_dtype(values.dtype))
+    return request, result, grad
 
 
 def element_arrays(values: ArrayLike, name: str, out: Array | None) -> tuple[Array, Array]:
     """Return what a score of single values reads and writes."""
     values = as_array(values, name, FLOAT_DTYPES)
     if out is None:
-        return values, np.empty_like(values)
-    check_out(out, values.shape, values.dtype)
+        return values, np.empty_like(values, dtype=result_dtype(values.dtype))
+    check_out(out, values.shape, result_dtype(values.dtype))
     check_in_place(out, values, name)
     return values, out
 
@@ -120,13 +122,14 @@ def class_arrays(
     values = class_last(logits, class_axis)
     if not 0 < values.shape[-1] <= MOST_CLASSES:
         raise _class_count_error("logits", logits.shape, axis, values.shape[-1])
+    dtype = result_dtype(logits.dtype)
     if out is not None:
-        check_out(out, logits.shape if keep_axis else values.shape[:-1], logits.dtype)
+        check_out(out, logits.shape if keep_axis else values.shape[:-1], dtype)
         check_in_place(out, logits, "logits")
     elif keep_axis:
-        out = np.empty_like(logits)
+        out = np.empty_like(logits, dtype=dtype)
     else:
-        out = np.empty(values.shape[:-1], logits.dtype)
+        out = np.empty(values.shape[:-1], dtype)
     return values, class_last(out, class_axis) if keep_axis else out, out
 
 
@@ -137,132 +140,7 @@ def _class_count_error(
     return ValueError(f"{name} has shape {shape}: {count} classes on axis {axis}")
 
 
-def _single_class(values: Array, loss: Loss) -> Array:
-    """Return the logits with a class axis of length 1 (axis=None)."""
-    if not loss.sigmoid:
-        raise ValueError(f"axis=None is for single-class heads, but {loss.name} needs classes")
-    return values[..., None]
-
-
-# --- targets -------------------------------------------------------------------------------------
-
-
-def _are_labels(
-    targets: Array, anchors: tuple[int, ...], shape: tuple[int, ...], axis: int | None
-) -> bool:
-    """Tell class labels from dense targets, by their shape or, with axis=None, by their dtype."""
-    if targets.shape == anchors:
-        return axis is not None or targets.dtype.kind in "iu"
-    if targets.shape == shape:
-        return False
-    grammars = "" if axis is None else f" for class labels or {shape} for dense targets"
-    raise ValueError(f"targets has shape {targets.shape}, expected {anchors}{grammars}")
-
-
-def _set_labels(
-    request: LossRequest,
-    loss: Loss,
-    labels: Array,
-    axis: int | None,
-    *,
-    ignore_index: IgnoreIndex,
-    background_index: SupportsIndex | None,
-) -> None:
-    if labels.dtype.kind not in "iu":
-        raise TypeError(f"targets has dtype {labels.dtype}, but class labels are integers")
-    classes = request.logits.shape[-1]
-    if classes == 1 and axis is not None:
-        sigmoid = "" if loss.sigmoid else " to a sigmoid loss"
-        raise ValueError(
-            f"{loss.values} has one class, of which label 0 would be a positive: pass axis=None "
-            f"with targets 0 and 1{sigmoid}, or dense targets of shape {(*labels.shape, 1)}"
-        )
-    request.labels = labels
-    request.ignore = accepted = _ignored_labels(ignore_index)
-    highest = classes - 1
-    if not loss.sigmoid:
-        request.background = _softmax_background(background_index, classes)
-    else:
-        request.background = _sigmoid_background(background_index, classes, axis)
-        if 0 <= request.background <= classes:
-            highest = classes
-        else:
-            accepted = (*accepted, request.background)
-    index = native.find_invalid_label(labels, highest, accepted, request.threads)
-    if index >= 0:
-        raise ValueError(
-            f"targets{format_position(index, labels.shape)} = {labels.flat[index]} "
-            f"is not a class label: expected {_expected_labels(request, loss, axis)}"
-        )
-
-
-def _ignored_labels(ignore_index: IgnoreIndex) -> tuple[int, ...]:
-    if type(ignore_index) is int and ignore_index == DEFAULT_IGNORE_INDEX:
-        return (ignore_index,)
-    labels = ignore_index if isinstance(ignore_index, tuple) else (ignore_index,)
-    return tuple(as_integer(label, "ignore_index") for label in labels)
-
-
-def _sigmoid_background(
-    background_index: SupportsIndex | None, classes: int, axis: int | None
-) -> int:
-    if background_index is None:
-        return classes if axis is not None else 0
-    background = as_integer(background_index, "background_index")
-    if axis is None and background != 0:
-        raise ValueError("background_index is 0 with axis=None, where targets are 0 and 1")
-    return background
-
-
-def _softmax_background(background_index: SupportsIndex | None, classes: int) -> int:
-    if background_index is None:
-        return -1
-    background = as_integer(background_index, "background_index")
-    if not 0 <= background < classes:
-        raise ValueError(f"background_index = {background} is not a class: 0..{classes - 1}")
-    return background
-
-
-def _expected_labels(request: LossRequest, loss: Loss, axis: int | None) -> str:
-    """Say which labels are valid."""
-    classes, background = request.logits.shape[-1], request.background
-    if axis is None:
-        expected = "0 or 1"
-    elif not loss.sigmoid:
-        expected = f"0..{classes - 1}"
-    elif background == 0:
-        expected = f'1..{classes}, 0 for "no class"'
-    elif 0 < background < classes:
-        expected = f'0..{classes} where {background} is "no class"'
-    else:
-        expected = f'0..{classes - 1}, {background} for "no class"'
-    ignored = ", ".join(map(str, request.ignore))
-    return f"{expected}, or an ignore_index ({ignored})" if ignored else expected
-
-
-def _set_dense(
-    request: LossRequest,
-    loss: Loss,
-    targets: Array,
-    axis: int | None,
-    *,
-    ignore_index: IgnoreIndex,
-    background_index: SupportsIndex | None,
-) -> None:
-    if _ignored_labels(ignore_index) != (DEFAULT_IGNORE_INDEX,):
-        raise ValueError("ignore_index is for class labels, but these targets are dense")
-    if loss.sigmoid and background_index is not None:
-        raise ValueError("background_index is for class labels, but these targets are dense")
-    request.background = _softmax_background(background_index, request.logits.shape[-1])
-    request.dense = dense = targets[..., None] if axis is None else class_last(targets, axis)
-    index = native.find_invalid_target(dense, request.threads)
-    if index >= 0:
-        value = dense[np.unravel_index(index, dense.shape)]
-        position = format_position(index, targets.shape if axis is None else dense.shape, axis)
-        raise ValueError(f"targets{position} = {value} is outside [0, 1]")
-
-
-# --- weights and other options -------------------------------------------------------------------
+# --- weights -------------------------------------------------------------------------------------
 
 
 def _set_weight(
@@ -297,38 +175,6 @@ def _broadcasts(shape: tuple[int, ...], target: tuple[int, ...]) -> bool:
     )
 
 
-def _per_class(value: ArrayLike, name: str, logits: Array) -> Array:
-    """Return one finite weight per class, contiguous and of the result dtype."""
-    array = as_array(value, name)
-    shape = logits.shape[-1:]
-    is_number = name == "pos_weight" and array.ndim == 0
-    if array.shape != shape and not is_number:
-        number = "a number or " if name == "pos_weight" else ""
-        raise ValueError(f"{name} has shape {array.shape}, expected {number}{shape}")
-    with np.errstate(over="ignore"):
-        weights = np.ascontiguousarray(np.broadcast_to(array, shape), logits.dtype)
-    wrong = np.flatnonzero(~((weights >= 0) & (weights < np.inf)))
-    if wrong.size:
-        place = name if is_number else f"{name}[{wrong[0]}]"
-        wrong_value = array.flat[0 if is_number else wrong[0]]
-        raise ValueError(f"{place} = {wrong_value} is negative or not finite in {weights.dtype}")
-    return weights
-
-
-def _label_smoothing(value: float) -> float:
-    smoothing = as_number(value, "label_smoothing")
-    if not 0 <= smoothing <= 1:
-        raise ValueError(f"label_smoothing = {smoothing} is outside [0, 1]")
-    return smoothing
-
-
-def _eps(value: float) -> float:
-    eps = as_number(value, "eps")
-    if not 0 < eps < 0.5:
-        raise ValueError(f"eps = {eps} is not between 0 and 0.5")
-    return eps
-
-
 # --- reduction and result ------------------------------------------------------------------------
 
 
@@ -361,25 +207,79 @@ def _check_normalizer(normalizer: str | float, reduction: str) -> None:
 
 
 def _result(
-    request: LossRequest, loss: Loss, values: Array, shape: tuple[int, ...], out: Array | None
+    request: LossRequest, loss: Loss, values: Array, out: Array | None, grad_out: Array | None
 ) -> Array:
     """Return `out`, checked, or a new array, in the memory order of `values` if of its shape."""
+    shape = values.shape if request.per_logit else request.logits.shape[:-1]
+    dtype = result_dtype(values.dtype)
     if out is not None:
-        check_out(out, shape, values.dtype)
-        _check_overlap(request, loss, out)
+        check_out(out, shape, dtype)
+        _check_overlap(request, loss, out, "out")
+        if grad_out is not None and overlap(out, grad_out):
+            raise ValueError("grad_out shares memory with out")
         return out
-    return np.empty(shape, values.dtype) if shape != values.shape else np.empty_like(values)
+    if shape != values.shape:
+        return np.empty(shape, dtype)
+    return np.empty_like(values, dtype=dtype)
 
 
-def _check_overlap(request: LossRequest, loss: Loss, out: Array) -> None:
+def _check_overlap(request: LossRequest, loss: Loss, out: Array, out_name: str) -> None:
     for name, array in (
         (loss.values, request.logits),
-        ("targets", request.labels),
-        ("targets", request.dense),
+        (loss.targets, request.labels),
+        (loss.targets, request.dense),
+        (loss.targets, request.positions),
+        ("scores", request.scores),
         ("weight", request.anchor_weight),
         ("weight", request.logit_weight),
         ("class_weight", request.class_weight),
         ("pos_weight", request.pos_weight),
+        ("alpha", request.alpha),
+        ("grad_output", request.anchor_grad_output),
+        ("grad_output", request.logit_grad_output),
     ):
-        if array is not None and overlap(out, array):
-            raise ValueError(f"out shares memory with {name}")
+        if isinstance(array, np.ndarray) and overlap(out, array):
+            raise ValueError(f"{out_name} shares memory with {name}")
+
+
+# --- gradient ------------------------------------------------------------------------------------
+
+
+def _gradient(request: LossRequest, loss: Loss, values: Array, grad_out: Array | None) -> Array:
+    """Return `grad_out`, checked, or a new array in the memory order of `values`."""
+    if grad_out is None:
+        return np.empty_like(values)
+    check_out(grad_out, values.shape, values.dtype, "grad_out")
+    _check_overlap(request, loss, grad_out, "grad_out")
+    return grad_out
+
+
+def _set_grad_output(
+    request: LossRequest,
+    value: ArrayLike,
+    reduction: str,
+    shape: tuple[int, ...],
+    axis: int | None,
+) -> None:
+    """Take a number, or an array of the shape of the loss that is returned."""
+    array = as_array(value, "grad_output")
+    if array.ndim == 0:
+        request.grad_scale = float(array)
+        return
+    if reduction in {"sum", "mean"}:
+        raise ValueError(
+            f"grad_output has shape {array.shape}, expected a number: "
+            f"reduction={reduction!r} returns one"
+        )
+    expected = shape if request.per_logit else request.logits.shape[:-1]
+    if array.shape != expected:
+        raise ValueError(f"grad_output has shape {array.shape}, expected a number or {expected}")
+    if request.per_logit:
+        request.logit_grad_output = class_last(array, axis)
+    else:
+        request.anchor_grad_output = array
+
+
+def _refuse_grad_arguments(grad_output: ArrayLike | None) -> NoReturn:
+    name = "grad_out" if grad_output is None else "grad_output"
+    raise ValueError(f"{name} is for return_grad=True")

@@ -14,7 +14,7 @@ from fastxent import native
 from fastxent._arguments import as_array, as_integer, format_position
 from fastxent._config import thread_count
 from fastxent._request import Array  # noqa: TC001 - likewise
-from fastxent._validate import DEFAULT_IGNORE_INDEX
+from fastxent._targets import DEFAULT_IGNORE_INDEX
 
 __all__ = ["recommend_loss"]
 
@@ -162,7 +162,7 @@ def recommend_loss(
 
 def _is_dense(targets: Array, classes: int | None) -> bool:
     """Tell dense targets from class labels, as the docstring says."""
-    if targets.dtype.kind in "bf":
+    if targets.dtype.kind not in "iu":
         return True
     if classes == 1 or targets.ndim < 2 or targets.shape[-1] != (classes or targets.shape[-1]):
         return False

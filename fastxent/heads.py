@@ -5,7 +5,7 @@ from __future__ import annotations  # signatures shall read "ArrayLike", not wha
 import numpy as np
 from numpy.typing import ArrayLike  # noqa: TC002 - typing.get_type_hints looks for it here
 
-from fastxent._arguments import FLOAT_DTYPES, as_array, check_out, overlap
+from fastxent._arguments import FLOAT_DTYPES, as_array, check_out, overlap, result_dtype
 from fastxent._request import Array, ArrayOrScalar  # noqa: TC001 - likewise
 
 __all__ = ["sigmoid_to_softmax_logits", "softmax_to_sigmoid_logit"]
@@ -22,7 +22,7 @@ def sigmoid_to_softmax_logits(logits: ArrayLike, *, out: Array | None = None) ->
 
     Parameters
     ----------
-    logits : array_like of float32 or float64
+    logits : array_like of float16, bfloat16, float32 or float64
         Logits z of any shape, each of them a head of its own.
     out : ndarray, optional
         Where to put the result: an array of its shape and dtype that shares no memory with
@@ -31,8 +31,8 @@ def sigmoid_to_softmax_logits(logits: ArrayLike, *, out: Array | None = None) ->
     Returns
     -------
     ndarray
-        An array of the shape of `logits` and a last axis of length 2, and of the dtype of
-        `logits` (or `out`).
+        An array of the shape of `logits` and a last axis of length 2 (or `out`), float64 for
+        float64 logits and otherwise float32.
 
     Raises
     ------
@@ -97,8 +97,8 @@ def sigmoid_to_softmax_logits(logits: ArrayLike, *, out: Array | None = None) ->
     values = as_array(logits, "logits", FLOAT_DTYPES)
     result = _result(values, (*values.shape, 2), out)
     with np.errstate(under="ignore"):
-        np.multiply(values, -0.5, out=result[..., 0])
-        np.multiply(values, 0.5, out=result[..., 1])
+        np.multiply(values, -0.5, out=result[..., 0], dtype=result.dtype)
+        np.multiply(values, 0.5, out=result[..., 1], dtype=result.dtype)
     return result
 
 
@@ -111,7 +111,7 @@ def softmax_to_sigmoid_logit(logits: ArrayLike, *, out: Array | None = None) -> 
 
     Parameters
     ----------
-    logits : array_like of float32 or float64
+    logits : array_like of float16, bfloat16, float32 or float64
         Logits of shape (..., 2): class 0, the negative, and class 1, the positive.
     out : ndarray, optional
         Where to put the result: an array of its shape and dtype that shares no memory with
@@ -120,8 +120,8 @@ def softmax_to_sigmoid_logit(logits: ArrayLike, *, out: Array | None = None) -> 
     Returns
     -------
     ndarray or numpy.floating
-        An array of the shape of `logits` without its last axis (or `out`), and of the same dtype;
-        a scalar for a single pair.
+        An array of the shape of `logits` without its last axis (or `out`), float64 for float64
+        logits and otherwise float32; a scalar for a single pair.
 
     Raises
     ------
@@ -178,15 +178,16 @@ def softmax_to_sigmoid_logit(logits: ArrayLike, *, out: Array | None = None) -> 
         raise ValueError(f"logits has shape {values.shape}, expected (..., 2): two classes")
     result = _result(values, values.shape[:-1], out)
     with np.errstate(over="ignore", under="ignore", invalid="ignore"):  # the limits are documented
-        np.subtract(values[..., 1], values[..., 0], out=result)
+        np.subtract(values[..., 1], values[..., 0], out=result, dtype=result.dtype)
     return result if out is not None or result.ndim > 0 else result[()]
 
 
 def _result(values: Array, shape: tuple[int, ...], out: Array | None) -> Array:
     """Return `out`, checked, or a new array."""
+    dtype = result_dtype(values.dtype)
     if out is None:
-        return np.empty(shape, values.dtype)
-    check_out(out, shape, values.dtype)
+        return np.empty(shape, dtype)
+    check_out(out, shape, dtype)
     if overlap(out, values):
         raise ValueError("out shares memory with logits")
     return out

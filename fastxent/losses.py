@@ -1,4 +1,4 @@
-"""The losses of logits: what each one means, and one call."""
+"""The cross-entropies of logits: what each one means, and one call."""
 
 from __future__ import annotations  # signatures shall read "ArrayLike", not what that stands for
 
@@ -10,10 +10,11 @@ from fastxent._docs import SIGMOID_PARTS, SOFTMAX_PARTS, fill_docstring
 from fastxent._evaluate import evaluate_loss
 from fastxent._request import Array, ArrayOrScalar, IgnoreIndex, Loss
 
-__all__ = ["sigmoid_cross_entropy", "softmax_cross_entropy"]
+__all__ = ["poly1_cross_entropy", "sigmoid_cross_entropy", "softmax_cross_entropy"]
 
 _SIGMOID_CROSS_ENTROPY = Loss("sigmoid_cross_entropy", "logits", sigmoid=True)
 _SOFTMAX_CROSS_ENTROPY = Loss("softmax_cross_entropy", "logits", sigmoid=False)
+_POLY1_CROSS_ENTROPY = Loss("poly1_cross_entropy", "logits", sigmoid=False)
 
 
 @fill_docstring(SIGMOID_PARTS)
@@ -31,7 +32,10 @@ def sigmoid_cross_entropy(
     class_weight: ArrayLike | None = None,
     ignore_index: IgnoreIndex = -100,
     background_index: SupportsIndex | None = None,
+    return_grad: bool = False,
+    grad_output: ArrayLike | None = None,
     out: Array | None = None,
+    grad_out: Array | None = None,
     num_threads: SupportsIndex | None = None,
     backend: str | None = None,
 ) -> ArrayOrScalar:
@@ -41,17 +45,14 @@ def sigmoid_cross_entropy(
 
         loss_c = weight class_weight_c [(1 - y_c) softplus(z_c) + pos_weight_c y_c softplus(-z_c)]
 
-    and the anchor's loss is the sum over its classes.
+    and the anchor's loss is the sum over its classes. With p = sigmoid(z), its derivative with
+    respect to z_c is ::
+
+        grad_c = weight class_weight_c [(1 - y_c) p_c - pos_weight_c y_c (1 - p_c)]
 
     Parameters
     ----------
-    logits : array_like of float32 or float64
-        Logits z of any shape, with C classes on `axis`.
-    targets : array_like
-        Class labels: integers of the shape of `logits` without the class axis (the anchors'
-        shape). 0..C-1 are classes, C means "no class". Or dense targets y: bool, integers 0 and 1
-        or floats in [0, 1], of the shape of `logits`. With ``axis=None`` both have the shape of
-        `logits`; label 1 is positive, 0 negative.
+    <logits and targets>
     pos_weight : float or array_like of shape (C,), optional
         Factor of the positive terms; finite and not negative.
     label_smoothing : float, default 0.0
@@ -70,24 +71,24 @@ def sigmoid_cross_entropy(
     See Also
     --------
     softmax_cross_entropy : One class per anchor.
+    sigmoid_focal_loss : The same with less weight on what is easy.
     binary_cross_entropy : The same from probabilities.
 
     Notes
     -----
-    Accuracy: relative error at most 4 ULP in float32, for losses of any size.
+    <accuracy>
 
     Infinite logits follow the limit:
 
-    ===== ======== ========
-    logit y = 1    y = 0
-    ===== ======== ========
-    +inf  0        inf
-    -inf  inf      0
-    nan   nan      nan
-    ===== ======== ========
+    ===== ======== ======== ============== ==============
+    logit y = 1    y = 0    gradient y = 1 gradient y = 0
+    ===== ======== ======== ============== ==============
+    +inf  0        inf      0              1
+    -inf  inf      0        -1             0
+    nan   nan      nan      nan            nan
+    ===== ======== ======== ============== ==============
 
-    A factor of 0 (a target, a weight) removes a term even if it is infinite. A NaN makes the loss
-    of its anchor NaN, and of no other; nothing but `ignore_index` removes it.
+    <zeros and nans>
 
     <resources>
 
@@ -112,24 +113,33 @@ def sigmoid_cross_entropy(
     >>> dense = [[1, 0, 0], [0, 0, 0]]
     >>> print(fx.sigmoid_cross_entropy(logits, dense, reduction="mean").round(4))
     0.804
+
+    The loss and its gradient in one pass:
+
+    >>> loss, grad = fx.sigmoid_cross_entropy(logits, [0, 3], return_grad=True)
+    >>> print(grad.round(4))
+    [[-0.1192  0.2689  0.6225]
+     [ 0.0474  0.1192  0.018 ]]
     """
     return evaluate_loss(
         _SIGMOID_CROSS_ENTROPY,
         logits,
         targets,
-        pos_weight=pos_weight,
-        label_smoothing=label_smoothing,
-        axis=axis,
-        reduction=reduction,
-        normalizer=normalizer,
-        empty=empty,
-        weight=weight,
-        class_weight=class_weight,
-        ignore_index=ignore_index,
-        background_index=background_index,
-        out=out,
-        num_threads=num_threads,
-        backend=backend,
+        {"pos_weight": pos_weight, "label_smoothing": label_smoothing},
+        axis,
+        reduction,
+        normalizer,
+        empty,
+        weight,
+        class_weight,
+        ignore_index,
+        background_index,
+        return_grad,
+        grad_output,
+        out,
+        grad_out,
+        num_threads,
+        backend,
     )
 
 
@@ -147,7 +157,10 @@ def softmax_cross_entropy(
     class_weight: ArrayLike | None = None,
     ignore_index: IgnoreIndex = -100,
     background_index: SupportsIndex | None = None,
+    return_grad: bool = False,
+    grad_output: ArrayLike | None = None,
     out: Array | None = None,
+    grad_out: Array | None = None,
     num_threads: SupportsIndex | None = None,
     backend: str | None = None,
 ) -> ArrayOrScalar:
@@ -157,14 +170,14 @@ def softmax_cross_entropy(
 
         loss = weight sum_c class_weight_c y_c [log(sum_k exp(z_k)) - z_c]
 
+    With p = softmax(z) and b_c = weight class_weight_c y_c, its derivative with respect to z_k
+    is ::
+
+        grad_k = p_k sum_c b_c - b_k
+
     Parameters
     ----------
-    logits : array_like of float32 or float64
-        Logits z of any shape, with C classes on `axis`.
-    targets : array_like
-        Class labels: integers 0..C-1 of the shape of `logits` without the class axis (the
-        anchors' shape). Or dense targets y: bool, integers 0 and 1 or floats in [0, 1], of the
-        shape of `logits`; they need not add up to 1.
+    <logits and targets>
     label_smoothing : float, default 0.0
         With s, from 0 to 1, targets become y (1 - s) + s / C.
     <axis>
@@ -182,26 +195,16 @@ def softmax_cross_entropy(
     --------
     sigmoid_cross_entropy : Any number of classes per anchor.
     categorical_cross_entropy : The same from probabilities.
+    poly1_cross_entropy : The same with one more coefficient.
     log_softmax : The logarithms that this is made of.
 
     Notes
     -----
-    Accuracy: relative error at most 4 ULP in float32, for losses of any size.
+    <accuracy>
 
-    Infinite logits follow the limit:
+    <limits>
 
-    ========================= ==============================================
-    logits of an anchor       loss
-    ========================= ==============================================
-    one is +inf               0 if that is the class (y = 1), inf if another
-    two or more are +inf      nan
-    some are -inf             inf if one of them is the class
-    all are -inf              nan
-    any is nan                nan
-    ========================= ==============================================
-
-    A factor of 0 (a target, a weight) removes a term even if it is infinite. A NaN makes the loss
-    of its anchor NaN, and of no other; nothing but `ignore_index` removes it.
+    <zeros and nans>
 
     <resources>
 
@@ -228,16 +231,124 @@ def softmax_cross_entropy(
         _SOFTMAX_CROSS_ENTROPY,
         logits,
         targets,
-        label_smoothing=label_smoothing,
-        axis=axis,
-        reduction=reduction,
-        normalizer=normalizer,
-        empty=empty,
-        weight=weight,
-        class_weight=class_weight,
-        ignore_index=ignore_index,
-        background_index=background_index,
-        out=out,
-        num_threads=num_threads,
-        backend=backend,
+        {"label_smoothing": label_smoothing},
+        axis,
+        reduction,
+        normalizer,
+        empty,
+        weight,
+        class_weight,
+        ignore_index,
+        background_index,
+        return_grad,
+        grad_output,
+        out,
+        grad_out,
+        num_threads,
+        backend,
+    )
+
+
+@fill_docstring(SOFTMAX_PARTS)
+def poly1_cross_entropy(
+    logits: ArrayLike,
+    targets: ArrayLike,
+    *,
+    epsilon: float = 1.0,
+    axis: SupportsIndex = -1,
+    reduction: str = "anchor",
+    normalizer: str | float = "valid",
+    empty: str | float = 0.0,
+    weight: ArrayLike | None = None,
+    class_weight: ArrayLike | None = None,
+    ignore_index: IgnoreIndex = -100,
+    background_index: SupportsIndex | None = None,
+    return_grad: bool = False,
+    grad_output: ArrayLike | None = None,
+    out: Array | None = None,
+    grad_out: Array | None = None,
+    num_threads: SupportsIndex | None = None,
+    backend: str | None = None,
+) -> ArrayOrScalar:
+    """Poly-1 cross-entropy from logits: softmax cross-entropy with one coefficient more.
+
+    Cross-entropy is the series sum_j (1 - p)^j / j, with the probability p of the class; this loss
+    changes the first coefficient from 1 to 1 + epsilon. With p = softmax(z), the loss of an
+    anchor, in nats, is ::
+
+        loss = weight sum_c class_weight_c y_c [-log(p_c) + epsilon (1 - p_c)]
+
+    and with b_c = weight class_weight_c y_c (1 + epsilon p_c), its derivative with respect to z_k
+    is ::
+
+        grad_k = p_k sum_c b_c - b_k
+
+    Parameters
+    ----------
+    <logits and targets>
+    epsilon : float, default 1.0
+        The additional coefficient, finite: -1 removes the first term of the series, 0 is
+        :func:`softmax_cross_entropy`.
+    <axis>
+    <common parameters>
+
+    Returns
+    -------
+    <result>
+
+    Raises
+    ------
+    <errors>
+
+    See Also
+    --------
+    softmax_cross_entropy : The case epsilon = 0.
+    softmax_focal_loss : Another change of the same series.
+
+    Notes
+    -----
+    <accuracy>
+    With a negative `epsilon` the loss is a difference of two terms, too, and its error is relative
+    to the sum of their magnitudes.
+
+    <limits>
+
+    <zeros and nans>
+
+    <resources>
+
+    References
+    ----------
+    .. [1] Z. Leng et al., "PolyLoss: A Polynomial Expansion Perspective of Classification Loss
+       Functions", ICLR 2022, arXiv:2204.12511, equation 6.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastxent as fx
+    >>> logits = np.array([[2.0, 1.0, 0.1], [0.0, 3.0, 0.0]], dtype=np.float32)
+    >>> print(fx.poly1_cross_entropy(logits, [0, 1]).round(4))
+    [0.758  0.1855]
+    >>> print(fx.poly1_cross_entropy(logits, [0, 1], epsilon=0.0).round(4))
+    [0.417  0.0949]
+    """
+    return evaluate_loss(
+        _POLY1_CROSS_ENTROPY,
+        logits,
+        targets,
+        {"epsilon": epsilon},
+        axis,
+        reduction,
+        normalizer,
+        empty,
+        weight,
+        class_weight,
+        ignore_index,
+        background_index,
+        return_grad,
+        grad_output,
+        out,
+        grad_out,
+        num_threads,
+        backend,
     )

@@ -34,8 +34,7 @@ def sigmoid(
 
     Parameters
     ----------
-    logits : array_like of float32 or float64
-        Logits z of any shape.
+    <logits>
     <common parameters>
 
     Returns
@@ -48,7 +47,8 @@ def sigmoid(
 
     Notes
     -----
-    Accuracy: relative error at most 4 ULP in float32. At -inf it is 0, at +inf 1.
+    <accuracy>
+    At -inf it is 0, at +inf 1.
 
     <resources>
 
@@ -79,8 +79,7 @@ def log_sigmoid(
 
     Parameters
     ----------
-    logits : array_like of float32 or float64
-        Logits z of any shape.
+    <logits>
     <common parameters>
 
     Returns
@@ -93,7 +92,8 @@ def log_sigmoid(
 
     Notes
     -----
-    Accuracy: relative error at most 4 ULP in float32. At -inf it is -inf, at +inf 0.
+    <accuracy>
+    At -inf it is -inf, at +inf 0.
 
     <resources>
 
@@ -124,8 +124,7 @@ def softplus(
 
     Parameters
     ----------
-    logits : array_like of float32 or float64
-        Logits z of any shape.
+    <logits>
     <common parameters>
 
     Returns
@@ -138,7 +137,8 @@ def softplus(
 
     Notes
     -----
-    Accuracy: relative error at most 4 ULP in float32. At -inf it is 0, at +inf +inf.
+    <accuracy>
+    At -inf it is 0, at +inf +inf.
 
     <resources>
 
@@ -169,7 +169,7 @@ def logit(
 
     Parameters
     ----------
-    probs : array_like of float32 or float64
+    probs : array_like of float16, bfloat16, float32 or float64
         Probabilities p of any shape.
     <common parameters>
 
@@ -184,7 +184,8 @@ def logit(
 
     Notes
     -----
-    Accuracy: relative error at most 4 ULP in float32. It is -inf at 0, +inf at 1, NaN outside.
+    <accuracy>
+    It is -inf at 0, +inf at 1, NaN outside.
 
     <resources>
 
@@ -215,7 +216,7 @@ def odds(
 
     Parameters
     ----------
-    probs : array_like of float32 or float64
+    probs : array_like of float16, bfloat16, float32 or float64
         Probabilities p of any shape.
     <common parameters>
 
@@ -229,7 +230,8 @@ def odds(
 
     Notes
     -----
-    Accuracy: relative error at most 4 ULP in float32. At 1 it is +inf, and outside [0, 1] NaN.
+    <accuracy>
+    At 1 it is +inf, and outside [0, 1] NaN.
 
     <resources>
 
@@ -261,9 +263,7 @@ def softmax(
 
     Parameters
     ----------
-    logits : array_like of float32 or float64
-        Logits z of any shape, with the classes on `axis`.
-    <axis>
+    <logits and axis>
     <common parameters>
 
     Returns
@@ -276,8 +276,9 @@ def softmax(
 
     Notes
     -----
-    Accuracy: relative error at most 4 ULP in float32. One logit of +inf has probability 1; two or
-    more, or nothing but -inf, or a NaN make all probabilities of the anchor NaN.
+    <accuracy>
+    One logit of +inf has probability 1; two or more, or nothing but -inf, or a NaN make all
+    probabilities of the anchor NaN.
 
     <resources>
 
@@ -309,9 +310,7 @@ def log_softmax(
 
     Parameters
     ----------
-    logits : array_like of float32 or float64
-        Logits z of any shape, with the classes on `axis`.
-    <axis>
+    <logits and axis>
     <common parameters>
 
     Returns
@@ -324,8 +323,9 @@ def log_softmax(
 
     Notes
     -----
-    Accuracy: relative error at most 4 ULP in float32. One logit of +inf has 0 and the others of
-    its anchor -inf; two or more, or nothing but -inf, or a NaN make the anchor NaN.
+    <accuracy>
+    One logit of +inf has 0 and the others of its anchor -inf; two or more, or nothing but -inf, or
+    a NaN make the anchor NaN.
 
     <resources>
 
@@ -357,9 +357,7 @@ def logsumexp(
 
     Parameters
     ----------
-    logits : array_like of float32 or float64
-        Logits z of any shape, with the classes on `axis`.
-    <axis>
+    <logits and axis>
     <common parameters>
 
     Returns
@@ -373,8 +371,9 @@ def logsumexp(
 
     Notes
     -----
-    Accuracy: relative error at most 4 ULP in float32 of the result or of the largest logit,
-    whichever is larger. Any logit of +inf makes it +inf, nothing but -inf -inf, and a NaN NaN.
+    <accuracy>
+    It is relative to the result or to the largest logit, whichever is larger.
+    Any logit of +inf makes it +inf, nothing but -inf -inf, and a NaN NaN.
 
     <resources>
 

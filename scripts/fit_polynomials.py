@@ -1,4 +1,4 @@
-"""Fit the polynomials of fastxent/native/simd/math_*.h and print their coefficients.
+"""Fit the polynomials of fastxent/native/simd/vector_math.h and print their coefficients.
 
 Run ``python scripts/fit_polynomials.py`` (needs mpmath). Each polynomial is a Chebyshev fit in
 60 digits, rounded to the working precision; the printed error is the largest one of the rounded
@@ -73,6 +73,7 @@ if __name__ == "__main__":
     report("exp, float", exp_tail, octave, 5, 24, weight_exp)
     report("exp, double", exp_tail, octave, 9, 53, weight_exp)
     report("log1p, float", log1p_tail, mantissa, 10, 24, weight_log1p)
+    report("log1p of 0 to 1, float", log1p_tail, [mp.mpf(0), mp.mpf(1)], 8, 24, weight_log1p)
     report("log1p, double", atanh_tail, [mp.mpf(0), mp.mpf("0.04")], 7, 53, weight_atanh)
     ln2 = mp.log(2)
     for name, bits, high_bits in (("float", 24, 15), ("double", 53, 41)):

@@ -132,7 +132,7 @@ BAD_FILES = {
     "no data": (header((4, 3)), "is truncated"),
     "half the data": (header((4, 3)) + bytes(24), "is truncated: 92 of 116 bytes are there"),
     "huge": (header((10**9, 10**9)), "is truncated"),
-    "wrong dtype": (header((4, 3), "<f2") + bytes(24), "float16"),
+    "wrong dtype": (header((4, 3), "<i2") + bytes(24), "int16"),
     "integers": (header((4, 3), "<i4") + bytes(48), "int32"),
     "wrong shape": (header((5, 3)) + bytes(60), "(5,) for class labels or (5, 3) for dense"),
 }

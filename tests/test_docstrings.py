@@ -7,17 +7,13 @@ import re
 import pytest
 
 import fastxent as fx
-from fastxent import _config, losses, probability_losses, scores
+from fastxent import _config, focal_losses, losses, probability_losses, quality_losses, scores
+from fastxent._docs import SCORE_ULP_BOUNDS, ULP_BOUNDS
 
 PUBLIC = [getattr(fx, name) for name in fx.__all__ if callable(getattr(fx, name))]
-NUMERIC = [
-    getattr(module, name)
-    for module in (losses, probability_losses, scores)
-    for name in module.__all__
-]
-LOSSES = [
-    getattr(module, name) for module in (losses, probability_losses) for name in module.__all__
-]
+LOSS_MODULES = (losses, focal_losses, quality_losses, probability_losses)
+LOSSES = [getattr(module, name) for module in LOSS_MODULES for name in module.__all__]
+NUMERIC = LOSSES + [getattr(scores, name) for name in scores.__all__]
 public = pytest.mark.parametrize("function", PUBLIC, ids=lambda function: function.__name__)
 numeric = pytest.mark.parametrize("function", NUMERIC, ids=lambda function: function.__name__)
 
@@ -35,7 +31,7 @@ def test_public_names():
         assert hasattr(fx, name)
 
 
-@pytest.mark.parametrize("module", [losses, probability_losses, scores, _config])
+@pytest.mark.parametrize("module", [*LOSS_MODULES, scores, _config])
 def test_examples(module, backend):
     results = doctest.testmod(module)
     assert results.failed == 0
@@ -58,12 +54,18 @@ def test_sections(function):
     found = sections(function)
     expected = {"Parameters", "Returns", "See Also", "Notes", "References", "Examples"}
     assert expected <= set(found)
-    assert re.search(r"^Accuracy: relative error at most \d+ ULP in float32", found["Notes"])
+    assert "\nAccuracy: relative error at most " in "\n" + found["Notes"]
     assert "\nMemory: " in found["Notes"]
     assert "\nThreads: " in found["Notes"]
     if function in LOSSES:
+        assert "gradients; " in found["Notes"]
         assert "Raises" in found
         assert "nats" in inspect.getdoc(function)
+
+
+def test_every_bound_belongs_to_a_function():
+    assert ULP_BOUNDS.keys() == {loss.__name__ for loss in LOSSES}
+    assert SCORE_ULP_BOUNDS.keys() == set(scores.__all__)
 
 
 @public
@@ -91,15 +93,23 @@ def test_losses_write_out_the_common_parameters():
         "class_weight",
         "ignore_index",
         "background_index",
+        "return_grad",
+        "grad_output",
         "out",
+        "grad_out",
         "num_threads",
         "backend",
     ]
     for loss in LOSSES:
         parameters = inspect.signature(loss).parameters
-        assert [name for name in parameters if name in common] == common
-        assert all(p.kind is p.KEYWORD_ONLY for p in list(parameters.values())[2:])
-        defaults = {name: parameters[name].default for name in common}
+        absent = {
+            fx.distribution_focal_loss: {"class_weight", "background_index"},
+        }.get(loss, set())
+        expected = [name for name in common if name not in absent]
+        assert [name for name in parameters if name in common] == expected
+        positional = 3 if loss is fx.quality_focal_loss else 2
+        assert all(p.kind is p.KEYWORD_ONLY for p in list(parameters.values())[positional:])
+        defaults = {name: parameters[name].default for name in expected}
         assert defaults["axis"] == -1
         assert defaults["ignore_index"] == -100
         assert (defaults["reduction"], defaults["normalizer"]) == ("anchor", "valid")

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 import fastxent
+from fastxent._arguments import result_dtype
 from fastxent.cli.arrays import StoredArray
 from fastxent.cli.errors import CommandError
 from fastxent.cli.output import write_array
@@ -97,7 +98,9 @@ class Scan:
         reduction, per_logit = self.options.reduction, self.options.per_logit
         is_scalar = reduction in {"sum", "mean"}
         shape = () if is_scalar else self.logits.shape if per_logit else self.anchor_shape
-        dtype = np.dtype(np.float64) if is_scalar else self.logits.dtype.newbyteorder("=")
+        dtype = result_dtype(self.logits.dtype.newbyteorder("="))
+        if is_scalar:
+            dtype = np.dtype(np.float64)
         with write_array(out, shape, dtype, fortran_order=self.logits.fortran_order) as writer:
             for region in self._regions():
                 anchors = drop_axis(region, self.axis)

@@ -3,6 +3,7 @@
 from fastxent.native._native import (
     available_isas,
     build_info,
+    count_anchors,
     evaluate_loss,
     evaluate_score,
     find_invalid_label,
@@ -16,6 +17,7 @@ from fastxent.native._native import (
 __all__ = [
     "available_isas",
     "build_info",
+    "count_anchors",
     "evaluate_loss",
     "evaluate_score",
     "find_invalid_label",

@@ -6,8 +6,8 @@ from cpython.buffer cimport (
 from cpython.object cimport PyObject
 
 from fastxent.native._kernels cimport (
-    FX_BOOL, FX_FLOAT32, FX_FLOAT64, FX_INT8, FX_INT16, FX_INT32, FX_INT64, FX_UINT8, FX_UINT16,
-    FX_UINT32, FX_UINT64,
+    FX_BFLOAT16, FX_BOOL, FX_FLOAT16, FX_FLOAT32, FX_FLOAT64, FX_INT8, FX_INT16, FX_INT32,
+    FX_INT64, FX_UINT8, FX_UINT16, FX_UINT32, FX_UINT64,
 )
 
 
@@ -42,6 +42,8 @@ cdef inline int element_type(const char* format, Py_ssize_t itemsize) noexcept:
         return -1
     if code == b"?":
         return FX_BOOL
+    if code == b"e":
+        return FX_FLOAT16
     if code in (b"f", b"d"):
         return FX_FLOAT32 if itemsize == 4 else FX_FLOAT64
     cdef bint is_signed = code in (b"b", b"h", b"i", b"l", b"q")
@@ -56,19 +58,34 @@ cdef inline int element_type(const char* format, Py_ssize_t itemsize) noexcept:
     return FX_INT64 if is_signed else FX_UINT64
 
 
+cdef inline Py_ssize_t element_size(int type) noexcept nogil:
+    """Return the bytes of a floating type."""
+    if type == FX_FLOAT64:
+        return 8
+    return 4 if type == FX_FLOAT32 else 2
+
+
 cdef inline int read_operand(object array, bint has_classes, bint writable, Operand* operand,
                              Dimensions* dimensions) except -1:
     """Describe an array; its anchor dimensions must be `dimensions`, which the first one sets."""
     cdef Py_buffer view
     cdef int flags = PyBUF_FORMAT | (PyBUF_STRIDED if writable else PyBUF_STRIDED_RO)
     cdef int axis, count
+    cdef bint is_bfloat16 = False
     operand.data = NULL
     if array is None:
         return 0
-    PyObject_GetBuffer(array, &view, flags)
+    try:
+        PyObject_GetBuffer(array, &view, flags)
+    except ValueError:  # NumPy has no format for it
+        if array.dtype.name != "bfloat16":
+            raise
+        is_bfloat16 = True
+        PyObject_GetBuffer(array.view("u2"), &view, flags)
     try:
         count = view.ndim - has_classes
-        operand.type = element_type(view.format, view.itemsize)
+        operand.type = (FX_BFLOAT16 if is_bfloat16
+                        else element_type(view.format, view.itemsize))
         if operand.type < 0:
             raise TypeError(f"elements of format {view.format} are not supported")
         if dimensions.count < 0:

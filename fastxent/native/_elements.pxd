@@ -1,11 +1,11 @@
 # Strided arrays element by element: scores of single values, the search for invalid targets.
 
-from libc.stdint cimport int64_t
+from libc.stdint cimport uint64_t
 
 from fastxent.native._arrays cimport (
     Cursor, Dimensions, Operand, cursor_advance, cursor_at, inner_stride, operand_at, run_length,
 )
-from fastxent.native._blocks cimport Job
+from fastxent.native._job cimport Job
 from fastxent.native._kernels cimport fx_kernels, fx_label_map, fx_map_kernel
 
 cdef enum:
@@ -22,7 +22,8 @@ cdef inline void map_block(const Job* job, fx_map_kernel kernel,
     cdef Py_ssize_t stop = min(position + SCAN_ELEMENTS, job.dimensions.size)
     cdef Py_ssize_t in_step = inner_stride(&job.logits, &job.dimensions)
     cdef Py_ssize_t out_step = inner_stride(&job.out, &job.dimensions)
-    cdef bint even = in_step == job.itemsize and out_step == job.itemsize
+    cdef bint even = (job.logits.type == job.element and in_step == job.itemsize
+                      and out_step == job.itemsize)
     cdef Py_ssize_t run
     cdef double chunk[MAP_CHUNK]  # of either precision
     cdef char* source
@@ -37,16 +38,16 @@ cdef inline void map_block(const Job* job, fx_map_kernel kernel,
         if even:
             kernel(source, destination, run)
         else:
-            job.kernels.pack(source, in_step, 0, job.element, run, 1, chunk, run)
+            job.kernels.pack(source, in_step, 0, job.logits.type, run, 1, chunk, run)
             kernel(chunk, chunk, run)
-            job.kernels.unpack(chunk, run, run, 1, destination, out_step, 0)
+            job.kernels.unpack(chunk, run, run, 1, destination, out_step, 0, job.element)
         cursor_advance(&job.dimensions, &cursor, run)
         position += run
 
 
 cdef inline Py_ssize_t scan_block(const Operand* operand, const Dimensions* dimensions,
-                                  Py_ssize_t block, const fx_kernels* kernels, int64_t highest,
-                                  const fx_label_map* valid) noexcept nogil:
+                                  Py_ssize_t block, const fx_kernels* kernels, bint are_labels,
+                                  double highest, const fx_label_map* valid) noexcept nogil:
     """Return the first invalid position of one step of an array, or -1 (see `scan`)."""
     cdef Py_ssize_t position = block * SCAN_ELEMENTS
     cdef Py_ssize_t stop = min(position + SCAN_ELEMENTS, dimensions.size)
@@ -58,10 +59,11 @@ cdef inline Py_ssize_t scan_block(const Operand* operand, const Dimensions* dime
     while position < stop:
         run = run_length(dimensions, &cursor, stop - position)
         place = operand_at(operand, dimensions, &cursor)
-        if valid != NULL:
-            found = kernels.first_invalid_label(place, step, operand.type, run, highest, valid)
+        if are_labels:
+            found = kernels.first_invalid_label(place, step, operand.type, run,
+                                                <uint64_t>highest, valid)
         else:
-            found = kernels.first_invalid_target(place, step, operand.type, run)
+            found = kernels.first_invalid_target(place, step, operand.type, run, highest, valid)
         if found >= 0:
             return position + found
         cursor_advance(dimensions, &cursor, run)

@@ -10,18 +10,31 @@ cdef extern from "kernels.h" nogil:
         Py_ssize_t class_stride
 
     ctypedef struct fx_tile:
+        int loss
         Py_ssize_t anchors
         Py_ssize_t classes
         fx_matrix logits
         fx_matrix targets
         fx_matrix weights
         fx_matrix results
+        fx_matrix grads
+        fx_matrix grad_weights
         const int32_t* labels
-        const void* class_weight
-        const void* pos_weight
+        const void* shares
+        const void* grad_scales
+        const void* positive_weight
+        const void* negative_weight
+        double positive
+        double negative
         double label_smoothing
         double eps
+        double gamma_positive
+        double gamma_negative
+        double clip
+        double epsilon
+        int iou_weighted
         void* losses
+        void* expectations
 
     ctypedef struct fx_label_map:
         int64_t none
@@ -33,15 +46,15 @@ cdef extern from "kernels.h" nogil:
     ctypedef void (*fx_map_kernel)(const void*, void*, Py_ssize_t) noexcept nogil
 
     ctypedef struct fx_kernels:
-        fx_tile_kernel sigmoid_cross_entropy
-        fx_tile_kernel softmax_cross_entropy
-        fx_tile_kernel binary_cross_entropy
-        fx_tile_kernel categorical_cross_entropy
-        fx_tile_kernel sigmoid_cross_entropy_rows
-        fx_tile_kernel softmax_cross_entropy_rows
+        fx_tile_kernel sigmoid_losses
+        fx_tile_kernel softmax_losses
+        fx_tile_kernel probability_losses
+        fx_tile_kernel sigmoid_rows
+        fx_tile_kernel softmax_rows
         fx_tile_kernel softmax
         fx_tile_kernel log_softmax
         fx_tile_kernel logsumexp
+        fx_tile_kernel softmax_score_rows
         fx_map_kernel sigmoid
         fx_map_kernel log_sigmoid
         fx_map_kernel softplus
@@ -50,17 +63,22 @@ cdef extern from "kernels.h" nogil:
         void (*pack)(const char*, Py_ssize_t, Py_ssize_t, int, Py_ssize_t, Py_ssize_t,
                      void*, Py_ssize_t) noexcept nogil
         void (*unpack)(const void*, Py_ssize_t, Py_ssize_t, Py_ssize_t,
-                       char*, Py_ssize_t, Py_ssize_t) noexcept nogil
+                       char*, Py_ssize_t, Py_ssize_t, int) noexcept nogil
+        void (*widen)(const char*, int, Py_ssize_t, void*) noexcept nogil
+        void (*narrow)(const void*, Py_ssize_t, char*, int) noexcept nogil
         void (*label_columns)(const char*, Py_ssize_t, int, Py_ssize_t,
                               const fx_label_map*, int32_t*) noexcept nogil
         Py_ssize_t (*first_invalid_label)(const char*, Py_ssize_t, int, Py_ssize_t,
                                           uint64_t, const fx_label_map*) noexcept nogil
-        Py_ssize_t (*first_invalid_target)(const char*, Py_ssize_t, int,
-                                           Py_ssize_t) noexcept nogil
+        Py_ssize_t (*first_invalid_target)(const char*, Py_ssize_t, int, Py_ssize_t, double,
+                                           const fx_label_map*) noexcept nogil
         double (*read)(const void*, Py_ssize_t) noexcept nogil
 
     int FX_BOOL, FX_INT8, FX_UINT8, FX_INT16, FX_UINT16, FX_INT32, FX_UINT32, FX_INT64, FX_UINT64
-    int FX_FLOAT32, FX_FLOAT64
+    int FX_FLOAT16, FX_BFLOAT16, FX_FLOAT32, FX_FLOAT64
+    int FX_SIGMOID_CROSS_ENTROPY, FX_SIGMOID_FOCAL, FX_QUALITY_FOCAL, FX_VARIFOCAL, FX_ASYMMETRIC
+    int FX_BINARY_CROSS_ENTROPY, FX_SOFTMAX_CROSS_ENTROPY, FX_SOFTMAX_FOCAL, FX_POLY1
+    int FX_DISTRIBUTION_FOCAL, FX_CATEGORICAL_CROSS_ENTROPY
     int FX_NO_CLASS, FX_IGNORED
     int FX_ISAS
 

@@ -8,19 +8,27 @@ depend on the number of threads.
 """
 
 from cython.parallel cimport prange, threadid
-from libc.stdint cimport INT64_MAX, INT64_MIN, int64_t
+from libc.stdint cimport int64_t
 from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memset
 
-from fastxent.native._arrays cimport Dimensions, Operand, coalesce, read_operand
-from fastxent.native._blocks cimport BlockTotals, Job, plan_scratch, run_block
+from fastxent.native._arrays cimport (
+    Dimensions, Operand, coalesce, element_size, read_operand,
+)
+from fastxent.native._blocks cimport run_block
 from fastxent.native._elements cimport SCAN_ELEMENTS, map_block, scan_block
+from fastxent.native._job cimport OPERANDS, BlockTotals, Job, list_operands, plan_scratch
 from fastxent.native._kernels cimport (
     FX_FLOAT32, FX_FLOAT64, FX_ISAS, fx_isa_name, fx_isa_supported, fx_kernels, fx_kernels_of,
-    fx_label_map, fx_map_kernel, fx_max_threads, fx_protect_forks, fx_tile_kernel,
-    fx_usable_threads,
+    fx_label_map, fx_map_kernel, fx_max_threads, fx_protect_forks, fx_usable_threads,
+)
+from fastxent.native._requests cimport (
+    choose_kernels, describe_loss, lies_in_rows, map_labels, per_class, weighs_anchors,
 )
 
+import numpy as np
+
+from fastxent._factors import term_factors
 from fastxent._request import LossTotals
 
 cdef extern from *:
@@ -42,10 +50,6 @@ cdef extern from *:
     const int FX_OPENMP
     const char* FX_COMPILER
 
-cdef enum:
-    # Row kernels pay off from two vectors of classes on.
-    ROW_BYTES = 128
-
 cdef int selected_isa = 0
 
 
@@ -54,128 +58,60 @@ cdef int selected_isa = 0
 
 def evaluate_loss(request):
     """Compute a checked LossRequest; the totals hold what a reduction needs (out=None)."""
+    return run_loss(request, False)
+
+
+def count_anchors(request):
+    """Return the totals that need no logits, from which the normalizer is made."""
+    return run_loss(request, True)
+
+
+cdef run_loss(request, bint counts_only):
     cdef Job job
     cdef BlockTotals totals
-    cdef int64_t* ignored = NULL
-    cdef bint has_dense = request.dense is not None
-    memset(&job, 0, sizeof(Job))
-    job.dimensions.count = -1
-    job.has_labels = not has_dense
-    job.per_logit = request.per_logit
-    job.weight = request.weight
-    read_operand(request.logits, True, False, &job.logits, &job.dimensions)
-    if has_dense:
-        read_operand(request.dense, True, False, &job.targets, &job.dimensions)
-    else:
-        read_operand(request.labels, False, False, &job.targets, &job.dimensions)
-    read_operand(request.anchor_weight, False, False, &job.anchor_weight, &job.dimensions)
-    read_operand(request.logit_weight, True, False, &job.logit_weight, &job.dimensions)
-    read_operand(request.out, job.per_logit, True, &job.out, &job.dimensions)
-    job.classes = request.logits.shape[-1]
-    job.wants_totals = job.out.data == NULL
-    job.options.classes = job.classes
-    job.options.label_smoothing = request.label_smoothing
-    job.options.eps = request.eps
-    class_weight = request.class_weight
-    job.options.class_weight = per_class(class_weight, job.classes)
-    job.options.pos_weight = per_class(request.pos_weight, job.classes)
-    job.mean_class_weight = 1.0
+    cdef int64_t* ignored
+    describe_loss(&job, request, selected_isa)
+    ignored = map_labels(&job, request)
     try:
-        ignored = map_labels(&job, request)
-        choose_kernels(&job, request.loss)
-        if job.is_sigmoid and class_weight is not None:
-            job.mean_class_weight = class_weight.mean(dtype=float)
+        _factors = set_factors(&job, request)  # kept alive
+        if counts_only:
+            job.wants_totals = True
+        else:
+            choose_kernels(&job)
         totals = run_job(&job, request.threads)
     finally:
         free(ignored)
     return LossTotals(totals.loss, totals.valid, totals.weight, totals.positive)
 
 
-cdef const void* per_class(object values, Py_ssize_t classes) except? NULL:
-    """Return where the values of the classes lie; the request keeps the array alive."""
-    cdef Operand operand
-    cdef Dimensions dimensions
-    if values is None:
-        return NULL
-    dimensions.count = -1
-    read_operand(values, False, False, &operand, &dimensions)
-    return operand.data
-
-
-cdef int64_t* map_labels(Job* job, object request) except? NULL:
-    """Fill in what labels mean; the caller frees the result."""
-    cdef Py_ssize_t count = len(request.ignore)
-    cdef int64_t background = request.background
-    cdef int64_t* ignored = <int64_t*>malloc((count + 1) * sizeof(int64_t))
-    cdef Py_ssize_t i
-    if ignored == NULL:
-        raise MemoryError
-    for i in range(count):
-        ignored[i] = request.ignore[i]
-    job.is_sigmoid = request.loss in ("sigmoid_cross_entropy", "binary_cross_entropy")
-    job.labels.ignored = ignored
-    job.labels.ignored_count = <int>count
-    job.labels.none = INT64_MIN
-    job.labels.gap = INT64_MAX
-    job.background_column = -1
-    if job.is_sigmoid:
-        job.labels.none = background
-        if 0 <= background <= job.classes:
-            job.labels.gap = background
-    else:
-        job.background_column = <int>background
-    return ignored
-
-
-cdef int choose_kernels(Job* job, str loss) except -1:
-    """Pick the kernels of a loss: the row kernel too, where it can do what is asked."""
-    cdef const fx_kernels* kernels
-    cdef fx_tile_kernel rows = NULL
-    job.element = job.logits.type
-    if job.element not in (FX_FLOAT32, FX_FLOAT64):
-        raise TypeError("logits must be float32 or float64")
-    job.itemsize = 4 if job.element == FX_FLOAT32 else 8
-    kernels = fx_kernels_of(selected_isa, job.element == FX_FLOAT64)
-    job.kernels = kernels
-    if loss == "sigmoid_cross_entropy":
-        job.lane_kernel = kernels.sigmoid_cross_entropy
-        rows = kernels.sigmoid_cross_entropy_rows
-    elif loss == "softmax_cross_entropy":
-        job.lane_kernel = kernels.softmax_cross_entropy
-        if job.has_labels:
-            rows = kernels.softmax_cross_entropy_rows
-            if job.options.label_smoothing == 0:  # then the class weight is a factor of the anchor
-                job.label_weight = job.options.class_weight
-                job.options.class_weight = NULL
-    elif loss == "binary_cross_entropy":
-        job.lane_kernel = kernels.binary_cross_entropy
-    elif loss == "categorical_cross_entropy":
-        job.lane_kernel = kernels.categorical_cross_entropy
-    else:
-        raise ValueError(f"the native backend has no {loss}")
-    if (not job.per_logit and job.logit_weight.data == NULL
-            and job.options.class_weight == NULL and job.options.pos_weight == NULL
-            and job.options.label_smoothing == 0 and lies_in_rows(job, &job.logits)
-            and (job.has_labels or lies_in_rows(job, &job.targets))):
-        job.row_kernel = rows
-    return 0
-
-
-cdef bint lies_in_rows(const Job* job, const Operand* operand) noexcept:
-    """Tell whether the row kernels can read an operand where it is."""
-    cdef int axis
-    if (operand.type != job.element or operand.class_stride != job.itemsize
-            or job.classes * job.itemsize < ROW_BYTES):
-        return False
-    for axis in range(job.dimensions.count):
-        if operand.strides[axis] % job.itemsize != 0:
-            return False
-    return True
+cdef set_factors(Job* job, request):
+    """Fill in the factors of y and of 1 - y; what is returned must outlive the job."""
+    class_weight = request.class_weight
+    if class_weight is None and request.alpha is None and request.pos_weight is None:
+        job.options.positive = job.options.negative = 1.0
+        return None
+    if class_weight is not None and weighs_anchors(job):
+        job.label_weight = per_class(class_weight)
+        class_weight = None
+    elif class_weight is not None:
+        job.class_weight = per_class(class_weight)
+        if job.is_sigmoid:
+            job.mean_class_weight = class_weight.mean(dtype=float)
+    factors = term_factors(request, class_weight)
+    if isinstance(factors[0], float) and isinstance(factors[1], float):
+        job.options.positive, job.options.negative = factors
+        return None
+    dtype = np.float64 if job.element == FX_FLOAT64 else np.float32
+    arrays = [np.ascontiguousarray(np.broadcast_to(factor, job.classes), dtype)
+              for factor in factors]
+    job.options.positive_weight = per_class(arrays[0])
+    job.options.negative_weight = per_class(arrays[1])
+    return arrays
 
 
 cdef BlockTotals run_job(Job* job, int threads) except *:
     """Run all blocks of a described call on the threads, and add up in the order of the blocks."""
-    cdef Operand* operands[5]
+    cdef Operand* operands[OPERANDS]
     cdef BlockTotals totals
     cdef BlockTotals* block_totals
     cdef char* memory
@@ -183,12 +119,8 @@ cdef BlockTotals run_job(Job* job, int threads) except *:
     memset(&totals, 0, sizeof(BlockTotals))
     if job.dimensions.size == 0:
         return totals
-    operands[0] = &job.logits
-    operands[1] = &job.targets
-    operands[2] = &job.anchor_weight
-    operands[3] = &job.logit_weight
-    operands[4] = &job.out
-    coalesce(&job.dimensions, operands, 5)
+    list_operands(job, operands)
+    coalesce(&job.dimensions, operands, OPERANDS)
     plan_scratch(job)
     blocks = (job.dimensions.size + job.block_anchors - 1) // job.block_anchors
     threads = fx_usable_threads(<int>min(threads, blocks))
@@ -230,18 +162,20 @@ def evaluate_score(str name, values, out, int threads):
     job.background_column = -1
     read_operand(values, not is_map, False, &job.logits, &job.dimensions)
     read_operand(out, not is_map and job.per_logit, True, &job.out, &job.dimensions)
-    job.element = job.logits.type
-    if job.element not in (FX_FLOAT32, FX_FLOAT64):
-        raise TypeError("values must be float32 or float64")
-    job.itemsize = 4 if job.element == FX_FLOAT32 else 8
+    job.element = FX_FLOAT64 if job.logits.type == FX_FLOAT64 else FX_FLOAT32
+    job.itemsize = element_size(job.element)
     job.kernels = fx_kernels_of(selected_isa, job.element == FX_FLOAT64)
+    job.copies_rows = job.logits.type != job.element
     if is_map:
         run_map(&job, map_kernel_of(job.kernels, name), threads)
         return
-    job.classes = values.shape[-1]
+    job.classes = values.shape[values.ndim - 1]
     job.options.classes = job.classes
     if name == "softmax":
         job.lane_kernel = job.kernels.softmax
+        job.copies_rows |= job.out.data == job.logits.data  # a repair has to read them
+        if lies_in_rows(&job, &job.logits, True) and lies_in_rows(&job, &job.out, False):
+            job.row_kernel = job.kernels.softmax_score_rows
     elif name == "log_softmax":
         job.lane_kernel = job.kernels.log_softmax
     else:
@@ -287,6 +221,15 @@ cdef int run_map(Job* job, fx_map_kernel kernel, int threads) except -1:
 
 def find_invalid_label(labels, highest, tuple extra, int threads):
     """Return the flat index of the first label outside 0..highest and not in `extra`, or -1."""
+    return search(labels, True, highest, extra, threads)
+
+
+def find_invalid_target(dense, int threads, highest=1.0, tuple ignored=()):
+    """Return the flat index of the first element outside [0, highest] and not ignored, or -1."""
+    return search(dense, False, highest, ignored, threads)
+
+
+cdef search(array, bint are_labels, double highest, tuple extra, int threads):
     cdef fx_label_map valid
     cdef Py_ssize_t count = len(extra), i
     cdef int64_t* values = <int64_t*>malloc((count + 1) * sizeof(int64_t))
@@ -298,19 +241,14 @@ def find_invalid_label(labels, highest, tuple extra, int threads):
         memset(&valid, 0, sizeof(valid))
         valid.ignored = values
         valid.ignored_count = <int>count
-        return scan(labels, highest, &valid, threads)
+        return scan(array, are_labels, highest, &valid, threads)
     finally:
         free(values)
 
 
-def find_invalid_target(dense, int threads):
-    """Return the flat index of the first element outside [0, 1], or NaN, or -1."""
-    return scan(dense, 0, NULL, threads)
-
-
-cdef Py_ssize_t scan(object array, int64_t highest, const fx_label_map* valid,
+cdef Py_ssize_t scan(object array, bint are_labels, double highest, const fx_label_map* valid,
                      int threads) except -2:
-    """Search an array in parallel: labels where `valid` is given, else dense targets."""
+    """Search an array in parallel."""
     cdef Operand operand
     cdef Operand* operands[1]
     cdef Dimensions dimensions
@@ -332,10 +270,12 @@ cdef Py_ssize_t scan(object array, int64_t highest, const fx_label_map* valid,
     with nogil:
         if threads == 1:
             for block in range(blocks):
-                found[block] = scan_block(&operand, &dimensions, block, kernels, highest, valid)
+                found[block] = scan_block(&operand, &dimensions, block, kernels, are_labels,
+                                          highest, valid)
         else:
             for block in prange(blocks, num_threads=threads, schedule="static"):
-                found[block] = scan_block(&operand, &dimensions, block, kernels, highest, valid)
+                found[block] = scan_block(&operand, &dimensions, block, kernels, are_labels,
+                                          highest, valid)
         for block in range(blocks):
             if found[block] >= 0:
                 first = found[block]

@@ -1,6 +1,9 @@
 /* The tables of all instruction sets, and the question which of them this machine runs. */
 #include "isa.h"
 #include "kernels.h"
+#if FX_HAS_X86_TARGETS
+#include <cpuid.h>
+#endif
 
 #define FX_ONE_8 1, 1, 1, 1, 1, 1, 1, 1
 #define FX_ONE_64 FX_ONE_8, FX_ONE_8, FX_ONE_8, FX_ONE_8, FX_ONE_8, FX_ONE_8, FX_ONE_8, FX_ONE_8
@@ -27,11 +30,19 @@ const char *fx_isa_name(int isa) {
     return names[isa];
 }
 
+#if FX_HAS_X86_TARGETS
+/* Not among the features that __builtin_cpu_supports of GCC 10 knows. */
+static int has_f16c(void) {
+    unsigned int eax, ebx, ecx, edx;
+    return __get_cpuid(1, &eax, &ebx, &ecx, &edx) && (ecx & bit_F16C);
+}
+#endif
+
 int fx_isa_supported(int isa) {
     if (isa == FX_BASELINE) return 1;
 #if FX_HAS_X86_TARGETS
     __builtin_cpu_init();
-    int avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+    int avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && has_f16c();
     if (isa == FX_AVX2) return avx2;
     return avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
            __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl");

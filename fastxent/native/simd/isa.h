@@ -13,8 +13,8 @@
 #define FX_HAS_X86_TARGETS 0
 #endif
 
-#define FX_AVX2_FEATURES "avx2,fma"
-#define FX_AVX512_FEATURES "avx2,fma,avx512f,avx512dq,avx512bw,avx512vl"
+#define FX_AVX2_FEATURES "avx2,fma,f16c"
+#define FX_AVX512_FEATURES "avx2,fma,f16c,avx512f,avx512dq,avx512bw,avx512vl"
 
 #define FX_PRAGMA(text) _Pragma(#text)
 #if defined(__clang__)

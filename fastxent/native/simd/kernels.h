@@ -11,19 +11,45 @@ typedef struct {
     ptrdiff_t anchor_stride, class_stride;
 } fx_matrix;
 
+/* The losses, as the kernels tell them apart. */
+enum {
+    FX_SIGMOID_CROSS_ENTROPY,
+    FX_SIGMOID_FOCAL,
+    FX_QUALITY_FOCAL,
+    FX_VARIFOCAL,
+    FX_ASYMMETRIC,
+    FX_BINARY_CROSS_ENTROPY,
+    FX_SOFTMAX_CROSS_ENTROPY,
+    FX_SOFTMAX_FOCAL,
+    FX_POLY1,
+    FX_DISTRIBUTION_FOCAL,
+    FX_CATEGORICAL_CROSS_ENTROPY
+};
+
 /* One piece of work: some anchors. The matrices of the lane kernels have anchor_stride 1 (anchors
  * are lanes), those of the row kernels class_stride 1 (classes are lanes); all are of the table's
- * precision. */
+ * precision. What is absent is NULL. */
 typedef struct {
+    int loss; /* one of the enumeration above */
     ptrdiff_t anchors, classes;
     fx_matrix logits;
-    fx_matrix targets;                     /* dense targets, or absent: then labels */
-    fx_matrix weights;                     /* per-logit weights */
-    fx_matrix results;                     /* per-logit results */
-    const int32_t *labels;                 /* column of each anchor's class; -1: none */
-    const void *class_weight, *pos_weight; /* per class, or NULL */
+    fx_matrix targets;       /* dense targets, or absent: then labels */
+    fx_matrix weights;       /* per-logit weights */
+    fx_matrix results;       /* per-logit results */
+    fx_matrix grads;         /* gradients */
+    fx_matrix grad_weights;  /* per-logit factors of the gradients alone */
+    const int32_t *labels;   /* column of each anchor's class; -1: none */
+    const void *shares;      /* per anchor: the target of the label's class (quality focal), or what
+                                the class after it has of it (distribution focal) */
+    const void *grad_scales; /* per anchor: factor of the gradient */
+    const void *positive_weight; /* per class: factor of the terms of targets y ... */
+    const void *negative_weight; /* ... and of 1 - y (sigmoid) */
+    double positive, negative;   /* the same for all classes, where these are NULL */
     double label_smoothing, eps;
-    void *losses; /* per-anchor results, or NULL */
+    double gamma_positive, gamma_negative, clip, epsilon;
+    int iou_weighted;
+    void *losses;       /* per-anchor results */
+    void *expectations; /* per anchor: the expected class */
 } fx_tile;
 
 typedef void (*fx_tile_kernel)(const fx_tile *tile);
@@ -40,9 +66,10 @@ enum {
     FX_UINT32,
     FX_INT64,
     FX_UINT64,
+    FX_FLOAT16,
+    FX_BFLOAT16,
     FX_FLOAT32,
-    FX_FLOAT64,
-    FX_ELEMENT_TYPES
+    FX_FLOAT64
 };
 
 /* How labels become columns. A label equal to `none` has no class; labels above `gap` are one
@@ -55,13 +82,14 @@ typedef struct {
 enum { FX_NO_CLASS = -1, FX_IGNORED = -2 };
 
 typedef struct {
-    /* Losses, anchors as lanes: every option. */
-    fx_tile_kernel sigmoid_cross_entropy, softmax_cross_entropy;
-    fx_tile_kernel binary_cross_entropy, categorical_cross_entropy;
-    /* Losses, classes as lanes: labels (sigmoid: or dense targets) and no other option. */
-    fx_tile_kernel sigmoid_cross_entropy_rows, softmax_cross_entropy_rows;
-    /* Scores over the class axis, anchors as lanes. */
+    /* Losses and gradients, anchors as lanes: every option. */
+    fx_tile_kernel sigmoid_losses, softmax_losses, probability_losses;
+    /* Classes as lanes: labels (sigmoid cross-entropy: or dense targets), no per-logit and no
+     * per-class option. */
+    fx_tile_kernel sigmoid_rows, softmax_rows;
+    /* Scores over the class axis: anchors as lanes; and classes as lanes. */
     fx_tile_kernel softmax, log_softmax, logsumexp;
+    fx_tile_kernel softmax_score_rows;
     /* Scores of single values. */
     fx_map_kernel sigmoid, log_sigmoid, softplus, logit, odds;
     /* Copy between a strided matrix (strides in bytes, element type as in the enumeration) and a
@@ -70,14 +98,17 @@ typedef struct {
     void (*pack)(const char *source, ptrdiff_t anchor_stride, ptrdiff_t class_stride, int type,
                  ptrdiff_t anchors, ptrdiff_t classes, void *tile, ptrdiff_t tile_stride);
     void (*unpack)(const void *tile, ptrdiff_t tile_stride, ptrdiff_t anchors, ptrdiff_t classes,
-                   char *destination, ptrdiff_t anchor_stride, ptrdiff_t class_stride);
+                   char *destination, ptrdiff_t anchor_stride, ptrdiff_t class_stride, int type);
+    /* Rows of half-precision numbers, side by side, to and from floats; or copied as they are. */
+    void (*widen)(const char *source, int type, ptrdiff_t count, void *values);
+    void (*narrow)(const void *values, ptrdiff_t count, char *destination, int type);
     /* Labels and dense targets; strides in bytes. The searches return an index or -1. */
     void (*label_columns)(const char *source, ptrdiff_t stride, int type, ptrdiff_t count,
                           const fx_label_map *map, int32_t *columns);
     ptrdiff_t (*first_invalid_label)(const char *source, ptrdiff_t stride, int type,
                                      ptrdiff_t count, uint64_t highest, const fx_label_map *map);
     ptrdiff_t (*first_invalid_target)(const char *source, ptrdiff_t stride, int type,
-                                      ptrdiff_t count);
+                                      ptrdiff_t count, double highest, const fx_label_map *map);
     /* Read everything once: the floor of every kernel. */
     double (*read)(const void *values, ptrdiff_t count);
 } fx_kernels;

@@ -96,21 +96,33 @@ static ptrdiff_t first_invalid_label(const char *source, ptrdiff_t stride, int t
     return -1;
 }
 
-/* Index of the first dense target outside [0, 1] or NaN, or -1. */
+/* Index of the first target that is outside [0, highest] or NaN, and not among the extra ones, or
+ * -1. */
+#define FX_IN_INTERVAL(number, value)                                                              \
+    (((number)(value) >= 0) & ((number)(value) <= (number)highest))
+static int is_extra_real(double value, const fx_label_map *map) {
+    for (int j = 0; j < map->ignored_count; j++)
+        if (value == (double)map->ignored[j]) return 1;
+    return 0;
+}
+#define FX_TARGET_CASE(code, type, number, value)                                                  \
+    FX_INVALID_CASE(code, type, FX_IN_INTERVAL(number, value), is_extra_real((double)(value), map))
+
 static ptrdiff_t first_invalid_target(const char *source, ptrdiff_t stride, int type,
-                                      ptrdiff_t count) {
-    const uint64_t highest = 1;
+                                      ptrdiff_t count, double highest, const fx_label_map *map) {
     switch (type) {
-        FX_INVALID_CASE(FX_INT8, int8_t, FX_IN_RANGE, 0);
-        FX_INVALID_CASE(FX_UINT8, uint8_t, FX_IN_RANGE, 0);
-        FX_INVALID_CASE(FX_INT16, int16_t, FX_IN_RANGE, 0);
-        FX_INVALID_CASE(FX_UINT16, uint16_t, FX_IN_RANGE, 0);
-        FX_INVALID_CASE(FX_INT32, int32_t, FX_IN_RANGE, 0);
-        FX_INVALID_CASE(FX_UINT32, uint32_t, FX_IN_RANGE, 0);
-        FX_INVALID_CASE(FX_INT64, int64_t, FX_IN_RANGE, 0);
-        FX_INVALID_CASE(FX_UINT64, uint64_t, FX_IN_RANGE, 0);
-        FX_INVALID_CASE(FX_FLOAT32, float, (element >= 0) & (element <= 1), 0);
-        FX_INVALID_CASE(FX_FLOAT64, double, (element >= 0) & (element <= 1), 0);
+        FX_TARGET_CASE(FX_INT8, int8_t, double, element);
+        FX_TARGET_CASE(FX_UINT8, uint8_t, double, element);
+        FX_TARGET_CASE(FX_INT16, int16_t, double, element);
+        FX_TARGET_CASE(FX_UINT16, uint16_t, double, element);
+        FX_TARGET_CASE(FX_INT32, int32_t, double, element);
+        FX_TARGET_CASE(FX_UINT32, uint32_t, double, element);
+        FX_TARGET_CASE(FX_INT64, int64_t, double, element);
+        FX_TARGET_CASE(FX_UINT64, uint64_t, double, element);
+        FX_TARGET_CASE(FX_FLOAT16, uint16_t, float, float16_value(element));
+        FX_TARGET_CASE(FX_BFLOAT16, uint16_t, float, bfloat16_value(element));
+        FX_TARGET_CASE(FX_FLOAT32, float, float, element);
+        FX_TARGET_CASE(FX_FLOAT64, double, double, element);
     }
-    return -1; /* bool */
+    return -1;
 }

@@ -3,13 +3,13 @@
  * A tile holds class k of lane a at [k * tile_stride + a]: LANES x LANES blocks are transposed
  * in registers where the classes lie side by side, and anything else goes element by element.
  */
-#define FX_PACK_ELEMENTS(type)                                                                     \
+#define FX_PACK_ELEMENTS(type, value)                                                              \
     do {                                                                                           \
         for (ptrdiff_t k = 0; k < classes; k++)                                                    \
             for (ptrdiff_t a = 0; a < anchors; a++) {                                              \
                 type element;                                                                      \
                 memcpy(&element, source + a * anchor_stride + k * class_stride, sizeof element);   \
-                tile[k * tile_stride + a] = (real)element;                                         \
+                tile[k * tile_stride + a] = (real)(value);                                         \
             }                                                                                      \
     } while (0)
 
@@ -18,60 +18,126 @@ static void pack_elements(const char *source, ptrdiff_t anchor_stride, ptrdiff_t
                           ptrdiff_t tile_stride) {
     switch (type) {
     case FX_BOOL:
-    case FX_UINT8: FX_PACK_ELEMENTS(uint8_t); break;
-    case FX_INT8: FX_PACK_ELEMENTS(int8_t); break;
-    case FX_INT16: FX_PACK_ELEMENTS(int16_t); break;
-    case FX_UINT16: FX_PACK_ELEMENTS(uint16_t); break;
-    case FX_INT32: FX_PACK_ELEMENTS(int32_t); break;
-    case FX_UINT32: FX_PACK_ELEMENTS(uint32_t); break;
-    case FX_INT64: FX_PACK_ELEMENTS(int64_t); break;
-    case FX_UINT64: FX_PACK_ELEMENTS(uint64_t); break;
-    case FX_FLOAT32: FX_PACK_ELEMENTS(float); break;
-    default: FX_PACK_ELEMENTS(double); break;
+    case FX_UINT8: FX_PACK_ELEMENTS(uint8_t, element); break;
+    case FX_INT8: FX_PACK_ELEMENTS(int8_t, element); break;
+    case FX_INT16: FX_PACK_ELEMENTS(int16_t, element); break;
+    case FX_UINT16: FX_PACK_ELEMENTS(uint16_t, element); break;
+    case FX_INT32: FX_PACK_ELEMENTS(int32_t, element); break;
+    case FX_UINT32: FX_PACK_ELEMENTS(uint32_t, element); break;
+    case FX_INT64: FX_PACK_ELEMENTS(int64_t, element); break;
+    case FX_UINT64: FX_PACK_ELEMENTS(uint64_t, element); break;
+    case FX_FLOAT16: FX_PACK_ELEMENTS(uint16_t, float16_value(element)); break;
+    case FX_BFLOAT16: FX_PACK_ELEMENTS(uint16_t, bfloat16_value(element)); break;
+    case FX_FLOAT32: FX_PACK_ELEMENTS(float, element); break;
+    default: FX_PACK_ELEMENTS(double, element); break;
     }
+}
+
+/* Vectors of logits as they lie in memory; a kernel's own type, or a half-precision one. */
+#if FX_DOUBLE
+#define FX_OWN_TYPE FX_FLOAT64
+#define FX_IS_HALF(type) 0
+#else
+#define FX_OWN_TYPE FX_FLOAT32
+#define FX_IS_HALF(type) ((type) == FX_FLOAT16 || (type) == FX_BFLOAT16)
+#endif
+FX_INLINE vec load_as(const char *p, const int type) {
+#if !FX_DOUBLE
+    if (type == FX_FLOAT16) return v_load_float16((const uint16_t *)p);
+    if (type == FX_BFLOAT16) return v_load_bfloat16((const uint16_t *)p);
+#endif
+    (void)type;
+    return v_load((const real *)p);
+}
+FX_INLINE void store_as(char *p, vec x, const int type) {
+#if !FX_DOUBLE
+    if (type == FX_FLOAT16) {
+        v_store_float16((uint16_t *)p, x);
+        return;
+    }
+    if (type == FX_BFLOAT16) {
+        v_store_bfloat16((uint16_t *)p, x);
+        return;
+    }
+#endif
+    (void)type;
+    v_store((real *)p, x);
+}
+FX_INLINE ptrdiff_t size_of_type(const int type) {
+    (void)type;
+    return FX_IS_HALF(type) ? 2 : (ptrdiff_t)sizeof(real);
+}
+FX_INLINE vec load_first_as(const char *p, int count, const int type) {
+    char values[LANES * sizeof(real)] = {0};
+    if (type == FX_OWN_TYPE) return v_load_first((const real *)p, count, v_zero());
+    memcpy(values, p, (size_t)(count * size_of_type(type)));
+    return load_as(values, type);
+}
+FX_INLINE void store_first_as(char *p, int count, vec x, const int type) {
+    char values[LANES * sizeof(real)];
+    if (type == FX_OWN_TYPE) {
+        v_store_first((real *)p, count, x);
+        return;
+    }
+    store_as(values, x, type);
+    memcpy(p, values, (size_t)(count * size_of_type(type)));
 }
 
 /* Load at least `width` values of a row. Where the following rows lie behind it, reading into them
  * is several times faster than a masked load. */
-FX_INLINE vec load_row(const real *p, int width, const char *end) {
-    if (width == LANES || (const char *)p <= end - LANES * (ptrdiff_t)sizeof(real))
-        return v_load(p);
-    return v_load_first(p, width, v_zero());
+FX_INLINE vec load_row(const char *p, int width, const char *end, const int type) {
+    if (width == LANES || p <= end - LANES * size_of_type(type)) return load_as(p, type);
+    return load_first_as(p, width, type);
 }
 
-static void pack(const char *source, ptrdiff_t anchor_stride, ptrdiff_t class_stride, int type,
-                 ptrdiff_t anchors, ptrdiff_t classes, void *destination, ptrdiff_t tile_stride) {
-    real *tile = (real *)destination;
-    int same_type = type == (FX_DOUBLE ? FX_FLOAT64 : FX_FLOAT32);
-    if (!same_type || class_stride != (ptrdiff_t)sizeof(real) || classes == 1) {
-        pack_elements(source, anchor_stride, class_stride, type, anchors, classes, tile,
-                      tile_stride);
-        return;
-    }
-    const char *end = source + (anchors - 1) * anchor_stride + classes * (ptrdiff_t)sizeof(real);
+FX_INLINE void pack_rows(const char *source, ptrdiff_t anchor_stride, ptrdiff_t anchors,
+                         ptrdiff_t classes, real *tile, ptrdiff_t tile_stride, const int type) {
+    const char *end = source + (anchors - 1) * anchor_stride + classes * size_of_type(type);
     for (ptrdiff_t a = 0; a < anchors; a += LANES)
         for (ptrdiff_t k = 0; k < classes; k += LANES) {
             vec block[LANES];
             int width = classes - k < LANES ? (int)(classes - k) : LANES;
             for (int i = 0; i < LANES; i++) {
                 ptrdiff_t row = a + i < anchors ? a + i : anchors - 1;
-                const char *place = source + row * anchor_stride + k * (ptrdiff_t)sizeof(real);
-                v_prefetch((const real *)place);
-                block[i] = load_row((const real *)place, width, end);
+                const char *place = source + row * anchor_stride + k * size_of_type(type);
+                v_prefetch(place);
+                block[i] = load_row(place, width, end, type);
             }
             v_transpose(block);
             for (int i = 0; i < width; i++) v_store(tile + (k + i) * tile_stride + a, block[i]);
         }
 }
 
-static void unpack(const void *source, ptrdiff_t tile_stride, ptrdiff_t anchors, ptrdiff_t classes,
-                   char *destination, ptrdiff_t anchor_stride, ptrdiff_t class_stride) {
-    const real *tile = (const real *)source;
-    if (class_stride != (ptrdiff_t)sizeof(real) || classes == 1) {
+static void pack(const char *source, ptrdiff_t anchor_stride, ptrdiff_t class_stride, int type,
+                 ptrdiff_t anchors, ptrdiff_t classes, void *tile, ptrdiff_t tile_stride) {
+    int lies_in_rows = class_stride == size_of_type(type) && classes > 1;
+    if (lies_in_rows && type == FX_OWN_TYPE)
+        pack_rows(source, anchor_stride, anchors, classes, (real *)tile, tile_stride, FX_OWN_TYPE);
+    else if (lies_in_rows && FX_IS_HALF(type) && type == FX_FLOAT16)
+        pack_rows(source, anchor_stride, anchors, classes, (real *)tile, tile_stride, FX_FLOAT16);
+    else if (lies_in_rows && FX_IS_HALF(type))
+        pack_rows(source, anchor_stride, anchors, classes, (real *)tile, tile_stride, FX_BFLOAT16);
+    else
+        pack_elements(source, anchor_stride, class_stride, type, anchors, classes, (real *)tile,
+                      tile_stride);
+}
+
+FX_INLINE void unpack_as(const real *tile, ptrdiff_t tile_stride, ptrdiff_t anchors,
+                         ptrdiff_t classes, char *destination, ptrdiff_t anchor_stride,
+                         ptrdiff_t class_stride, const int type) {
+    if (class_stride != size_of_type(type) || classes == 1) {
         for (ptrdiff_t k = 0; k < classes; k++)
-            for (ptrdiff_t a = 0; a < anchors; a++)
-                memcpy(destination + a * anchor_stride + k * class_stride,
-                       tile + k * tile_stride + a, sizeof(real));
+            for (ptrdiff_t a = 0; a < anchors; a++) {
+                char *place = destination + a * anchor_stride + k * class_stride;
+                real value = tile[k * tile_stride + a];
+                if (type == FX_OWN_TYPE) {
+                    memcpy(place, &value, sizeof value);
+                } else {
+                    uint16_t half = type == FX_FLOAT16 ? float16_bits((float)value)
+                                                       : bfloat16_bits((float)value);
+                    memcpy(place, &half, sizeof half);
+                }
+            }
         return;
     }
     for (ptrdiff_t a = 0; a < anchors; a += LANES)
@@ -81,9 +147,72 @@ static void unpack(const void *source, ptrdiff_t tile_stride, ptrdiff_t anchors,
             for (int i = 0; i < LANES; i++)
                 block[i] = v_load(tile + (k + (i < width ? i : 0)) * tile_stride + a);
             v_transpose(block);
-            for (int i = 0; i < LANES && a + i < anchors; i++)
-                v_store_first((real *)(destination + (a + i) * anchor_stride) + k, width, block[i]);
+            for (int i = 0; i < LANES && a + i < anchors; i++) {
+                char *place = destination + (a + i) * anchor_stride + k * size_of_type(type);
+                if (width == LANES)
+                    store_as(place, block[i], type);
+                else
+                    store_first_as(place, width, block[i], type);
+            }
         }
+}
+
+static void unpack(const void *tile, ptrdiff_t tile_stride, ptrdiff_t anchors, ptrdiff_t classes,
+                   char *destination, ptrdiff_t anchor_stride, ptrdiff_t class_stride, int type) {
+    if (FX_IS_HALF(type) && type == FX_FLOAT16)
+        unpack_as((const real *)tile, tile_stride, anchors, classes, destination, anchor_stride,
+                  class_stride, FX_FLOAT16);
+    else if (FX_IS_HALF(type))
+        unpack_as((const real *)tile, tile_stride, anchors, classes, destination, anchor_stride,
+                  class_stride, FX_BFLOAT16);
+    else
+        unpack_as((const real *)tile, tile_stride, anchors, classes, destination, anchor_stride,
+                  class_stride, FX_OWN_TYPE);
+}
+
+/* Half-precision rows to floats and back, for the row kernels. */
+#define FX_FOR_HALVES(type, step)                                                                  \
+    do {                                                                                           \
+        ptrdiff_t i = 0;                                                                           \
+        for (; i + LANES <= count; i += LANES) step(i, LANES, type);                               \
+        if (i < count) step(i, (int)(count - i), type);                                            \
+    } while (0)
+
+static void widen(const char *source, int type, ptrdiff_t count, void *values) {
+    real *x = (real *)values;
+#define FX_WIDEN(i, width, type)                                                                   \
+    do {                                                                                           \
+        const char *place = source + (i) * size_of_type(type);                                     \
+        v_prefetch(place);                                                                         \
+        if ((width) == LANES)                                                                      \
+            v_store(x + (i), load_as(place, type));                                                \
+        else                                                                                       \
+            v_store_first(x + (i), width, load_first_as(place, width, type));                      \
+    } while (0)
+    if (type == FX_OWN_TYPE)
+        memcpy(values, source, (size_t)count * sizeof(real));
+    else if (type == FX_FLOAT16)
+        FX_FOR_HALVES(FX_FLOAT16, FX_WIDEN);
+    else
+        FX_FOR_HALVES(FX_BFLOAT16, FX_WIDEN);
+#undef FX_WIDEN
+}
+
+static void narrow(const void *values, ptrdiff_t count, char *destination, int type) {
+    const real *x = (const real *)values;
+#define FX_NARROW(i, width, type)                                                                  \
+    do {                                                                                           \
+        char *place = destination + (i) * size_of_type(type);                                      \
+        if ((width) == LANES)                                                                      \
+            store_as(place, v_load(x + (i)), type);                                                \
+        else                                                                                       \
+            store_first_as(place, width, v_load_first(x + (i), width, v_zero()), type);            \
+    } while (0)
+    if (type == FX_FLOAT16)
+        FX_FOR_HALVES(FX_FLOAT16, FX_NARROW);
+    else
+        FX_FOR_HALVES(FX_BFLOAT16, FX_NARROW);
+#undef FX_NARROW
 }
 
 /* Sum everything, with enough sums side by side that memory is the limit. */

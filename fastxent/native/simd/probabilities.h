@@ -16,35 +16,43 @@ FX_INLINE negative_logs clipped_logs(vec p, vec rest, vec eps) {
     return result;
 }
 
-/* The mean over the classes, or each element's loss. */
-FX_INLINE void binary_lanes(const fx_tile *tile, const lane_range *range) {
+/* The mean over the classes, or each element's loss. Clipping stops the gradient. */
+FX_CALLED void binary_lanes(const fx_tile *tile, const lane_range *range) {
     vec eps = v_set((real)tile->eps), classes = v_set((real)tile->classes);
-    vec labels = tile->targets.data ? v_zero() : lanes_labels(tile, range);
+    vec share = v_set((real)(tile->results.data ? 1 : 1 / (double)tile->classes));
+    vec scale = v_mul(lanes_per_anchor(tile->grad_scales, range), share);
+    lane_labels labels = lanes_targets(tile, range);
     compensated total = compensated_zero();
     for (ptrdiff_t k = 0; k < tile->classes; k++) {
-        vec p = lanes_load(&tile->logits, range, k);
-        vec y = lanes_target(tile, range, k, labels);
-        negative_logs logs = clipped_logs(p, v_sub(v_one(), p), eps);
-        vec loss = v_fma(y, logs.of_p, v_mul(v_sub(v_one(), y), logs.of_rest));
+        vec p = lanes_load(&tile->logits, range, k), q = v_sub(v_one(), p);
+        vec y = lanes_target(tile, range, k, &labels), rest = v_sub(v_one(), y);
+        vec weight = lanes_positive(tile, k);
+        if (tile->weights.data) weight = v_mul(weight, lanes_load(&tile->weights, range, k));
+        negative_logs logs = clipped_logs(p, q, eps);
+        vec loss = v_fma(y, logs.of_p, v_mul(rest, logs.of_rest));
         /* The exponent field of a NaN would pass for a number. */
-        loss = v_select(v_equal(p, p), loss, p);
-        loss = v_mul(loss, class_value(tile->class_weight, k));
-        if (tile->weights.data) loss = v_mul(loss, lanes_load(&tile->weights, range, k));
+        loss = v_mul(v_select(v_equal(p, p), loss, p), weight);
         if (tile->results.data) lanes_store(&tile->results, range, k, loss);
         compensated_add(&total, loss);
+        if (tile->grads.data) {
+            vec slope = v_mul(v_sub(v_div(rest, q), v_div(y, p)), weight);
+            if (tile->grad_weights.data)
+                slope = v_mul(slope, lanes_load(&tile->grad_weights, range, k));
+            slope = v_select(v_less(v_min(p, q), eps), v_zero(), v_mul(slope, scale));
+            slope = v_select(v_equal(p, p), slope, p);
+            lanes_store(&tile->grads, range, k, slope);
+        }
     }
     vec sum = total.sum;
     vec mean = v_div(v_select(v_equal(sum, sum), compensated_value(total), sum), classes);
     lanes_store_losses(tile, range, mean);
 }
 
-static void binary_cross_entropy(const fx_tile *tile) { FX_FOR_LANES(tile, binary_lanes); }
-
 /* Probabilities are divided by their sum. The largest one's complement is the sum of the others,
  * added up without it: all others are at most one half and need no complement. */
-FX_INLINE void categorical_lanes(const fx_tile *tile, const lane_range *range) {
+FX_CALLED void categorical_lanes(const fx_tile *tile, const lane_range *range) {
     vec eps = v_set((real)tile->eps);
-    vec labels = tile->targets.data ? v_zero() : lanes_labels(tile, range);
+    lane_labels labels = lanes_targets(tile, range);
     vec largest = v_zero(), maximum = lanes_load(&tile->logits, range, 0);
     for (ptrdiff_t k = 1; k < tile->classes; k++) {
         vec p = lanes_load(&tile->logits, range, k);
@@ -57,22 +65,43 @@ FX_INLINE void categorical_lanes(const fx_tile *tile, const lane_range *range) {
         vec p = lanes_load(&tile->logits, range, k);
         compensated_add(&others, v_select(is_largest, v_sub(p, maximum), p));
     }
-    vec rest = compensated_value(others);
-    vec inverse = v_add(rest, maximum);
-    compensated total = compensated_zero();
+    vec rest = compensated_value(others), sum = v_add(rest, maximum);
+    /* NaN where the probabilities' sum is not finite, and where it is 0 */
+    vec undefined = v_add(v_sub(sum, sum), v_div(v_zero(), sum));
+    compensated total = compensated_zero(), pulls = total;
     for (ptrdiff_t k = 0; k < tile->classes; k++) {
         mask is_largest = v_equal(largest, v_set((real)k));
-        vec y = v_mul(lanes_target(tile, range, k, labels), class_value(tile->class_weight, k));
+        vec y = v_mul(lanes_target(tile, range, k, &labels), lanes_positive(tile, k));
         vec p = lanes_load(&tile->logits, range, k);
-        vec complement = v_select(is_largest, rest, v_sub(inverse, p));
-        negative_logs logs = clipped_logs(v_div(p, inverse), v_div(complement, inverse), eps);
+        vec complement = v_div(v_select(is_largest, rest, v_sub(sum, p)), sum);
+        vec share = v_div(p, sum);
+        negative_logs logs = clipped_logs(share, complement, eps);
         compensated_add(&total, v_mul(y, logs.of_p));
+        if (tile->grads.data) { /* clipping stops the gradient */
+            y = v_select(v_less(v_min(share, complement), eps), v_zero(), y);
+            compensated_add(&pulls, y);
+            lanes_store(&tile->grads, range, k, y);
+        }
     }
-    vec sum = v_sub(inverse, inverse);        /* NaN where the probabilities' sum is not finite */
-    vec undefined = v_div(v_zero(), inverse); /* and where it is 0 */
-    lanes_store_losses(tile, range, v_add(compensated_value(total), v_add(sum, undefined)));
+    /* The gradient is sum_c y_c / sum - y_k / p_k; where only the label has a target, the first
+     * difference is exactly 0. */
+    vec all = v_add(compensated_value(pulls), undefined);
+    vec scale = lanes_per_anchor(tile->grad_scales, range);
+    for (ptrdiff_t k = 0; tile->grads.data && k < tile->classes; k++) {
+        mask is_largest = v_equal(largest, v_set((real)k));
+        vec p = lanes_load(&tile->logits, range, k), y = lanes_load(&tile->grads, range, k);
+        vec complement = v_select(is_largest, rest, v_sub(sum, p));
+        vec own = v_mul(y, v_div(complement, p));
+        own = v_select(v_equal(y, v_zero()), v_zero(), own);
+        vec slope = v_div(v_sub(v_sub(all, y), own), sum);
+        lanes_store(&tile->grads, range, k, v_mul(slope, scale));
+    }
+    lanes_store_losses(tile, range, v_add(compensated_value(total), undefined));
 }
 
-static void categorical_cross_entropy(const fx_tile *tile) {
-    FX_FOR_LANES(tile, categorical_lanes);
+static void probability_losses(const fx_tile *tile) {
+    if (tile->loss == FX_BINARY_CROSS_ENTROPY)
+        FX_FOR_LANES(tile, binary_lanes);
+    else
+        FX_FOR_LANES(tile, categorical_lanes);
 }

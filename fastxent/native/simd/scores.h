@@ -17,7 +17,7 @@ FX_INLINE vec v_sigmoid(vec x) {
     return v_div(v_select(v_less(x, v_zero()), e, v_one()), v_add(v_one(), e));
 }
 FX_INLINE vec v_softplus(vec x) {
-    vec tail = v_log1p(v_exp_nonpositive(v_negative_abs(x)));
+    vec tail = v_log1p_unit(v_exp_nonpositive(v_negative_abs(x)));
     /* The logarithm of a NaN is not one: take it from the relu. */
     vec relu = v_relu(x);
     return v_select(v_equal(x, x), v_add(relu, tail), relu);
@@ -65,21 +65,19 @@ FX_MAP(odds)
 /* Scores of one anchor in double, with their limits. */
 static double softmax_exact_scores(const fx_tile *tile, ptrdiff_t anchor) {
     exact_normalizer normalizer = softmax_exact(tile, anchor);
-    real *results = (real *)tile->results.data + anchor * tile->results.anchor_stride;
     for (ptrdiff_t k = 0; k < tile->classes; k++) {
         double z = matrix_at(&tile->logits, anchor, k);
         double gap = z == normalizer.maximum ? 0 : z - normalizer.maximum;
-        results[k * tile->results.class_stride] = (real)exp(gap - normalizer.log_sum);
+        matrix_put(&tile->results, anchor, k, exp(gap - normalizer.log_sum));
     }
     return 0;
 }
 static double log_softmax_exact_scores(const fx_tile *tile, ptrdiff_t anchor) {
     exact_normalizer normalizer = softmax_exact(tile, anchor);
-    real *results = (real *)tile->results.data + anchor * tile->results.anchor_stride;
     for (ptrdiff_t k = 0; k < tile->classes; k++) {
         double z = matrix_at(&tile->logits, anchor, k);
         double gap = z == normalizer.maximum ? 0 : z - normalizer.maximum;
-        results[k * tile->results.class_stride] = (real)(gap - normalizer.log_sum);
+        matrix_put(&tile->results, anchor, k, gap - normalizer.log_sum);
     }
     return 0;
 }
@@ -107,16 +105,17 @@ FX_INLINE void softmax_lanes(const fx_tile *tile, const lane_range *range) {
 /* z - logsumexp = -((maximum - z) + log_sum), two non-negative terms. */
 FX_INLINE void log_softmax_lanes(const fx_tile *tile, const lane_range *range) {
     lanes_normalizer normalizer = lanes_normalize(tile, range);
+    vec log_sum = lanes_log_sum(&normalizer);
     for (ptrdiff_t k = 0; k < tile->classes; k++) {
         vec gap = v_sub(lanes_load(&tile->logits, range, k), normalizer.maximum);
-        lanes_store(&tile->results, range, k, v_sub(gap, normalizer.log_sum));
+        lanes_store(&tile->results, range, k, v_sub(gap, log_sum));
     }
-    repair(tile, range, normalizer.log_sum, log_softmax_exact_scores);
+    repair(tile, range, log_sum, log_softmax_exact_scores);
 }
 
 FX_INLINE void logsumexp_lanes(const fx_tile *tile, const lane_range *range) {
     lanes_normalizer normalizer = lanes_normalize(tile, range);
-    vec result = v_add(normalizer.maximum, normalizer.log_sum);
+    vec result = v_add(normalizer.maximum, lanes_log_sum(&normalizer));
     lanes_store_losses(tile, range, result);
     /* A negative maximum can cancel against the logarithm: such lanes are summed in double. */
     vec kept = v_sub(v_negative_abs(result), v_mul(v_set((real)0.5), normalizer.maximum));

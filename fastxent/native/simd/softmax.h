@@ -8,50 +8,6 @@
  * and where it is not, the loss is above log 2 and the rounding of sum - 1 + exp(z_l - m) does not
  * matter.
  */
-FX_REDUCE(v_reduce_max, v_max)
-
-typedef struct {
-    double maximum, log_sum; /* logsumexp = maximum + log_sum */
-    int has_nan;
-} exact_normalizer;
-
-/* The normalizer of one anchor, in double: the maximum's term is left out of the sum once. */
-static exact_normalizer softmax_exact(const fx_tile *tile, ptrdiff_t anchor) {
-    exact_normalizer result = {-INFINITY, 0, 0};
-    ptrdiff_t largest = 0;
-    double others = 0;
-    for (ptrdiff_t k = 0; k < tile->classes; k++) {
-        double z = matrix_at(&tile->logits, anchor, k);
-        result.has_nan |= isnan(z) != 0;
-        if (z > result.maximum) {
-            result.maximum = z;
-            largest = k;
-        }
-    }
-    for (ptrdiff_t k = 0; k < tile->classes; k++) {
-        double z = matrix_at(&tile->logits, anchor, k);
-        if (k != largest && z > -INFINITY) others += exp(z - result.maximum);
-    }
-    int defined = !result.has_nan && result.maximum > -INFINITY;
-    result.log_sum = defined ? log1p(others) : NAN;
-    return result;
-}
-
-static double softmax_exact_anchor(const fx_tile *tile, ptrdiff_t anchor) {
-    exact_normalizer normalizer = softmax_exact(tile, anchor);
-    double keep = 1 - tile->label_smoothing;
-    double spread = tile->label_smoothing / (double)tile->classes;
-    double loss = normalizer.log_sum * 0;
-    for (ptrdiff_t k = 0; k < tile->classes; k++) {
-        double z = matrix_at(&tile->logits, anchor, k);
-        double mass = target_at(tile, anchor, k) * keep + spread;
-        if (tile->class_weight) mass *= ((const real *)tile->class_weight)[k];
-        double gap = z == normalizer.maximum ? 0 : normalizer.maximum - z;
-        if (mass != 0) loss += mass * (gap + normalizer.log_sum);
-    }
-    return loss;
-}
-
 FX_INLINE vec lanes_maximum(const fx_tile *tile, const lane_range *range) {
     vec maximum = lanes_load(&tile->logits, range, 0);
     for (ptrdiff_t k = 1; k < tile->classes; k++)
@@ -73,7 +29,7 @@ FX_INLINE vec shifted_sum(vec sum, vec small) {
 /* The loss from the sum of the other classes' exp(z_k - c) and own = z_l - c, where the centre c is
  * the maximum rounded to a grid. Near the maximum, log1p(others / exp(own)); elsewhere others hold
  * the maximum, and the sum with the label's own term is at least about 1. */
-FX_INLINE vec softmax_loss(vec others, vec own) {
+FX_MATH vec softmax_loss(vec others, vec own) {
     mask is_near = v_less(v_set(FX_NEAR), own);
     vec with_own = v_add(others, v_sub(v_exp_nonpositive(own), v_one()));
     vec rest = v_select(is_near, shifted_sum(others, own), with_own);
@@ -81,8 +37,8 @@ FX_INLINE vec softmax_loss(vec others, vec own) {
 }
 
 /* exp(z_k - c), or 0 for the label, whose z_k - c is kept in `own`. */
-FX_INLINE vec softmax_term(const fx_tile *tile, const lane_range *range, ptrdiff_t k, vec labels,
-                           const centre *c, const int any_far, vec *own) {
+FX_MATH vec softmax_term(const fx_tile *tile, const lane_range *range, ptrdiff_t k, vec labels,
+                         const centre *c, const int any_far, vec *own) {
     vec z = lanes_load(&tile->logits, range, k);
     mask is_label = v_equal(labels, v_set((real)k));
     *own = v_select(is_label, v_sub(z, c->value), *own);
@@ -118,142 +74,134 @@ FX_INLINE void softmax_plain(const fx_tile *tile, const lane_range *range) {
         softmax_plain_centred(tile, range, &c, 0);
 }
 
-/* The maximum of each lane, where it first stands, and log of the sum of exp(z - maximum). */
+/* The maximum of each lane, where it first stands, and the sum of exp(z - centre) of the others. */
 typedef struct {
-    vec maximum, largest, log_sum;
+    vec maximum, largest, others, own; /* own: the maximum less the centre */
+    centre at;
 } lanes_normalizer;
 
-FX_INLINE lanes_normalizer lanes_normalize(const fx_tile *tile, const lane_range *range) {
-    lanes_normalizer result = {lanes_load(&tile->logits, range, 0), v_zero(), v_zero()};
+FX_MATH lanes_normalizer lanes_normalize(const fx_tile *tile, const lane_range *range) {
+    vec maximum = lanes_load(&tile->logits, range, 0), largest = v_zero();
     for (ptrdiff_t k = 1; k < tile->classes; k++) {
         vec z = lanes_load(&tile->logits, range, k);
-        result.largest = v_select(v_less(result.maximum, z), v_set((real)k), result.largest);
-        result.maximum = v_max(result.maximum, z);
+        largest = v_select(v_less(maximum, z), v_set((real)k), largest);
+        maximum = v_max(maximum, z);
     }
-    centre at = centre_at(v_on_grid(result.maximum));
+    centre at = centre_at(v_on_grid(maximum));
     compensated others = compensated_zero();
     for (ptrdiff_t k = 0; k < tile->classes; k++) {
-        mask is_largest = v_equal(result.largest, v_set((real)k));
+        mask is_largest = v_equal(largest, v_set((real)k));
         vec z = lanes_load(&tile->logits, range, k);
         vec e = v_exp_centred(z, &at, 1);
         /* z - z is 0, or NaN where the first class, which is the largest so far, is NaN. */
         compensated_add(&others, v_select(is_largest, v_sub(z, z), e));
     }
-    /* The maximum less its centre is NaN where it is infinite, and so is the result. */
-    vec own = v_sub(result.maximum, at.value);
-    result.log_sum = v_log1p(shifted_sum(compensated_value(others), own));
+    /* The maximum less its centre is NaN where it is infinite, and so are all results. */
+    lanes_normalizer result = {maximum, largest, compensated_value(others),
+                               v_sub(maximum, at.value), at};
     return result;
 }
+/* log of the sum of exp(z - maximum) */
+FX_INLINE vec lanes_log_sum(const lanes_normalizer *normalizer) {
+    return v_log1p(shifted_sum(normalizer->others, normalizer->own));
+}
+/* 1 / sum of exp(z - centre) */
+FX_INLINE vec lanes_inverse(const lanes_normalizer *normalizer) {
+    return v_div(v_one(), v_add(normalizer->others, v_exp_nonpositive(normalizer->own)));
+}
 
-/* Every option: sum_k mass_k (log_sum + maximum - z_k). */
-FX_INLINE void softmax_general(const fx_tile *tile, const lane_range *range) {
+/* One class, before its target: from surprise = -log p, p and q = 1 - p, the loss, and the slope
+ * -d loss / d log p, 1 for the cross-entropy. */
+typedef struct {
+    vec loss, slope;
+} softmax_value;
+
+FX_MATH softmax_value softmax_value_of(const int kind, const fx_tile *tile, power gamma,
+                                       vec surprise, vec p, vec q) {
+    softmax_value value = {surprise, v_one()};
+    if (kind == FX_SOFTMAX_FOCAL) {
+        vec modulation = v_power(q, gamma);
+        vec ratio = v_div(surprise, v_max(q, v_set(FX_TINIEST)));
+        vec growth = v_mul(v_mul(v_set(gamma.exponent), p), ratio);
+        value.loss = v_mul(modulation, surprise);
+        value.slope = v_fma(modulation, growth, modulation);
+    } else if (kind == FX_POLY1) {
+        vec epsilon = v_set((real)tile->epsilon);
+        /* 1 + epsilon p, for negative epsilon too without cancelling at p = 1. */
+        vec from_p = v_fma(epsilon, p, v_one());
+        vec from_q = v_sub(v_set((real)(1 + tile->epsilon)), v_mul(epsilon, q));
+        value.loss = v_fma(epsilon, q, surprise);
+        value.slope = v_select(v_less(p, v_set((real)0.5)), from_p, from_q);
+    }
+    return value;
+}
+
+/* Every option: sum_k mass_k loss(-log p_k); the gradient is p_k sum_c pull_c - pull_k, where pull
+ * = mass slope. Where only the label has a mass, the sum less its own pull is exactly 0. */
+FX_INLINE void softmax_general(const fx_tile *tile, const lane_range *range, const int kind) {
     vec keep = v_set((real)(1 - tile->label_smoothing));
     vec spread = v_set((real)(tile->label_smoothing / (double)tile->classes));
-    vec labels = tile->targets.data ? v_zero() : lanes_labels(tile, range);
+    power gamma = power_of(tile->gamma_positive);
+    lane_labels labels = lanes_targets(tile, range);
     lanes_normalizer normalizer = lanes_normalize(tile, range);
-    compensated total = compensated_zero();
+    vec log_sum = lanes_log_sum(&normalizer), inverse = lanes_inverse(&normalizer);
+    int needs_p = kind != FX_SOFTMAX_CROSS_ENTROPY || tile->expectations;
+    compensated total = compensated_zero(), pulls = total, expectation = total;
     for (ptrdiff_t k = 0; k < tile->classes; k++) {
+        vec z = lanes_load(&tile->logits, range, k), p = v_one(), q = v_one();
+        if (needs_p) {
+            p = v_mul(v_exp_centred(z, &normalizer.at, 1), inverse);
+            q = v_select(v_equal(normalizer.largest, v_set((real)k)),
+                         v_mul(normalizer.others, inverse), v_sub(v_one(), p));
+        }
+        vec y = v_fma(lanes_target(tile, range, k, &labels), keep, spread);
+        vec mass = v_mul(y, lanes_positive(tile, k));
+        vec surprise = v_add(v_sub(normalizer.maximum, z), log_sum);
+        softmax_value value = softmax_value_of(kind, tile, gamma, surprise, p, q);
+        vec pull = v_mul(mass, value.slope);
+        compensated_add(&total, v_mul(mass, value.loss));
+        compensated_add(&pulls, pull);
+        if (tile->expectations) compensated_add(&expectation, v_mul(v_set((real)k), p));
+        if (tile->grads.data) lanes_store(&tile->grads, range, k, pull);
+    }
+    vec all = compensated_value(pulls), scale = lanes_per_anchor(tile->grad_scales, range);
+    for (ptrdiff_t k = 0; tile->grads.data && k < tile->classes; k++) {
         vec z = lanes_load(&tile->logits, range, k);
-        vec y = lanes_target(tile, range, k, labels);
-        vec mass = v_mul(v_fma(y, keep, spread), class_value(tile->class_weight, k));
-        vec gap = v_sub(normalizer.maximum, z);
-        compensated_add(&total, v_mul(mass, v_add(gap, normalizer.log_sum)));
+        vec p = v_mul(v_exp_centred(z, &normalizer.at, 1), inverse);
+        vec q = v_select(v_equal(normalizer.largest, v_set((real)k)),
+                         v_mul(normalizer.others, inverse), v_sub(v_one(), p));
+        vec pull = lanes_load(&tile->grads, range, k);
+        vec slope = v_sub(v_mul(p, v_sub(all, pull)), v_mul(q, pull));
+        lanes_store(&tile->grads, range, k, v_mul(slope, scale));
+    }
+    if (tile->expectations) {
+        fx_matrix expectations = {tile->expectations, 1, 0};
+        lanes_store(&expectations, range, 0, compensated_value(expectation));
     }
     vec loss = compensated_value(total);
     lanes_store_losses(tile, range, loss);
     repair(tile, range, loss, softmax_exact_anchor);
 }
 
-static void softmax_cross_entropy(const fx_tile *tile) {
-    if (tile->targets.data || tile->class_weight || tile->label_smoothing != 0)
-        FX_FOR_LANES(tile, softmax_general);
-    else
-        FX_FOR_LANES(tile, softmax_plain);
-}
-
-/* Classes as lanes, LANES anchors at a time: one reduction and one logarithm for all of them. */
-
-FX_INLINE vec row_maximum(const real *z, ptrdiff_t classes) {
-    vec lowest = v_set((real)-INFINITY);
-    vec even = lowest, odd = lowest;
-    ptrdiff_t k = 0;
-    for (; k + 2 * LANES <= classes; k += 2 * LANES) {
-        v_prefetch(z + k);
-        v_prefetch(z + k + LANES);
-        even = v_max(even, v_load(z + k));
-        odd = v_max(odd, v_load(z + k + LANES));
+#define FX_SOFTMAX_KIND(name, kind)                                                                \
+    FX_CALLED void name(const fx_tile *tile, const lane_range *range) {                            \
+        softmax_general(tile, range, kind);                                                        \
     }
-    for (; k < classes; k += LANES) {
-        int count = classes - k < LANES ? (int)(classes - k) : LANES;
-        v_prefetch(z + k);
-        even = v_max(even, v_load_first(z + k, count, lowest));
-    }
-    return v_max(even, odd);
-}
+FX_SOFTMAX_KIND(softmax_cross_entropy_general, FX_SOFTMAX_CROSS_ENTROPY)
+FX_SOFTMAX_KIND(softmax_focal_general, FX_SOFTMAX_FOCAL)
+FX_SOFTMAX_KIND(poly1_general, FX_POLY1)
 
-/* The sum of exp(z_k - c) over up to FX_ROW_CHUNK classes other than the label. */
-FX_INLINE vec row_others(const real *z, const real *others, ptrdiff_t classes, const centre *c,
-                         const int any_far) {
-    vec even = v_zero(), odd = v_zero();
-    ptrdiff_t k = 0;
-    for (; k + 2 * LANES <= classes; k += 2 * LANES) {
-        vec e = v_exp_centred(v_load(z + k), c, any_far);
-        vec f = v_exp_centred(v_load(z + k + LANES), c, any_far);
-        even = v_fma(e, v_load(others + k), even);
-        odd = v_fma(f, v_load(others + k + LANES), odd);
-    }
-    for (; k < classes; k += LANES) {
-        int count = classes - k < LANES ? (int)(classes - k) : LANES;
-        vec padded = v_load_first(z + k, count, v_set((real)-INFINITY));
-        even = v_fma(v_exp_centred(padded, c, any_far), v_load(others + k), even);
-    }
-    return v_add(even, odd);
-}
-
-FX_INLINE vec rows_others(const fx_tile *tile, const real *const *rows, const int32_t *labels,
-                          const real *centres, const int any_far) {
-    vec partial[LANES];
-    for (int i = 0; i < LANES; i++) {
-        centre at = centre_at(v_set(centres[i]));
-        partial[i] = v_zero();
-        for (ptrdiff_t start = 0; start < tile->classes; start += FX_ROW_CHUNK) {
-            ptrdiff_t left = tile->classes - start;
-            vec sum = row_others(rows[i] + start, others_than(labels[i], start),
-                                 left < FX_ROW_CHUNK ? left : FX_ROW_CHUNK, &at, any_far);
-            partial[i] = v_add(partial[i], sum);
-        }
-    }
-    return v_reduce_add(partial);
-}
-
-FX_INLINE void softmax_rows_block(const fx_tile *tile, ptrdiff_t first, int count) {
-    vec partial[LANES];
-    real centres[LANES], own[LANES];
-    const real *rows[LANES];
-    int32_t labels[LANES];
-    for (int i = 0; i < LANES; i++) {
-        ptrdiff_t anchor = first + (i < count ? i : count - 1);
-        labels[i] = tile->labels[anchor];
-        rows[i] = (const real *)tile->logits.data + anchor * tile->logits.anchor_stride;
-        partial[i] = row_maximum(rows[i], tile->classes);
-    }
-    vec on_grid = v_on_grid(v_reduce_max(partial));
-    v_store(centres, on_grid);
-    for (int i = 0; i < LANES; i++) own[i] = labels[i] >= 0 ? rows[i][labels[i]] : centres[i];
-    vec others;
-    if (v_mask_any(v_is_far(on_grid)))
-        others = rows_others(tile, rows, labels, centres, 1);
-    else
-        others = rows_others(tile, rows, labels, centres, 0);
-    vec loss = softmax_loss(others, v_sub(v_load(own), on_grid));
-    lane_range range = {first, count};
-    lanes_store_losses(tile, &range, loss);
-    repair(tile, &range, loss, softmax_exact_anchor);
-}
-
-static void softmax_cross_entropy_rows(const fx_tile *tile) {
-    for (ptrdiff_t first = 0; first < tile->anchors; first += LANES) {
-        ptrdiff_t left = tile->anchors - first;
-        softmax_rows_block(tile, first, left < LANES ? (int)left : LANES);
+static void softmax_losses(const fx_tile *tile) {
+    int has_options = tile->targets.data || tile->shares || tile->positive_weight ||
+                      tile->positive != 1 || tile->label_smoothing != 0 || tile->grads.data ||
+                      tile->expectations;
+    switch (tile->loss) {
+    case FX_SOFTMAX_FOCAL: FX_FOR_LANES(tile, softmax_focal_general); break;
+    case FX_POLY1: FX_FOR_LANES(tile, poly1_general); break;
+    default:
+        if (has_options)
+            FX_FOR_LANES(tile, softmax_cross_entropy_general);
+        else
+            FX_FOR_LANES(tile, softmax_plain);
     }
 }

@@ -12,25 +12,35 @@ FX_TARGET_BEGIN(FX_AVX2_FEATURES)
 
 #include "tile.h"
 
+#include "sigmoid_exact.h"
+#include "sigmoid_terms.h"
+
 #include "sigmoid.h"
+#include "sigmoid_rows.h"
+
+#include "softmax_exact.h"
+
 #include "softmax.h"
+#include "softmax_rows.h"
 
 #include "probabilities.h"
 #include "scores.h"
+
+#include "score_rows.h"
 
 #include "labels.h"
 #include "pack.h"
 
 const fx_kernels FX_TABLE = {
-    .sigmoid_cross_entropy = sigmoid_cross_entropy,
-    .softmax_cross_entropy = softmax_cross_entropy,
-    .binary_cross_entropy = binary_cross_entropy,
-    .categorical_cross_entropy = categorical_cross_entropy,
-    .sigmoid_cross_entropy_rows = sigmoid_cross_entropy_rows,
-    .softmax_cross_entropy_rows = softmax_cross_entropy_rows,
+    .sigmoid_losses = sigmoid_losses,
+    .softmax_losses = softmax_losses,
+    .probability_losses = probability_losses,
+    .sigmoid_rows = sigmoid_rows,
+    .softmax_rows = softmax_rows,
     .softmax = softmax,
     .log_softmax = log_softmax,
     .logsumexp = logsumexp,
+    .softmax_score_rows = softmax_score_rows,
     .sigmoid = sigmoid_map,
     .log_sigmoid = log_sigmoid_map,
     .softplus = softplus_map,
@@ -38,6 +48,8 @@ const fx_kernels FX_TABLE = {
     .odds = odds_map,
     .pack = pack,
     .unpack = unpack,
+    .widen = widen,
+    .narrow = narrow,
     .label_columns = label_columns,
     .first_invalid_label = first_invalid_label,
     .first_invalid_target = first_invalid_target,

@@ -6,6 +6,8 @@
 #include "vector.h"
 #include "vector_math.h"
 
+#include "summation.h"
+
 /* Every addition to a running sum can cost half an ULP. So classes are taken up to eight at a time
  * and added pairwise, and these sums join a compensated one: FX_FOR_CLASSES(start, end, TERMS,
  * JOIN) calls JOIN(TERMS##8(k)), then TERMS##4 and TERMS##1 for what is left. */
@@ -68,18 +70,56 @@ FX_INLINE vec lanes_labels(const fx_tile *tile, const lane_range *range) {
 FX_INLINE real matrix_at(const fx_matrix *m, ptrdiff_t anchor, ptrdiff_t k) {
     return ((const real *)m->data)[anchor * m->anchor_stride + k * m->class_stride];
 }
-FX_INLINE vec class_value(const void *per_class, ptrdiff_t k) {
-    return per_class ? v_set(((const real *)per_class)[k]) : v_one();
+FX_INLINE double class_factor(const void *per_class, double otherwise, ptrdiff_t k) {
+    return per_class ? ((const real *)per_class)[k] : otherwise;
+}
+FX_INLINE vec lanes_positive(const fx_tile *tile, ptrdiff_t k) {
+    return v_set((real)class_factor(tile->positive_weight, tile->positive, k));
+}
+FX_INLINE vec lanes_negative(const fx_tile *tile, ptrdiff_t k) {
+    return v_set((real)class_factor(tile->negative_weight, tile->negative, k));
 }
 
-/* The target of class k: 1 at the label, or the dense target. */
-FX_INLINE vec lanes_target(const fx_tile *tile, const lane_range *range, ptrdiff_t k, vec labels) {
+/* Values that each anchor has one of, or 1. */
+FX_INLINE vec lanes_per_anchor(const void *values, const lane_range *range) {
+    fx_matrix column = {(void *)values, 1, 0};
+    return values ? lanes_load(&column, range, 0) : v_one();
+}
+FX_INLINE double per_anchor(const void *values, ptrdiff_t anchor) {
+    return values ? ((const real *)values)[anchor] : 1;
+}
+
+/* The targets of an anchor without dense ones: 1 at its label; or, with shares, that of them. */
+typedef struct {
+    vec columns, shares;
+} lane_labels;
+FX_INLINE lane_labels lanes_targets(const fx_tile *tile, const lane_range *range) {
+    lane_labels result = {v_zero(), v_zero()};
+    if (tile->targets.data) return result;
+    result.columns = lanes_labels(tile, range);
+    if (tile->shares) result.shares = lanes_per_anchor(tile->shares, range);
+    return result;
+}
+FX_INLINE vec lanes_target(const fx_tile *tile, const lane_range *range, ptrdiff_t k,
+                           const lane_labels *labels) {
     if (tile->targets.data) return lanes_load(&tile->targets, range, k);
-    return v_select(v_equal(labels, v_set((real)k)), v_one(), v_zero());
+    mask is_label = v_equal(labels->columns, v_set((real)k));
+    if (tile->loss == FX_DISTRIBUTION_FOCAL) {
+        mask is_next = v_equal(labels->columns, v_set((real)k - 1));
+        vec rest = v_sub(v_one(), labels->shares);
+        return v_select(is_label, rest, v_select(is_next, labels->shares, v_zero()));
+    }
+    return v_select(is_label, v_one(), v_zero());
 }
 FX_INLINE double target_at(const fx_tile *tile, ptrdiff_t anchor, ptrdiff_t k) {
     if (tile->targets.data) return matrix_at(&tile->targets, anchor, k);
-    return tile->labels[anchor] == k;
+    int32_t label = tile->labels[anchor];
+    if (tile->loss == FX_DISTRIBUTION_FOCAL) {
+        double share = per_anchor(tile->shares, anchor);
+        return label == k ? 1 - share : label >= 0 && label + 1 == k ? share : 0;
+    }
+    if (tile->loss == FX_QUALITY_FOCAL) return label == k ? per_anchor(tile->shares, anchor) : 0;
+    return label == k;
 }
 
 /* A weight of zero takes even an infinite loss away, as its limit does. */
@@ -89,6 +129,9 @@ FX_INLINE double weighted(double weight, double loss) {
 
 /* Recompute, in scalar double, the anchors whose vector result is not finite: infinite logits,
  * NaN and overflow have their limits there, and nowhere else. */
+FX_INLINE void matrix_put(const fx_matrix *m, ptrdiff_t anchor, ptrdiff_t k, double value) {
+    if (m->data) ((real *)m->data)[anchor * m->anchor_stride + k * m->class_stride] = (real)value;
+}
 typedef double (*exact_anchor)(const fx_tile *tile, ptrdiff_t anchor);
 FX_INLINE void repair(const fx_tile *tile, const lane_range *range, vec loss, exact_anchor exact) {
     if (v_all_finite(loss)) return;

@@ -27,11 +27,28 @@
 typedef double real;
 typedef int64_t real_bits;
 #define LANES 8
+#define FX_TINIEST 0x1p-1074 /* the smallest number above 0 */
 #else
 typedef float real;
 typedef int32_t real_bits;
 #define LANES 16
+#define FX_TINIEST 0x1p-149f
 #endif
+
+/* Functions that are worth a call: FX_CALLED everywhere, FX_MATH where a vec is many narrow
+ * registers. */
+#if defined(__GNUC__)
+#define FX_CALLED static __attribute__((noinline, unused))
+#else
+#define FX_CALLED static
+#endif
+#if defined(FX_ISA_AVX512) || defined(FX_ISA_AVX2)
+#define FX_MATH FX_INLINE
+#else
+#define FX_MATH FX_CALLED
+#endif
+
+#include "half.h"
 
 #if defined(FX_ISA_AVX512)
 #include "vector_avx512.h"
@@ -41,20 +58,11 @@ typedef int32_t real_bits;
 #include "vector_portable.h"
 #endif
 
-/* Functions that are worth a call where a vec is many narrow registers. */
-#if defined(FX_ISA_AVX512) || defined(FX_ISA_AVX2)
-#define FX_MATH FX_INLINE
-#elif defined(__GNUC__)
-#define FX_MATH static __attribute__((noinline, unused))
-#else
-#define FX_MATH static
-#endif
-
 /* Ask for memory that is read soon. The hardware sees a stream end at every page, and two threads
  * that stream from memory wait for it: a page ahead, they do not. Reaching past an array is
  * harmless. */
 #define FX_PREFETCH_BYTES 4096
-FX_INLINE void v_prefetch(const real *p) {
+FX_INLINE void v_prefetch(const void *p) {
 #if defined(__GNUC__)
     __builtin_prefetch((const char *)p + FX_PREFETCH_BYTES);
 #else

@@ -49,6 +49,7 @@ FX_BINARY(v_or, or)
 FX_BINARY(v_xor, xor)
 #undef FX_BINARY
 
+FX_INLINE vec v_sqrt(vec x) { FX_BOTH(FX_OP(sqrt)(x.low), FX_OP(sqrt)(x.high)); }
 FX_INLINE vec v_fma(vec a, vec b, vec c) {
     FX_BOTH(FX_OP(fmadd)(a.low, b.low, c.low), FX_OP(fmadd)(a.high, b.high, c.high));
 }
@@ -84,18 +85,18 @@ FX_INLINE void v_store_first(real *p, int count, vec x) {
     FX_OP(maskstore)(p + LANES / 2, v_first_half(count - LANES / 2), x.high);
 }
 
-/* p * 2^n: the low bits of `biased` = n + FX_ROUND_MAGIC hold n, and shifted into the exponent
- * field they multiply; the guard keeps that field in range, and one multiplication by its inverse
- * rounds once into the subnormals. */
+/* p * 2^n: the low bits of `biased` = n + FX_ROUND_MAGIC hold n, and shifted into an exponent field
+ * they are a power of two; the guard keeps that field in range, and one multiplication by its
+ * inverse rounds once into the subnormals. */
 FX_INLINE half_vec v_scale_half(half_vec p, half_vec biased) {
 #if FX_DOUBLE
-    __m256i n = _mm256_add_epi64(FX_CAST_BITS(biased), _mm256_set1_epi64x(512));
-    __m256i scaled = _mm256_add_epi64(FX_CAST_BITS(p), _mm256_slli_epi64(n, 52));
-    return _mm256_mul_pd(FX_CAST_REAL(scaled), _mm256_set1_pd(0x1p-512));
+    __m256i field = _mm256_add_epi64(FX_CAST_BITS(biased), _mm256_set1_epi64x(1023 + 512));
+    half_vec power = FX_CAST_REAL(_mm256_slli_epi64(field, 52));
+    return _mm256_mul_pd(_mm256_mul_pd(p, power), _mm256_set1_pd(0x1p-512));
 #else
-    __m256i n = _mm256_add_epi32(FX_CAST_BITS(biased), _mm256_set1_epi32(64));
-    __m256i scaled = _mm256_add_epi32(FX_CAST_BITS(p), _mm256_slli_epi32(n, 23));
-    return _mm256_mul_ps(FX_CAST_REAL(scaled), _mm256_set1_ps(0x1p-64f));
+    __m256i field = _mm256_add_epi32(FX_CAST_BITS(biased), _mm256_set1_epi32(127 + 64));
+    half_vec power = FX_CAST_REAL(_mm256_slli_epi32(field, 23));
+    return _mm256_mul_ps(_mm256_mul_ps(p, power), _mm256_set1_ps(0x1p-64f));
 #endif
 }
 FX_INLINE vec v_scale(vec p, vec n, vec biased) {
@@ -234,3 +235,34 @@ FX_INLINE void v_transpose(vec *v) {
         v[i + LANES / 2].high = block[3][i];
     }
 }
+
+#if !FX_DOUBLE
+/* 16-bit numbers: LANES of them. float16 by instruction; bfloat16 is the upper half of a float,
+ * rounded to the nearest, ties to even; a NaN keeps its sign and stays one. */
+FX_INLINE __m128i v_load_16(const uint16_t *p) { return _mm_loadu_si128((const __m128i *)p); }
+FX_INLINE vec v_load_float16(const uint16_t *p) {
+    FX_BOTH(_mm256_cvtph_ps(v_load_16(p)), _mm256_cvtph_ps(v_load_16(p + 8)));
+}
+FX_INLINE void v_store_float16(uint16_t *p, vec x) {
+    _mm_storeu_si128((__m128i *)p, _mm256_cvtps_ph(x.low, _MM_FROUND_TO_NEAREST_INT));
+    _mm_storeu_si128((__m128i *)(p + 8), _mm256_cvtps_ph(x.high, _MM_FROUND_TO_NEAREST_INT));
+}
+FX_INLINE half_vec v_widen_bfloat16(__m128i x) {
+    return FX_CAST_REAL(_mm256_slli_epi32(_mm256_cvtepu16_epi32(x), 16));
+}
+FX_INLINE vec v_load_bfloat16(const uint16_t *p) {
+    FX_BOTH(v_widen_bfloat16(v_load_16(p)), v_widen_bfloat16(v_load_16(p + 8)));
+}
+FX_INLINE __m256i v_round_bfloat16(half_vec x) {
+    __m256i bits = FX_CAST_BITS(x);
+    __m256i odd = _mm256_and_si256(_mm256_srli_epi32(bits, 16), _mm256_set1_epi32(1));
+    __m256i rounded = _mm256_add_epi32(_mm256_add_epi32(bits, odd), _mm256_set1_epi32(0x7FFF));
+    __m256i quiet = _mm256_or_si256(bits, _mm256_set1_epi32(0x400000));
+    __m256i is_number = FX_CAST_BITS(_mm256_cmp_ps(x, x, _CMP_EQ_OQ));
+    return _mm256_srli_epi32(_mm256_blendv_epi8(quiet, rounded, is_number), 16);
+}
+FX_INLINE void v_store_bfloat16(uint16_t *p, vec x) {
+    __m256i packed = _mm256_packus_epi32(v_round_bfloat16(x.low), v_round_bfloat16(x.high));
+    _mm256_storeu_si256((__m256i *)p, _mm256_permute4x64_epi64(packed, 0xD8));
+}
+#endif

@@ -33,6 +33,7 @@ FX_INLINE vec v_add(vec a, vec b) { return FX_OP(add)(a, b); }
 FX_INLINE vec v_sub(vec a, vec b) { return FX_OP(sub)(a, b); }
 FX_INLINE vec v_mul(vec a, vec b) { return FX_OP(mul)(a, b); }
 FX_INLINE vec v_div(vec a, vec b) { return FX_OP(div)(a, b); }
+FX_INLINE vec v_sqrt(vec x) { return FX_OP(sqrt)(x); }
 FX_INLINE vec v_fma(vec a, vec b, vec c) { return FX_OP(fmadd)(a, b, c); }
 FX_INLINE vec v_max(vec a, vec b) { return FX_OP(max)(a, b); }
 FX_INLINE vec v_min(vec a, vec b) { return FX_OP(min)(a, b); }
@@ -161,3 +162,26 @@ FX_INLINE void v_transpose(vec *v) {
     }
 #endif
 }
+
+#if !FX_DOUBLE
+/* 16-bit numbers: LANES of them. float16 by instruction; bfloat16 is the upper half of a float,
+ * rounded to the nearest, ties to even; a NaN keeps its sign and stays one. */
+FX_INLINE vec v_load_float16(const uint16_t *p) {
+    return _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)p));
+}
+FX_INLINE void v_store_float16(uint16_t *p, vec x) {
+    _mm256_storeu_si256((__m256i *)p, _mm512_cvtps_ph(x, _MM_FROUND_TO_NEAREST_INT));
+}
+FX_INLINE vec v_load_bfloat16(const uint16_t *p) {
+    __m512i wide = _mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i *)p));
+    return FX_CAST_REAL(_mm512_slli_epi32(wide, 16));
+}
+FX_INLINE void v_store_bfloat16(uint16_t *p, vec x) {
+    __m512i bits = FX_CAST_BITS(x);
+    __m512i odd = _mm512_and_si512(_mm512_srli_epi32(bits, 16), _mm512_set1_epi32(1));
+    __m512i rounded = _mm512_add_epi32(_mm512_add_epi32(bits, odd), _mm512_set1_epi32(0x7FFF));
+    __m512i quiet = _mm512_or_si512(bits, _mm512_set1_epi32(0x400000));
+    rounded = _mm512_mask_blend_epi32(v_equal(x, x), quiet, rounded);
+    _mm256_storeu_si256((__m256i *)p, _mm512_cvtepi32_epi16(_mm512_srli_epi32(rounded, 16)));
+}
+#endif

@@ -1,5 +1,10 @@
 /* Any C compiler. GCC and Clang have vectors of any length and cut them to what the machine has
  * (SSE2, NEON); for others a vec is an array, and the loops are theirs to vectorise. */
+#if FX_DOUBLE
+#define FX_SQRT sqrt
+#else
+#define FX_SQRT sqrtf
+#endif
 #define FX_EACH for (int i = 0; i < LANES; i++)
 
 #if defined(__GNUC__)
@@ -77,6 +82,10 @@ FX_COMPARE(v_equal, ==)
 #undef FX_COMPARE
 
 FX_INLINE vec v_fma(vec a, vec b, vec c) { return v_add(v_mul(a, b), c); }
+FX_INLINE vec v_sqrt(vec x) {
+    FX_EACH FX_LANE(x, i) = FX_SQRT(FX_LANE(x, i));
+    return x;
+}
 FX_INLINE vec v_max(vec a, vec b) { return v_select(v_less(b, a), a, b); }
 FX_INLINE vec v_min(vec a, vec b) { return v_select(v_less(a, b), a, b); }
 
@@ -120,16 +129,16 @@ typedef uint64_t real_unsigned;
 typedef uint32_t real_unsigned;
 #endif
 
-/* p * 2^n: the low bits of `biased` = n + FX_ROUND_MAGIC hold n, and shifted into the exponent
- * field they multiply; the guard keeps that field in range, and one multiplication by its inverse
- * rounds once into the subnormals. */
+/* p * 2^n: the low bits of `biased` = n + FX_ROUND_MAGIC hold n, and shifted into an exponent field
+ * they are a power of two; the guard keeps that field in range, and one multiplication by its
+ * inverse rounds once into the subnormals. */
 FX_INLINE vec v_scale(vec p, vec n, vec biased) {
-    mask scaled = v_bits(p), shift = v_bits(biased);
+    mask field = v_bits(biased);
     (void)n;
-    FX_EACH FX_LANE(scaled, i) =
-        (real_bits)((real_unsigned)FX_LANE(scaled, i) +
-                    (((real_unsigned)FX_LANE(shift, i) + FX_GUARD_EXPONENT) << FX_MANTISSA_BITS));
-    return v_mul(v_from_bits(scaled), v_set(FX_GUARD_POWER));
+    FX_EACH FX_LANE(field, i) =
+        (real_bits)(((real_unsigned)FX_LANE(field, i) + FX_EXPONENT_BIAS + FX_GUARD_EXPONENT)
+                    << FX_MANTISSA_BITS);
+    return v_mul(v_mul(p, v_from_bits(field)), v_set(FX_GUARD_POWER));
 }
 
 /* The exponent k and 2^-k of x = 2^k * m with m in [0.75, 1.5), for normal positive x. */
@@ -146,7 +155,7 @@ FX_INLINE vec v_exponent(vec x, vec *inverse_power) {
 }
 
 /* Transpose LANES vectors in place: lane i of vector j becomes lane j of vector i. */
-FX_INLINE void v_transpose(vec *v) {
+FX_CALLED void v_transpose(vec *v) {
     real rows[LANES][LANES], columns[LANES][LANES];
     memcpy(rows, v, sizeof rows);
     for (int j = 0; j < LANES; j++) FX_EACH columns[i][j] = rows[j][i];
@@ -155,7 +164,7 @@ FX_INLINE void v_transpose(vec *v) {
 
 /* Transposed, the fold of each vector's halves is a fold of whole vectors. */
 #define FX_REDUCE(name, op)                                                                        \
-    FX_INLINE vec name(const vec *v) {                                                             \
+    FX_CALLED vec name(const vec *v) {                                                             \
         vec column[LANES];                                                                         \
         memcpy(column, v, sizeof column);                                                          \
         v_transpose(column);                                                                       \
@@ -163,3 +172,19 @@ FX_INLINE void v_transpose(vec *v) {
             for (int i = 0; i < half; i++) column[i] = op(column[i], column[i + half]);            \
         return column[0];                                                                          \
     }
+
+#if !FX_DOUBLE
+/* 16-bit numbers: LANES of them (half.h). */
+FX_INLINE vec v_load_float16(const uint16_t *p) {
+    vec r;
+    FX_EACH FX_LANE(r, i) = float16_value(p[i]);
+    return r;
+}
+FX_INLINE void v_store_float16(uint16_t *p, vec x) { FX_EACH p[i] = float16_bits(FX_LANE(x, i)); }
+FX_INLINE vec v_load_bfloat16(const uint16_t *p) {
+    vec r;
+    FX_EACH FX_LANE(r, i) = bfloat16_value(p[i]);
+    return r;
+}
+FX_INLINE void v_store_bfloat16(uint16_t *p, vec x) { FX_EACH p[i] = bfloat16_bits(FX_LANE(x, i)); }
+#endif

@@ -1,0 +1,213 @@
+"""The grammars of targets: class labels, dense targets, and positions between classes.
+
+Each is checked, and put into its field of the request. Nothing as large as the logits is copied.
+"""
+
+from typing import SupportsIndex
+
+import numpy as np
+
+from fastxent import native
+from fastxent._arguments import as_integer, class_last, format_position
+from fastxent._request import Array, IgnoreIndex, Loss, LossRequest
+
+DEFAULT_IGNORE_INDEX = -100
+
+
+def set_targets(  # noqa: PLR0917 - keywords would cost time
+    request: LossRequest,
+    loss: Loss,
+    targets: Array,
+    anchors: tuple[int, ...],
+    shape: tuple[int, ...],
+    axis: int | None,
+    ignore_index: IgnoreIndex,
+    background_index: SupportsIndex | None,
+) -> None:
+    """Check targets, and set the field of the request that they belong to.
+
+    `anchors` and `shape` are the shapes of labels and logits; the class axis is the user's.
+    """
+    if loss.grammar == "positions":
+        _set_positions(request, loss, targets, shape, axis, ignore_index)
+    elif (targets.shape == anchors and axis is not None) or _are_labels(
+        loss, targets, anchors, shape, axis
+    ):
+        _set_labels(request, loss, targets, axis, ignore_index, background_index)
+    else:
+        _set_dense(request, loss, targets, axis, ignore_index, background_index)
+
+
+def check_unit_interval(
+    array: Array, name: str, threads: int, *, shape: tuple[int, ...], axis: int | None
+) -> None:
+    """Refuse NaN and whatever else is outside [0, 1]; `shape` and `axis` are for the message."""
+    index = native.find_invalid_target(array, threads)
+    if index >= 0:
+        position = format_position(index, shape, axis)
+        raise ValueError(f"{name}{position} = {_element(array, index)} is outside [0, 1]")
+
+
+def _element(array: Array, index: int) -> object:
+    """Return an element by its flat index; ``array.flat`` would not do for all strides."""
+    return array[np.unravel_index(index, array.shape)] if array.ndim else array[()]
+
+
+# --- class labels --------------------------------------------------------------------------------
+
+
+def _are_labels(
+    loss: Loss,
+    targets: Array,
+    anchors: tuple[int, ...],
+    shape: tuple[int, ...],
+    axis: int | None,
+) -> bool:
+    """Tell class labels from dense targets, by their shape or, with axis=None, by their dtype."""
+    only_labels = loss.grammar == "labels"
+    if targets.shape == anchors:
+        return only_labels or axis is not None or targets.dtype.kind in "iu"
+    if targets.shape == shape and not only_labels:
+        return False
+    grammars = f" for class labels or {shape} for dense targets"
+    if only_labels or axis is None:
+        grammars = ""
+    raise ValueError(f"{loss.targets} has shape {targets.shape}, expected {anchors}{grammars}")
+
+
+def _set_labels(  # noqa: PLR0917
+    request: LossRequest,
+    loss: Loss,
+    labels: Array,
+    axis: int | None,
+    ignore_index: IgnoreIndex,
+    background_index: SupportsIndex | None,
+) -> None:
+    if labels.dtype.kind not in "iu":
+        raise TypeError(f"{loss.targets} has dtype {labels.dtype}, but class labels are integers")
+    classes = request.logits.shape[-1]
+    if classes == 1 and axis is not None:
+        raise _single_class_error(loss, labels)
+    request.labels = labels
+    request.ignore = accepted = _ignored_labels(ignore_index)
+    highest = classes - 1
+    if not loss.sigmoid:
+        request.background = _softmax_background(background_index, classes)
+    else:
+        request.background = _sigmoid_background(background_index, classes, axis)
+        if 0 <= request.background <= classes:
+            highest = classes
+        else:
+            accepted = (*accepted, request.background)
+    index = native.find_invalid_label(labels, highest, accepted, request.threads)
+    if index >= 0:
+        raise ValueError(
+            f"{loss.targets}{format_position(index, labels.shape)} = {_element(labels, index)} "
+            f"is not a class label: expected {_expected_labels(request, loss, axis)}"
+        )
+
+
+def _single_class_error(loss: Loss, labels: Array) -> ValueError:
+    instead = f"pass axis=None with {loss.targets} 0 and 1"
+    if not loss.sigmoid:
+        instead += " to a sigmoid loss"
+    if loss.grammar == "classes":
+        instead += f", or dense targets of shape {(*labels.shape, 1)}"
+    return ValueError(
+        f"{loss.values} has one class, of which label 0 would be a positive: {instead}"
+    )
+
+
+def _ignored_labels(ignore_index: IgnoreIndex) -> tuple[int, ...]:
+    if type(ignore_index) is int and ignore_index == DEFAULT_IGNORE_INDEX:
+        return (ignore_index,)
+    labels = ignore_index if isinstance(ignore_index, tuple) else (ignore_index,)
+    return tuple(as_integer(label, "ignore_index") for label in labels)
+
+
+def _sigmoid_background(
+    background_index: SupportsIndex | None, classes: int, axis: int | None
+) -> int:
+    if background_index is None:
+        return classes if axis is not None else 0
+    background = as_integer(background_index, "background_index")
+    if axis is None and background != 0:
+        raise ValueError("background_index is 0 with axis=None, where targets are 0 and 1")
+    return background
+
+
+def _softmax_background(background_index: SupportsIndex | None, classes: int) -> int:
+    if background_index is None:
+        return -1
+    background = as_integer(background_index, "background_index")
+    if not 0 <= background < classes:
+        raise ValueError(f"background_index = {background} is not a class: 0..{classes - 1}")
+    return background
+
+
+def _expected_labels(request: LossRequest, loss: Loss, axis: int | None) -> str:
+    """Say which labels are valid."""
+    classes, background = request.logits.shape[-1], request.background
+    if axis is None:
+        expected = "0 or 1"
+    elif not loss.sigmoid:
+        expected = f"0..{classes - 1}"
+    elif background == 0:
+        expected = f'1..{classes}, 0 for "no class"'
+    elif 0 < background < classes:
+        expected = f'0..{classes} where {background} is "no class"'
+    else:
+        expected = f'0..{classes - 1}, {background} for "no class"'
+    return f"{expected}{_or_ignored(request)}"
+
+
+def _or_ignored(request: LossRequest) -> str:
+    ignored = ", ".join(map(str, request.ignore))
+    return f", or an ignore_index ({ignored})" if ignored else ""
+
+
+# --- the others ----------------------------------------------------------------------------------
+
+
+def _set_dense(  # noqa: PLR0917
+    request: LossRequest,
+    loss: Loss,
+    targets: Array,
+    axis: int | None,
+    ignore_index: IgnoreIndex,
+    background_index: SupportsIndex | None,
+) -> None:
+    if _ignored_labels(ignore_index) != (DEFAULT_IGNORE_INDEX,):
+        raise ValueError("ignore_index is for class labels, but these targets are dense")
+    if loss.sigmoid and background_index is not None:
+        raise ValueError("background_index is for class labels, but these targets are dense")
+    request.background = _softmax_background(background_index, request.logits.shape[-1])
+    request.dense = dense = class_last(targets, axis)
+    shape = targets.shape if axis is None else dense.shape
+    check_unit_interval(dense, "targets", request.threads, shape=shape, axis=axis)
+
+
+def _set_positions(  # noqa: PLR0917
+    request: LossRequest,
+    loss: Loss,
+    positions: Array,
+    shape: tuple[int, ...],
+    axis: int | None,
+    ignore_index: IgnoreIndex,
+) -> None:
+    *anchors, classes = request.logits.shape
+    highest = classes - 1
+    if positions.shape != tuple(anchors):
+        raise ValueError(f"{loss.targets} has shape {positions.shape}, expected {tuple(anchors)}")
+    if highest == 0:
+        raise ValueError(
+            f"{loss.values} has shape {shape}: {loss.name} needs two classes or more on axis {axis}"
+        )
+    request.positions = positions
+    request.ignore = _ignored_labels(ignore_index)
+    index = native.find_invalid_target(positions, request.threads, float(highest), request.ignore)
+    if index >= 0:
+        raise ValueError(
+            f"{loss.targets}{format_position(index, positions.shape)} = "
+            f"{_element(positions, index)} is outside [0, {highest}]{_or_ignored(request)}"
+        )

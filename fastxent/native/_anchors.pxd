@@ -1,0 +1,132 @@
+# What the anchors of a run have one of each: labels or positions, weights, losses.
+
+from libc.math cimport floor, isinf
+from libc.stdint cimport int32_t
+from libc.string cimport memcpy
+
+from fastxent.native._arrays cimport Cursor, Operand, inner_stride, operand_at
+from fastxent.native._job cimport BlockTotals, Job, Scratch
+from fastxent.native._kernels cimport FX_IGNORED
+
+ctypedef fused real:
+    float
+    double
+
+
+cdef inline real weighted(real weight, real loss) noexcept nogil:
+    """A weight of zero takes even an infinite loss away, as its limit does."""
+    if weight == 0 and isinf(loss):
+        return 0
+    return weight * loss
+
+
+cdef inline void gather(const Job* job, const Operand* operand, const Cursor* cursor,
+                        Py_ssize_t run, real* values) noexcept nogil:
+    """Copy what the anchors of a run have one of each."""
+    job.kernels.pack(operand_at(operand, &job.dimensions, cursor),
+                     inner_stride(operand, &job.dimensions), 0, operand.type, run, 1, values, run)
+
+
+cdef inline const real* run_weights(const Job* job, const Cursor* cursor, Py_ssize_t run,
+                                    const int32_t* columns, real* weights) noexcept nogil:
+    """Gather the weights of a run's anchors; NULL where all are one."""
+    cdef const real* label_weight = <const real*>job.label_weight
+    cdef Py_ssize_t i
+    if job.anchor_weight.data == NULL and label_weight == NULL and job.weight == 1:
+        return NULL
+    if job.anchor_weight.data != NULL:
+        gather[real](job, &job.anchor_weight, cursor, run, weights)
+        for i in range(run):
+            weights[i] *= <real>job.weight
+    else:
+        for i in range(run):
+            weights[i] = <real>job.weight
+    if label_weight != NULL:
+        for i in range(run):
+            if columns[i] >= 0:
+                weights[i] *= label_weight[columns[i]]
+    return weights
+
+
+cdef inline void run_grad_scales(const Job* job, const Cursor* cursor, Py_ssize_t run,
+                                 const real* weights, real* scales) noexcept nogil:
+    """Fill in the factors of the gradients of a run's anchors."""
+    cdef Py_ssize_t i
+    if job.anchor_grad_output.data != NULL:
+        gather[real](job, &job.anchor_grad_output, cursor, run, scales)
+        for i in range(run):
+            scales[i] *= <real>job.grad_scale
+    else:
+        for i in range(run):
+            scales[i] = <real>job.grad_scale
+    if weights != NULL:
+        for i in range(run):
+            scales[i] *= weights[i]
+
+
+cdef inline void run_positions(const Job* job, const Cursor* cursor, Py_ssize_t run,
+                               int32_t* columns, real* shares) noexcept nogil:
+    """Turn positions into the bins below them, and what the bins above have of the target."""
+    cdef Py_ssize_t i
+    cdef int j
+    cdef real below
+    gather[real](job, &job.targets, cursor, run, shares)
+    for i in range(run):
+        columns[i] = 0
+        for j in range(job.labels.ignored_count):
+            if shares[i] == <real>job.labels.ignored[j]:
+                columns[i] = FX_IGNORED
+        if columns[i] == FX_IGNORED:
+            shares[i] = 0
+            continue
+        below = <real>floor(shares[i])
+        columns[i] = <int32_t>below
+        shares[i] -= below
+
+
+cdef inline void write_anchors(const Job* job, const Operand* operand, const Cursor* cursor,
+                               Py_ssize_t run, const real* values) noexcept nogil:
+    """Write what the anchors of a run have one of each to the caller's array."""
+    cdef char* place = operand_at(operand, &job.dimensions, cursor)
+    cdef Py_ssize_t step = inner_stride(operand, &job.dimensions)
+    cdef Py_ssize_t i
+    if step == job.itemsize:
+        memcpy(place, values, run * job.itemsize)
+        return
+    for i in range(run):
+        memcpy(place + i * step, &values[i], job.itemsize)
+
+
+cdef inline void finish_run(const Job* job, const Cursor* cursor, Py_ssize_t run,
+                            const Scratch* scratch, const real* weights,
+                            BlockTotals* totals) noexcept nogil:
+    """Weigh the losses of a run's anchors, and add them up or write them out."""
+    cdef real* losses = <real*>scratch.losses
+    cdef real* masses = <real*>scratch.masses
+    cdef double weight
+    cdef Py_ssize_t i
+    if job.lane_kernel != NULL:
+        if weights != NULL:
+            for i in range(run):
+                losses[i] = weighted(weights[i], losses[i])
+        if job.has_labels:
+            for i in range(run):
+                if scratch.columns[i] == FX_IGNORED:
+                    losses[i] = 0
+        if job.out.data != NULL:
+            write_anchors[real](job, &job.out, cursor, run, losses)
+        if job.expectations.data != NULL:
+            write_anchors[real](job, &job.expectations, cursor, run, <real*>scratch.expectations)
+    if not job.wants_totals:
+        return
+    for i in range(run):
+        if job.lane_kernel != NULL:
+            totals.loss += losses[i]
+        if job.has_labels:
+            if scratch.columns[i] == FX_IGNORED:
+                continue
+            totals.positive += (scratch.columns[i] >= 0
+                                and scratch.columns[i] != job.background_column)
+        weight = weights[i] if weights != NULL else 1.0
+        totals.weight += weight * masses[i]
+        totals.valid += 1

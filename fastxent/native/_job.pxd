@@ -1,0 +1,134 @@
+# What one call is: its operands, its kernels, the sizes of its blocks, a thread's scratch memory.
+
+from libc.stdint cimport int32_t, uintptr_t
+
+from fastxent.native._arrays cimport Dimensions, Operand
+from fastxent.native._kernels cimport fx_kernels, fx_label_map, fx_tile, fx_tile_kernel
+
+cdef enum:
+    # A block is at least this many logits: 30 us of work for one core, so that starting it is
+    # nothing, and a quarter of a MB, so that many cores find work in a small call.
+    BLOCK_LOGITS = 65536
+    # But no more anchors than this: their labels and losses stay in the first-level cache.
+    BLOCK_ANCHORS = 2048
+    # Anchors of a packed tile, while its classes are few enough for the first-level cache.
+    WIDE_TILE = 64
+    NARROW_TILE = 16
+    WIDE_TILE_CLASSES = 128
+    # Widest vector, in bytes: scratch arrays are aligned to it, and packing may write that much
+    # more.
+    VECTOR_BYTES = 64
+    OPERANDS = 10
+
+cdef struct BlockTotals:
+    double loss
+    double weight
+    Py_ssize_t valid
+    Py_ssize_t positive
+
+cdef struct Job:
+    Dimensions dimensions
+    Py_ssize_t classes
+    Operand logits
+    Operand targets             # class labels, dense targets, or positions of bins
+    Operand shares              # per anchor: the target of the label's class
+    Operand anchor_weight
+    Operand logit_weight
+    Operand out
+    Operand grads
+    Operand anchor_grad_output  # factors of the gradient alone
+    Operand logit_grad_output
+    Operand expectations
+    const fx_kernels* kernels
+    fx_tile_kernel lane_kernel  # NULL where only the totals that need no logits are wanted
+    fx_tile_kernel row_kernel   # NULL where it does not apply
+    fx_tile options             # everything of a tile but its matrices
+    fx_label_map labels
+    const void* label_weight    # per class: the loss of an anchor is multiplied by its label's
+    const void* class_weight    # per class, for the totals
+    double mean_class_weight
+    double weight
+    double grad_scale
+    Py_ssize_t itemsize
+    int element                 # FX_FLOAT32 or FX_FLOAT64: what is computed in
+    int background_column
+    bint has_labels
+    bint has_positions
+    bint per_logit
+    bint is_sigmoid
+    bint wants_totals
+    bint copies_rows            # row kernels get copies: of halves as floats, or in-place scores
+    Py_ssize_t block_anchors
+    Py_ssize_t tile_anchors
+    Py_ssize_t scratch_bytes
+
+# What a thread works with: one value an anchor of a block each, then tiles.
+cdef struct Scratch:
+    int32_t* columns
+    char* losses
+    char* weights
+    char* masses        # weight totals of the anchors, for the normalizer "weight"
+    char* grad_scales
+    char* shares
+    char* expectations
+    char* logits
+    char* targets
+    char* logit_weights
+    char* results
+    char* grads
+    char* grad_weights
+
+
+cdef inline char* take(char** memory, Py_ssize_t size, bint is_wanted) noexcept nogil:
+    """Cut a piece off the memory, with room for a vector behind it."""
+    cdef char* piece = memory[0]
+    if is_wanted:
+        memory[0] += (size + 2 * VECTOR_BYTES - 1) // VECTOR_BYTES * VECTOR_BYTES
+    return piece
+
+
+cdef inline Scratch carve_scratch(const Job* job, char* memory, char** end) noexcept nogil:
+    """Say what lies where in a thread's memory, and where it ends."""
+    cdef Py_ssize_t vector = job.block_anchors * job.itemsize
+    cdef Py_ssize_t tile = job.tile_anchors * job.classes * job.itemsize
+    cdef Scratch scratch
+    memory += VECTOR_BYTES - <uintptr_t>memory % VECTOR_BYTES
+    scratch.columns = <int32_t*>take(&memory, job.block_anchors * sizeof(int32_t), True)
+    scratch.losses = take(&memory, vector, True)
+    scratch.weights = take(&memory, vector, True)
+    scratch.masses = take(&memory, vector, job.wants_totals)
+    scratch.grad_scales = take(&memory, vector, job.grads.data != NULL)
+    scratch.shares = take(&memory, vector, job.shares.data != NULL or job.has_positions)
+    scratch.expectations = take(&memory, vector, job.expectations.data != NULL)
+    scratch.logits = take(&memory, tile, True)
+    scratch.targets = take(&memory, tile, not job.has_labels)
+    scratch.logit_weights = take(&memory, tile, job.logit_weight.data != NULL)
+    scratch.results = take(&memory, tile, job.per_logit)
+    scratch.grads = take(&memory, tile, job.grads.data != NULL)
+    scratch.grad_weights = take(&memory, tile, job.logit_grad_output.data != NULL)
+    end[0] = memory
+    return scratch
+
+
+cdef inline void plan_scratch(Job* job) noexcept:
+    """Choose the sizes of blocks and tiles, and from them the scratch memory of a thread."""
+    cdef Py_ssize_t anchors = BLOCK_LOGITS // job.classes
+    cdef char* end
+    anchors = (anchors + WIDE_TILE - 1) // WIDE_TILE * WIDE_TILE
+    job.block_anchors = min(max(anchors, WIDE_TILE), BLOCK_ANCHORS)
+    job.tile_anchors = WIDE_TILE if job.classes <= WIDE_TILE_CLASSES else NARROW_TILE
+    carve_scratch(job, NULL, &end)
+    job.scratch_bytes = <Py_ssize_t><uintptr_t>end
+
+
+cdef inline void list_operands(Job* job, Operand** operands) noexcept:
+    operands[0] = &job.logits
+    operands[1] = &job.targets
+    operands[2] = &job.shares
+    operands[3] = &job.anchor_weight
+    operands[4] = &job.logit_weight
+    operands[5] = &job.out
+    operands[6] = &job.grads
+    operands[7] = &job.anchor_grad_output
+    operands[8] = &job.logit_grad_output
+    operands[9] = &job.expectations

@@ -1,0 +1,191 @@
+# From a LossRequest to a Job: what the request holds, which kernels it takes.
+
+from libc.stdint cimport INT64_MAX, INT64_MIN, int64_t
+from libc.stdlib cimport malloc
+from libc.string cimport memset
+
+from fastxent.native._arrays cimport Dimensions, Operand, element_size, read_operand
+from fastxent.native._job cimport Job
+from fastxent.native._kernels cimport (
+    FX_ASYMMETRIC, FX_BINARY_CROSS_ENTROPY, FX_CATEGORICAL_CROSS_ENTROPY, FX_DISTRIBUTION_FOCAL,
+    FX_FLOAT32, FX_FLOAT64, FX_POLY1, FX_QUALITY_FOCAL, FX_SIGMOID_CROSS_ENTROPY,
+    FX_SIGMOID_FOCAL, FX_SOFTMAX_CROSS_ENTROPY, FX_SOFTMAX_FOCAL, FX_VARIFOCAL, fx_kernels_of,
+    fx_tile_kernel,
+)
+
+cdef enum:
+    # Row kernels pay off from two vectors of classes on.
+    ROW_BYTES = 128
+
+
+cdef inline int loss_code(str name) except -1:
+    if name == "sigmoid_cross_entropy":
+        return FX_SIGMOID_CROSS_ENTROPY
+    if name == "softmax_cross_entropy":
+        return FX_SOFTMAX_CROSS_ENTROPY
+    if name == "sigmoid_focal_loss":
+        return FX_SIGMOID_FOCAL
+    if name == "softmax_focal_loss":
+        return FX_SOFTMAX_FOCAL
+    if name == "quality_focal_loss":
+        return FX_QUALITY_FOCAL
+    if name == "varifocal_loss":
+        return FX_VARIFOCAL
+    if name == "distribution_focal_loss":
+        return FX_DISTRIBUTION_FOCAL
+    if name == "asymmetric_loss":
+        return FX_ASYMMETRIC
+    if name == "poly1_cross_entropy":
+        return FX_POLY1
+    if name == "binary_cross_entropy":
+        return FX_BINARY_CROSS_ENTROPY
+    if name == "categorical_cross_entropy":
+        return FX_CATEGORICAL_CROSS_ENTROPY
+    raise ValueError(f"the native backend has no {name}")
+
+
+cdef inline int describe_loss(Job* job, object request, int isa) except -1:
+    """Fill in a job, but for its factors, labels and kernels."""
+    memset(job, 0, sizeof(Job))
+    job.dimensions.count = -1
+    job.options.loss = loss_code(request.loss)
+    job.is_sigmoid = job.options.loss <= FX_BINARY_CROSS_ENTROPY
+    job.has_positions = request.positions is not None
+    job.has_labels = request.dense is None
+    job.per_logit = request.per_logit
+    job.weight = request.weight
+    job.mean_class_weight = 1.0
+    read_operands(job, request)
+    job.classes = request.logits.shape[-1]
+    job.wants_totals = job.out.data == NULL
+    job.element = FX_FLOAT64 if job.logits.type == FX_FLOAT64 else FX_FLOAT32
+    job.itemsize = element_size(job.element)
+    job.kernels = fx_kernels_of(isa, job.element == FX_FLOAT64)
+    job.copies_rows = job.logits.type != job.element
+    set_options(job, request)
+    return 0
+
+
+cdef inline int read_operands(Job* job, object request) except -1:
+    read_operand(request.logits, True, False, &job.logits, &job.dimensions)
+    if request.dense is not None:
+        read_operand(request.dense, True, False, &job.targets, &job.dimensions)
+    elif job.has_positions:
+        read_operand(request.positions, False, False, &job.targets, &job.dimensions)
+    else:
+        read_operand(request.labels, False, False, &job.targets, &job.dimensions)
+    read_operand(request.scores, False, False, &job.shares, &job.dimensions)
+    read_operand(request.anchor_weight, False, False, &job.anchor_weight, &job.dimensions)
+    read_operand(request.logit_weight, True, False, &job.logit_weight, &job.dimensions)
+    read_operand(request.out, job.per_logit, True, &job.out, &job.dimensions)
+    if request.grad is not None:
+        read_operand(request.grad, True, True, &job.grads, &job.dimensions)
+        read_operand(request.anchor_grad_output, False, False, &job.anchor_grad_output,
+                     &job.dimensions)
+        read_operand(request.logit_grad_output, True, False, &job.logit_grad_output,
+                     &job.dimensions)
+        job.grad_scale = request.grad_scale
+    read_operand(request.expectation, False, True, &job.expectations, &job.dimensions)
+    return 0
+
+
+cdef inline int set_options(Job* job, object request) except -1:
+    """Fill in the numbers that kernels take."""
+    job.options.classes = job.classes
+    job.options.label_smoothing = request.label_smoothing
+    job.options.eps = request.eps
+    job.options.epsilon = request.epsilon
+    job.options.clip = request.clip
+    job.options.iou_weighted = request.iou_weighted
+    job.options.gamma_positive = job.options.gamma_negative = request.gamma
+    if job.options.loss == FX_ASYMMETRIC:
+        job.options.gamma_positive = request.gamma_pos
+        job.options.gamma_negative = request.gamma_neg
+    elif job.options.loss == FX_VARIFOCAL:  # its positives have no modulating factor
+        job.options.gamma_positive = 0
+    return 0
+
+
+cdef inline const void* per_class(object values) except? NULL:
+    """Return where the values of the classes lie; the caller keeps the array alive."""
+    cdef Operand operand
+    cdef Dimensions dimensions
+    dimensions.count = -1
+    read_operand(values, False, False, &operand, &dimensions)
+    return operand.data
+
+
+cdef inline bint weighs_anchors(const Job* job) noexcept:
+    """Tell whether the class weight is that of the label, a factor of the whole anchor."""
+    return (job.options.loss in (FX_SOFTMAX_CROSS_ENTROPY, FX_SOFTMAX_FOCAL, FX_POLY1)
+            and job.has_labels and job.options.label_smoothing == 0)
+
+
+cdef inline int64_t* map_labels(Job* job, object request) except NULL:
+    """Fill in what labels mean; the caller frees the result."""
+    cdef Py_ssize_t count = len(request.ignore)
+    cdef int64_t background = request.background
+    cdef int64_t* ignored = <int64_t*>malloc((count + 1) * sizeof(int64_t))
+    cdef Py_ssize_t i
+    if ignored == NULL:
+        raise MemoryError
+    for i in range(count):
+        ignored[i] = request.ignore[i]
+    job.labels.ignored = ignored
+    job.labels.ignored_count = <int>count
+    job.labels.none = INT64_MIN
+    job.labels.gap = INT64_MAX
+    job.background_column = -1
+    if job.is_sigmoid:
+        job.labels.none = background
+        if 0 <= background <= job.classes:
+            job.labels.gap = background
+    else:
+        job.background_column = <int>background
+    return ignored
+
+
+cdef inline void choose_kernels(Job* job) noexcept:
+    """Pick the kernels of a loss: the row kernel too, where it can do what is asked."""
+    cdef int loss = job.options.loss
+    if loss in (FX_BINARY_CROSS_ENTROPY, FX_CATEGORICAL_CROSS_ENTROPY):
+        job.lane_kernel = job.kernels.probability_losses
+    elif job.is_sigmoid:
+        job.lane_kernel = job.kernels.sigmoid_losses
+        if suits_sigmoid_rows(job):
+            job.row_kernel = job.kernels.sigmoid_rows
+    else:
+        job.lane_kernel = job.kernels.softmax_losses
+        if job.has_labels and not job.has_positions:
+            job.row_kernel = job.kernels.softmax_rows
+    if not (lies_in_rows(job, &job.logits, True) and lies_in_rows(job, &job.grads, True)
+            and (job.has_labels or lies_in_rows(job, &job.targets, False))
+            and not job.per_logit and job.logit_weight.data == NULL
+            and job.logit_grad_output.data == NULL and job.options.label_smoothing == 0):
+        job.row_kernel = NULL
+
+
+cdef inline bint suits_sigmoid_rows(const Job* job) noexcept:
+    """Tell whether the row kernels know these factors and targets."""
+    if job.options.positive_weight != NULL or job.options.negative_weight != NULL:
+        return False
+    if job.options.loss == FX_SIGMOID_CROSS_ENTROPY:
+        return job.options.positive == 1 and job.options.negative == 1
+    return job.has_labels
+
+
+cdef inline bint lies_in_rows(const Job* job, const Operand* operand,
+                              bint may_be_half) noexcept:
+    """Tell whether the row kernels can read an operand where it is, or widened row by row."""
+    cdef Py_ssize_t size = element_size(operand.type)
+    cdef int axis
+    if operand.data == NULL:
+        return True
+    if operand.type != job.element and not (may_be_half and size == 2):
+        return False
+    if operand.class_stride != size or job.classes * job.itemsize < ROW_BYTES:
+        return False
+    for axis in range(job.dimensions.count):
+        if operand.strides[axis] % size != 0:
+            return False
+    return True

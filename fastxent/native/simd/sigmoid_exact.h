@@ -1,0 +1,116 @@
+/* The losses of the sigmoid family in scalar double, with their limits: for anchors whose vector
+ * result is not finite, and where a float would not do. */
+typedef struct {
+    double loss, slope;
+} exact_value;
+
+typedef struct {
+    double p, q, softplus, softplus_negated; /* the last: of -z */
+} exact_parts;
+
+static exact_parts exact_parts_of(double z) {
+    double e = exp(-fabs(z)), tail = log1p(e), larger = 1 / (1 + e), smaller = e / (1 + e);
+    exact_parts parts = {z < 0 ? smaller : larger, z < 0 ? larger : smaller, fmax(z, 0) + tail,
+                         fmax(-z, 0) + tail};
+    return parts;
+}
+
+/* 0 times an infinite softplus is its limit, 0: the other factor falls exponentially. */
+static double vanishing(double factor, double value) { return factor == 0 ? 0 : factor * value; }
+
+static exact_value exact_modulated(double z, double gamma) {
+    exact_parts parts = exact_parts_of(z);
+    double modulation = pow(parts.p, gamma);
+    exact_value value = {vanishing(modulation, parts.softplus),
+                         modulation * (gamma * vanishing(parts.q, parts.softplus) + parts.p)};
+    return value;
+}
+
+static exact_value exact_shifted(double z, double gamma, double clip) {
+    if (clip == 0) return exact_modulated(z, gamma);
+    exact_parts parts = exact_parts_of(z);
+    double m = parts.p - clip;
+    exact_value value = {0, 0};
+    if (m <= 0) return value;
+    double size = m < 0.5 ? -log1p(-m) : -log(parts.q + clip);
+    double growth = gamma * size / m + 1 / (parts.q + clip);
+    value.loss = pow(m, gamma) * size;
+    value.slope = pow(m, gamma) * parts.p * parts.q * growth;
+    return value;
+}
+
+/* The loss of target masses: the factor 0 removes even an infinite term. */
+static exact_value exact_cross_entropy(const exact_parts *parts, double positive, double negative) {
+    exact_value value = {weighted(negative, parts->softplus) +
+                             weighted(positive, parts->softplus_negated),
+                         negative * parts->p - positive * parts->q};
+    return value;
+}
+
+/* modulation(miss) ce: the derivative of ln modulation with respect to z is `drift`. */
+static exact_value exact_product(double modulation, double drift, exact_value entropy) {
+    exact_value value = {vanishing(modulation, entropy.loss), 0};
+    value.slope = modulation * (vanishing(drift, entropy.loss) + entropy.slope);
+    return value;
+}
+
+/* The loss of class k before class and logit weights that are not part of the formula. */
+static exact_value exact_sigmoid_value(const fx_tile *tile, double z, double y, ptrdiff_t k) {
+    exact_parts parts = exact_parts_of(z);
+    exact_value entropy = exact_cross_entropy(&parts, y, 1 - y);
+    double positive = class_factor(tile->positive_weight, tile->positive, k);
+    double negative = class_factor(tile->negative_weight, tile->negative, k);
+    double gamma = tile->gamma_negative, miss;
+    exact_value value = {NAN, NAN}, other;
+    if (isnan(z) || isnan(y)) return value;
+    switch (tile->loss) {
+    case FX_SIGMOID_CROSS_ENTROPY: {
+        double keep = 1 - tile->label_smoothing, spread = tile->label_smoothing / 2;
+        return exact_cross_entropy(&parts, (y * keep + spread) * positive,
+                                   ((1 - y) * keep + spread) * negative);
+    }
+    case FX_SIGMOID_FOCAL:
+        miss = y * parts.q + (1 - y) * parts.p;
+        gamma *= (1 - 2 * y) * (miss > 0 ? parts.p * parts.q / miss : 0);
+        value = exact_product(pow(miss, tile->gamma_negative), gamma, entropy);
+        positive = y * positive + (1 - y) * negative;
+        break;
+    case FX_QUALITY_FOCAL:
+        miss = (1 - y) * parts.p - y * parts.q; /* p - y, right to the last digit at y = 1 too */
+        gamma *= miss != 0 ? parts.p * parts.q / miss : 0;
+        value = exact_product(pow(fabs(miss), tile->gamma_negative), gamma, entropy);
+        break;
+    case FX_VARIFOCAL:
+        value = y > 0 ? entropy : exact_modulated(z, gamma);
+        positive = y > 0 ? positive * (tile->iou_weighted ? y : 1) : negative;
+        break;
+    default: /* FX_ASYMMETRIC */
+        value = exact_modulated(-z, tile->gamma_positive);
+        other = exact_shifted(z, gamma, tile->clip);
+        value.loss = weighted(y * positive, value.loss) + weighted((1 - y) * negative, other.loss);
+        value.slope = (1 - y) * negative * other.slope - y * positive * value.slope;
+        positive = 1;
+    }
+    value.loss = weighted(positive, value.loss);
+    value.slope *= positive;
+    return value;
+}
+
+/* All classes of an anchor; its per-logit results and gradients are written. */
+static double sigmoid_exact_anchor(const fx_tile *tile, ptrdiff_t anchor) {
+    double total = 0;
+    for (ptrdiff_t k = 0; k < tile->classes; k++) {
+        double z = matrix_at(&tile->logits, anchor, k), y = target_at(tile, anchor, k);
+        exact_value value = exact_sigmoid_value(tile, z, y, k);
+        double slope = value.slope * per_anchor(tile->grad_scales, anchor);
+        if (tile->weights.data) {
+            value.loss = weighted(matrix_at(&tile->weights, anchor, k), value.loss);
+            slope *= matrix_at(&tile->weights, anchor, k);
+        }
+        if (tile->grad_weights.data) slope *= matrix_at(&tile->grad_weights, anchor, k);
+        matrix_put(&tile->results, anchor, k, value.loss);
+        matrix_put(&tile->grads, anchor, k, slope);
+        total += value.loss;
+    }
+    return total;
+}

@@ -1,0 +1,86 @@
+/* The losses of the softmax family in scalar double, with their limits: for anchors whose vector
+ * result is not finite. */
+typedef struct {
+    double maximum, log_sum; /* logsumexp = maximum + log_sum */
+    int has_nan;
+} exact_normalizer;
+
+/* The normalizer of one anchor, in double: the maximum's term is left out of the sum once. */
+static exact_normalizer softmax_exact(const fx_tile *tile, ptrdiff_t anchor) {
+    exact_normalizer result = {-INFINITY, 0, 0};
+    ptrdiff_t largest = 0;
+    double others = 0;
+    for (ptrdiff_t k = 0; k < tile->classes; k++) {
+        double z = matrix_at(&tile->logits, anchor, k);
+        result.has_nan |= isnan(z) != 0;
+        if (z > result.maximum) {
+            result.maximum = z;
+            largest = k;
+        }
+    }
+    for (ptrdiff_t k = 0; k < tile->classes; k++) {
+        double z = matrix_at(&tile->logits, anchor, k);
+        if (k != largest && z > -INFINITY) others += exp(z - result.maximum);
+    }
+    int defined = !result.has_nan && result.maximum > -INFINITY;
+    result.log_sum = defined ? log1p(others) : NAN;
+    return result;
+}
+
+/* One class, before its target: the loss as a function of log p, and -d loss / d log p. */
+typedef struct {
+    double loss, slope;
+} exact_class;
+
+static exact_class exact_softmax_class(const fx_tile *tile, double surprise, double p, double q) {
+    exact_class value = {surprise, 1};
+    if (tile->loss == FX_SOFTMAX_FOCAL) {
+        double modulation = pow(q, tile->gamma_positive);
+        double ratio = q > 0 ? surprise / q : 1;
+        value.loss = modulation == 0 ? 0 : modulation * surprise;
+        value.slope = modulation * (1 + tile->gamma_positive * (p == 0 ? 0 : p * ratio));
+    } else if (tile->loss == FX_POLY1) {
+        value.loss = surprise + tile->epsilon * q;
+        value.slope = 1 + tile->epsilon * p;
+    }
+    return value;
+}
+
+/* What a class has of an anchor's loss, and what of its gradient that is not p_k times all. */
+typedef struct {
+    double loss, pull, p, q;
+} exact_share;
+
+static exact_share softmax_exact_share(const fx_tile *tile, ptrdiff_t anchor, ptrdiff_t k,
+                                       const exact_normalizer *normalizer) {
+    double keep = 1 - tile->label_smoothing;
+    double spread = tile->label_smoothing / (double)tile->classes;
+    double z = matrix_at(&tile->logits, anchor, k);
+    double gap = z == normalizer->maximum ? 0 : normalizer->maximum - z;
+    double surprise = gap + normalizer->log_sum;
+    double mass = target_at(tile, anchor, k) * keep + spread;
+    exact_share share = {0, 0, exp(-surprise), -expm1(-surprise)};
+    exact_class value = exact_softmax_class(tile, surprise, share.p, share.q);
+    mass *= class_factor(tile->positive_weight, tile->positive, k);
+    share.loss = mass != 0 ? mass * value.loss : 0;
+    share.pull = mass * value.slope;
+    return share;
+}
+
+static double softmax_exact_anchor(const fx_tile *tile, ptrdiff_t anchor) {
+    exact_normalizer normalizer = softmax_exact(tile, anchor);
+    double loss = normalizer.log_sum * 0, pull = 0, expectation = 0;
+    for (ptrdiff_t k = 0; k < tile->classes; k++) {
+        exact_share share = softmax_exact_share(tile, anchor, k, &normalizer);
+        loss += share.loss;
+        pull += share.pull;
+        expectation += (double)k * share.p;
+    }
+    for (ptrdiff_t k = 0; tile->grads.data && k < tile->classes; k++) {
+        exact_share share = softmax_exact_share(tile, anchor, k, &normalizer);
+        double slope = share.p * (pull - share.pull) - share.q * share.pull;
+        matrix_put(&tile->grads, anchor, k, slope * per_anchor(tile->grad_scales, anchor));
+    }
+    if (tile->expectations) ((real *)tile->expectations)[anchor] = (real)expectation;
+    return loss;
+}

@@ -1,0 +1,26 @@
+/* Sums of many terms without the rounding errors of many additions. */
+#ifndef FX_SUMMATION_H
+#define FX_SUMMATION_H
+
+/* A running sum in two parts, sum + lost, so that its rounding errors do not add up (Knuth). */
+typedef struct {
+    vec sum, lost;
+} compensated;
+
+FX_INLINE compensated compensated_zero(void) {
+    compensated zero = {v_zero(), v_zero()};
+    return zero;
+}
+/* What the addition a + b = sum rounded away. */
+FX_INLINE vec v_rounding_error(vec a, vec b, vec sum) {
+    vec shadow = v_sub(sum, a);
+    return v_add(v_sub(a, v_sub(sum, shadow)), v_sub(b, shadow));
+}
+FX_MATH void compensated_add(compensated *total, vec term) {
+    vec sum = v_add(total->sum, term);
+    total->lost = v_add(total->lost, v_rounding_error(total->sum, term, sum));
+    total->sum = sum;
+}
+FX_INLINE vec compensated_value(compensated total) { return v_add(total.sum, total.lost); }
+
+#endif

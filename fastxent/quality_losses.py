@@ -1,0 +1,372 @@
+"""The focal losses whose targets are qualities or positions."""
+
+from __future__ import annotations  # signatures shall read "ArrayLike", not what that stands for
+
+from typing import SupportsIndex
+
+from numpy.typing import ArrayLike  # noqa: TC002 - typing.get_type_hints looks for it here
+
+from fastxent._docs import DISTRIBUTION_PARTS, SIGMOID_PARTS, fill_docstring
+from fastxent._evaluate import evaluate_loss
+from fastxent._request import Array, ArrayOrScalar, IgnoreIndex, Loss
+
+__all__ = ["distribution_focal_loss", "quality_focal_loss", "varifocal_loss"]
+
+_QUALITY_FOCAL_LOSS = Loss(
+    "quality_focal_loss", "logits", sigmoid=True, targets="labels", grammar="labels"
+)
+_VARIFOCAL_LOSS = Loss("varifocal_loss", "logits", sigmoid=True)
+_DISTRIBUTION_FOCAL_LOSS = Loss(
+    "distribution_focal_loss", "logits", sigmoid=False, grammar="positions"
+)
+
+
+@fill_docstring(SIGMOID_PARTS)
+def quality_focal_loss(
+    logits: ArrayLike,
+    labels: ArrayLike,
+    scores: ArrayLike,
+    *,
+    beta: float = 2.0,
+    axis: SupportsIndex | None = -1,
+    reduction: str = "anchor",
+    normalizer: str | float = "valid",
+    empty: str | float = 0.0,
+    weight: ArrayLike | None = None,
+    class_weight: ArrayLike | None = None,
+    ignore_index: IgnoreIndex = -100,
+    background_index: SupportsIndex | None = None,
+    return_grad: bool = False,
+    grad_output: ArrayLike | None = None,
+    out: Array | None = None,
+    grad_out: Array | None = None,
+    num_threads: SupportsIndex | None = None,
+    backend: str | None = None,
+) -> ArrayOrScalar:
+    """Quality focal loss from logits: the target of an anchor's class is a quality.
+
+    With p = sigmoid(z), and y_c the anchor's score for the class of its label and 0 for the others,
+    the loss of class c, in nats, is ::
+
+        ce_c = -y_c log(p_c) - (1 - y_c) log(1 - p_c)
+        loss_c = weight class_weight_c |y_c - p_c|^beta ce_c
+
+    and the anchor's loss is the sum over its classes. Its derivative with respect to z_c is ::
+
+        weight class_weight_c |y_c - p_c|^beta
+            [beta p_c (1 - p_c) ce_c / (p_c - y_c) + p_c - y_c]
+
+    Parameters
+    ----------
+    logits : array_like of float16, bfloat16, float32 or float64
+        Logits z of any shape, with C classes on `axis`.
+    labels : array_like
+        Class labels: integers of the shape of `logits` without the class axis (the anchors'
+        shape). 0..C-1 are classes, C means "no class". With ``axis=None`` they have the shape of
+        `logits`; 1 is positive, 0 negative.
+    scores : array_like
+        The quality of each anchor for its class, such as the IoU of its box: from 0 to 1, of the
+        shape of `labels`. Anchors without a class and ignored ones need one too, of no importance.
+    beta : float, default 2.0
+        The exponent; finite and not negative.
+    <axis>
+    <common parameters>
+
+    Returns
+    -------
+    <result>
+
+    Raises
+    ------
+    <errors>
+
+    See Also
+    --------
+    varifocal_loss : Modulates the negatives only.
+    distribution_focal_loss : The loss of the boxes that goes with it.
+    sigmoid_focal_loss : With classes as targets.
+
+    Notes
+    -----
+    The meaning is that of mmdetection's ``QualityFocalLoss``, with ``target=(labels, scores)``. An
+    anchor with a class counts as "positive" even where its score is 0.
+
+    <accuracy>
+
+    <limits>
+
+    Where p = y the gradient is 0.
+
+    <zeros and nans>
+
+    <resources>
+
+    References
+    ----------
+    .. [1] X. Li et al., "Generalized Focal Loss: Learning Qualified and Distributed Bounding Boxes
+       for Dense Object Detection", NeurIPS 2020, arXiv:2006.04388, equation 5.
+
+    Examples
+    --------
+    Two anchors and three classes; the second anchor has none of them.
+
+    >>> import numpy as np
+    >>> import fastxent as fx
+    >>> logits = np.array([[2.0, -1.0, 0.5], [-3.0, -2.0, -4.0]], dtype=np.float32)
+    >>> print(fx.quality_focal_loss(logits, [0, 3], [0.7, 0.0]).round(4))
+    [0.4238 0.0019]
+    """
+    return evaluate_loss(
+        _QUALITY_FOCAL_LOSS,
+        logits,
+        labels,
+        {"scores": scores, "beta": beta},
+        axis,
+        reduction,
+        normalizer,
+        empty,
+        weight,
+        class_weight,
+        ignore_index,
+        background_index,
+        return_grad,
+        grad_output,
+        out,
+        grad_out,
+        num_threads,
+        backend,
+    )
+
+
+@fill_docstring(SIGMOID_PARTS)
+def varifocal_loss(
+    logits: ArrayLike,
+    targets: ArrayLike,
+    *,
+    alpha: ArrayLike | None = 0.75,
+    gamma: float = 2.0,
+    iou_weighted: bool = True,
+    axis: SupportsIndex | None = -1,
+    reduction: str = "anchor",
+    normalizer: str | float = "valid",
+    empty: str | float = 0.0,
+    weight: ArrayLike | None = None,
+    class_weight: ArrayLike | None = None,
+    ignore_index: IgnoreIndex = -100,
+    background_index: SupportsIndex | None = None,
+    return_grad: bool = False,
+    grad_output: ArrayLike | None = None,
+    out: Array | None = None,
+    grad_out: Array | None = None,
+    num_threads: SupportsIndex | None = None,
+    backend: str | None = None,
+) -> ArrayOrScalar:
+    """Varifocal loss from logits: targets are qualities, and only negatives are modulated.
+
+    With p = sigmoid(z), the loss of class c of an anchor, in nats, is ::
+
+        ce_c = -y_c log(p_c) - (1 - y_c) log(1 - p_c)
+        loss_c = weight class_weight_c y_c ce_c                              where y_c > 0
+        loss_c = weight class_weight_c alpha_c p_c^gamma [-log(1 - p_c)]     where y_c = 0
+
+    and the anchor's loss is the sum over its classes. Dense targets y are qualities, such as the
+    IoU of the anchor's box, at its class, and 0 elsewhere. The derivative with respect to z_c is ::
+
+        weight class_weight_c y_c (p_c - y_c)                                where y_c > 0
+        weight class_weight_c alpha_c p_c^gamma
+            [p_c - gamma (1 - p_c) log(1 - p_c)]                             where y_c = 0
+
+    Parameters
+    ----------
+    <logits and targets>
+    alpha : float or array_like of shape (C,) or None, default 0.75
+        Factor of the negatives, finite and not negative. None: 1.
+    gamma : float, default 2.0
+        The exponent; finite and not negative.
+    iou_weighted : bool, default True
+        Whether the target is a factor of the positives; False: the factor is 1.
+    <axis>
+    <common parameters>
+
+    Returns
+    -------
+    <result>
+
+    Raises
+    ------
+    <errors>
+
+    See Also
+    --------
+    quality_focal_loss : Modulates the positives as well.
+    sigmoid_focal_loss : With classes as targets.
+
+    Notes
+    -----
+    The meaning is that of mmdetection's ``VarifocalLoss``.
+
+    <accuracy>
+
+    <limits>
+
+    <zeros and nans>
+
+    <resources>
+
+    References
+    ----------
+    .. [1] H. Zhang, Y. Wang, F. Dayoub and N. Suenderhauf, "VarifocalNet: An IoU-aware Dense Object
+       Detector", CVPR 2021, arXiv:2008.13367, equation 2.
+
+    Examples
+    --------
+    Two anchors and three classes; the first has class 0 with a quality of 0.7, the second none.
+
+    >>> import numpy as np
+    >>> import fastxent as fx
+    >>> logits = np.array([[2.0, -1.0, 0.5], [-3.0, -2.0, -4.0]], dtype=np.float32)
+    >>> print(fx.varifocal_loss(logits, [[0.7, 0, 0], [0, 0, 0]]).round(4))
+    [0.8089 0.0014]
+    """
+    return evaluate_loss(
+        _VARIFOCAL_LOSS,
+        logits,
+        targets,
+        {"alpha": alpha, "gamma": gamma, "iou_weighted": iou_weighted},
+        axis,
+        reduction,
+        normalizer,
+        empty,
+        weight,
+        class_weight,
+        ignore_index,
+        background_index,
+        return_grad,
+        grad_output,
+        out,
+        grad_out,
+        num_threads,
+        backend,
+    )
+
+
+@fill_docstring(DISTRIBUTION_PARTS)
+def distribution_focal_loss(
+    logits: ArrayLike,
+    targets: ArrayLike,
+    *,
+    return_expectation: bool = False,
+    axis: SupportsIndex = -1,
+    reduction: str = "anchor",
+    normalizer: str | float = "valid",
+    empty: str | float = 0.0,
+    weight: ArrayLike | None = None,
+    ignore_index: IgnoreIndex = -100,
+    return_grad: bool = False,
+    grad_output: ArrayLike | None = None,
+    out: Array | None = None,
+    grad_out: Array | None = None,
+    num_threads: SupportsIndex | None = None,
+    backend: str | None = None,
+) -> ArrayOrScalar:
+    """Distribution focal loss from logits: a softmax over bins, and a target between two of them.
+
+    With p = softmax(z) over C bins, a target t and l = floor(t), the loss of an anchor, in nats,
+    is ::
+
+        loss = weight [-(l + 1 - t) log(p_l) - (t - l) log(p_{l+1})]
+
+    and its derivative with respect to z_k is ::
+
+        grad_k = weight (p_k - y_k),  y_l = l + 1 - t,  y_{l+1} = t - l,  other y_k = 0
+
+    Parameters
+    ----------
+    logits : array_like of float16, bfloat16, float32 or float64
+        Logits z of any shape, with C bins on `axis`, two or more.
+    targets : array_like
+        Positions t from 0 to C - 1, integer or floating, of the shape of `logits` without the class
+        axis (the anchors' shape). One that equals an `ignore_index` ignores the anchor.
+    return_expectation : bool, default False
+        Return the expected position sum_k k p_k too, as the last of a tuple.
+    <axis>
+    <common parameters>
+
+    Returns
+    -------
+    <result>
+    ndarray
+        With `return_expectation`: the expected positions of all anchors, ignored ones included; of
+        the anchors' shape and the dtype of a loss.
+
+    Raises
+    ------
+    <errors>
+
+    See Also
+    --------
+    quality_focal_loss : The loss of the classes that goes with it.
+    softmax_cross_entropy : The same for dense targets.
+
+    Notes
+    -----
+    The meaning is that of mmdetection's ``DistributionFocalLoss``. There, the head has four
+    distributions per anchor, which share its weight; logits of shape (N, 4, C) and targets of shape
+    (N, 4) need no reshaping here. The expectation is the distance that such a head predicts, which
+    mmdetection calls ``Integral``.
+
+    <accuracy>
+    The expectation has the bound of the loss.
+
+    Infinite logits follow the limit, and so do gradients and expectations:
+
+    ========================= ==================================================
+    logits of an anchor       loss
+    ========================= ==================================================
+    one is +inf               0 if t is that bin, inf otherwise
+    two or more are +inf      nan
+    some are -inf             inf if one of them is a bin that t has a part in
+    all are -inf              nan
+    any is nan                nan
+    ========================= ==================================================
+
+    A NaN makes the loss of its anchor NaN, and of no other; nothing but `ignore_index` removes it.
+
+    <resources>
+
+    References
+    ----------
+    .. [1] X. Li et al., "Generalized Focal Loss: Learning Qualified and Distributed Bounding Boxes
+       for Dense Object Detection", NeurIPS 2020, arXiv:2006.04388, equation 6.
+
+    Examples
+    --------
+    Two distances, each a distribution over four bins:
+
+    >>> import numpy as np
+    >>> import fastxent as fx
+    >>> logits = np.array([[0.0, 2.0, 1.0, 0.0], [3.0, 0.0, 0.0, 0.0]], dtype=np.float32)
+    >>> loss, distance = fx.distribution_focal_loss(logits, [1.25, 0.0], return_expectation=True)
+    >>> print(loss.round(4), distance.round(4))
+    [0.7438 0.1392] [1.3071 0.2599]
+    """
+    return evaluate_loss(
+        _DISTRIBUTION_FOCAL_LOSS,
+        logits,
+        targets,
+        {"return_expectation": return_expectation},
+        axis,
+        reduction,
+        normalizer,
+        empty,
+        weight,
+        None,
+        ignore_index,
+        None,
+        return_grad,
+        grad_output,
+        out,
+        grad_out,
+        num_threads,
+        backend,
+    )
