@@ -1,0 +1,124 @@
+"""docs/peers.md: what its script writes, with parameters that are ours and parameters of peers."""
+
+import importlib.util
+import inspect
+import re
+import sys
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+
+import fastxent as fx
+import fastxent._docs as fastxent_docs
+
+ROOT = Path(__file__).parents[1]
+SCRIPT = ROOT / "scripts" / "peer_table.py"
+PAGE = ROOT / "docs" / "peers.md"
+if not (SCRIPT.is_file() and PAGE.is_file()):
+    pytest.skip("only in the source tree", allow_module_level=True)
+
+
+def load_script():
+    spec = importlib.util.spec_from_file_location("peer_table", SCRIPT)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+table = load_script()
+PEERS = [(ours, peer) for ours, peers in (table.LOSSES | table.SCORES).items() for peer in peers]
+IDS = [f"{ours}-{peer.function}" for ours, peer in PEERS]
+# The distributions that tests may compare with, by the first part of a function's name.
+INSTALLABLE = {"torch": "torch", "sklearn": "scikit-learn", "scipy": "scipy"}
+
+
+def named_parameters(text):
+    """The words in backticks that are no functions of ours, without the values after them."""
+    return {span.split("=")[0] for span in re.findall("`(.+?)`", text) if span[:3] != "fx."}
+
+
+def find_function(name):
+    """The function of another library, or a skip."""
+    library, *attributes = name.split(".")
+    found = pytest.importorskip(library)
+    for i, attribute in enumerate(attributes):
+        if not hasattr(found, attribute):
+            pytest.importorskip(".".join([library, *attributes[: i + 1]]))
+        found = getattr(found, attribute)
+    return found
+
+
+def release(text):
+    """The first two numbers of a version."""
+    return tuple(int(number) for number in re.findall(r"\d+", text)[:2])
+
+
+def test_page_is_what_the_script_writes():
+    assert PAGE.read_text(encoding="utf-8") == table.format_page()
+    assert table.main(["--check"]) == 0
+
+
+def test_check_finds_an_old_page(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(table, "PAGE", tmp_path / "docs" / "peers.md")
+    assert table.main(["--check"]) == 1
+    assert "out of date" in capsys.readouterr().err
+    assert table.main([]) == 0
+    assert table.main(["--check"]) == 0
+
+
+def test_every_loss_and_score_has_a_section():
+    assert set(table.LOSSES) == set(fastxent_docs.ULP_BOUNDS)
+    assert set(table.SCORES) == set(fastxent_docs.SCORE_ULP_BOUNDS)
+    headings = re.findall(r"^### (.*)$", PAGE.read_text(encoding="utf-8"), re.MULTILINE)
+    assert headings == [*table.LOSSES, *table.SCORES]
+    assert set(headings) <= set(fx.__all__)
+
+
+@pytest.mark.parametrize(("ours", "peer"), PEERS, ids=IDS)
+def test_parameters_of_ours_exist(ours, peer):
+    parameters = set(inspect.signature(getattr(fx, ours)).parameters)
+    for text in [*peer.parameters.values(), peer.lacks]:
+        assert named_parameters(text) <= parameters, text
+    # Each of theirs is one of ours, or it is said that it is not.
+    for name, text in peer.parameters.items():
+        assert named_parameters(text) or text.startswith("none"), name
+
+
+@pytest.mark.parametrize(("ours", "peer"), PEERS, ids=IDS)
+def test_parameters_that_we_lack_are_the_peers(ours, peer):
+    assert named_parameters(peer.we_lack) <= set(peer.parameters)
+
+
+@pytest.mark.parametrize(("ours", "peer"), PEERS, ids=IDS)
+def test_functions_of_ours_exist(ours, peer):
+    for text in [*peer.parameters.values(), peer.lacks, peer.we_lack]:
+        for name in re.findall(r"`fx\.(\w+)`", text):
+            assert name in fx.__all__
+
+
+@pytest.mark.parametrize(
+    "peer", {peer.function: peer for _, peer in PEERS}.values(), ids=lambda peer: peer.function
+)
+def test_parameters_are_those_of_the_installed_peer(peer):
+    library = peer.function.split(".")[0]
+    if library not in INSTALLABLE:
+        assert library in table.LIBRARIES
+        pytest.skip("not among the packages of the tests")
+    function = find_function(peer.function)
+    installed = version(INSTALLABLE[library])
+    if release(installed) < release(table.LIBRARIES[library].version):
+        pytest.skip(f"{library} {installed} is older than the table")
+    try:
+        parameters = inspect.signature(function).parameters
+    except ValueError:  # NumPy before 2.4 does not know the signatures of ufuncs
+        pytest.skip("its signature is not to be had")
+    assert [name for name in parameters if name != "self"] == list(peer.parameters)
+
+
+def test_script_runs_on_its_own():
+    """Nothing but the standard library."""
+    modules = re.findall(
+        r"^(?:from|import) (\w+)", SCRIPT.read_text(encoding="utf-8"), re.MULTILINE
+    )
+    assert set(modules) <= sys.stdlib_module_names
