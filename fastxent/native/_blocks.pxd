@@ -7,11 +7,13 @@
 #               does not lie as the lane kernel reads it is packed into a tile in the cache first
 #     weights and ignored anchors; then sums, or out to the caller's array
 
+from libc.string cimport memcpy
+
 from fastxent.native._anchors cimport (
     finish_run, gather, real, run_grad_scales, run_positions, run_weights, weighted,
 )
 from fastxent.native._arrays cimport (
-    Cursor, Operand, cursor_advance, cursor_at, inner_stride, operand_at, run_length,
+    Cursor, Operand, cursor_advance, cursor_at, element_size, inner_stride, operand_at, run_length,
 )
 from fastxent.native._job cimport BlockTotals, Job, Scratch, carve_scratch
 from fastxent.native._kernels cimport FX_FLOAT32, FX_IGNORED, fx_matrix, fx_tile
@@ -158,6 +160,7 @@ cdef inline void lane_run(const Job* job, const Cursor* cursor, Py_ssize_t run,
     cdef char* grads
     cdef Py_ssize_t first = 0
     cdef fx_tile tile = job.options
+    tile.logit_type = job.element
     while first < run:
         tile.anchors = min(job.tile_anchors, run - first)
         set_anchor_vectors(job, &tile, scratch, first)
@@ -198,7 +201,7 @@ cdef inline fx_matrix row_matrix(const Job* job, const Operand* operand,
                                  const Cursor* place) noexcept nogil:
     cdef fx_matrix matrix
     matrix.data = operand_at(operand, &job.dimensions, place)
-    matrix.anchor_stride = inner_stride(operand, &job.dimensions) // job.itemsize
+    matrix.anchor_stride = inner_stride(operand, &job.dimensions) // element_size(operand.type)
     matrix.class_stride = 1
     return matrix
 
@@ -211,44 +214,58 @@ cdef inline fx_matrix row_tile(const Job* job, char* memory) noexcept nogil:
     return matrix
 
 
+cdef inline void copy_rows(const Job* job, const fx_matrix* rows, Py_ssize_t anchors,
+                           char* copy) noexcept nogil:
+    """Copy logits that the results will overwrite."""
+    cdef Py_ssize_t size = job.classes * job.itemsize, a
+    for a in range(anchors):
+        memcpy(copy + a * size, <char*>rows.data + a * rows.anchor_stride * job.itemsize, size)
+
+
+cdef inline void write_rows(const Job* job, const real* rows, char* destination,
+                            Py_ssize_t anchors) noexcept nogil:
+    """Write gradients as halves."""
+    cdef Py_ssize_t step = inner_stride(&job.grads, &job.dimensions), a
+    if step == job.classes * element_size(job.grads.type):
+        job.kernels.narrow(rows, anchors * job.classes, destination, job.grads.type)
+        return
+    for a in range(anchors):
+        job.kernels.narrow(rows + a * job.classes, job.classes, destination + a * step,
+                           job.grads.type)
+
+
 cdef inline void row_run(const Job* job, const Cursor* cursor, Py_ssize_t run,
                          const Scratch* scratch, const real* unused,
                          BlockTotals* totals) noexcept nogil:
-    """Work off a run with the row kernel: in one go, or tile by tile where rows are copied."""
-    cdef bint has_grads = job.grads.data != NULL
-    cdef Py_ssize_t logit_step = inner_stride(&job.logits, &job.dimensions)
-    cdef Py_ssize_t grad_step = inner_stride(&job.grads, &job.dimensions)
-    cdef Py_ssize_t first = 0, a
-    cdef char* source
+    """Work off a run with the row kernel: in one go, or tile by tile by way of copies."""
+    cdef bint has_half_grads = job.grads.data != NULL and job.grads.type != job.element
+    cdef Py_ssize_t first = 0
     cdef Cursor place = cursor[0]
     cdef fx_tile tile = job.options
+    tile.logit_type = job.logits.type
     while first < run:
-        tile.anchors = min(job.tile_anchors, run - first) if job.copies_rows else run
+        tile.anchors = run
+        if has_half_grads or job.is_in_place:
+            tile.anchors = min(job.tile_anchors, run - first)
         set_anchor_vectors(job, &tile, scratch, first)
+        tile.logits = row_matrix(job, &job.logits, &place)
         tile.targets.data = tile.results.data = tile.grads.data = NULL
         if not job.has_labels:
             tile.targets = row_matrix(job, &job.targets, &place)
         if job.per_logit:
             tile.results = row_matrix(job, &job.out, &place)
-        if job.copies_rows:
-            source = operand_at(&job.logits, &job.dimensions, &place)
+        if job.is_in_place:
+            copy_rows(job, &tile.logits, tile.anchors, scratch.logits)
             tile.logits = row_tile(job, scratch.logits)
-            for a in range(tile.anchors):
-                job.kernels.widen(source + a * logit_step, job.logits.type, job.classes,
-                                  <real*>scratch.logits + a * job.classes)
-            if has_grads:
-                tile.grads = row_tile(job, scratch.grads)
-        else:
-            tile.logits = row_matrix(job, &job.logits, &place)
-            if has_grads:
-                tile.grads = row_matrix(job, &job.grads, &place)
+        if has_half_grads:
+            tile.grads = row_tile(job, scratch.grads)
+        elif job.grads.data != NULL:
+            tile.grads = row_matrix(job, &job.grads, &place)
         job.row_kernel(&tile)
         clear_ignored_grads[real](&tile, NULL)
-        if job.copies_rows and has_grads:
-            source = operand_at(&job.grads, &job.dimensions, &place)
-            for a in range(tile.anchors):
-                job.kernels.narrow(<real*>scratch.grads + a * job.classes, job.classes,
-                                   source + a * grad_step, job.grads.type)
+        if has_half_grads:
+            write_rows[real](job, <real*>scratch.grads,
+                             operand_at(&job.grads, &job.dimensions, &place), tile.anchors)
         if job.wants_totals:
             add_masses[real](job, &tile, <real*>scratch.masses + first)
             if not job.has_labels:

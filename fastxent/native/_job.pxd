@@ -57,7 +57,7 @@ cdef struct Job:
     bint per_logit
     bint is_sigmoid
     bint wants_totals
-    bint copies_rows            # row kernels get copies: of halves as floats, or in-place scores
+    bint is_in_place            # a score takes the place of the logits, which a repair has to read
     Py_ssize_t block_anchors
     Py_ssize_t tile_anchors
     Py_ssize_t scratch_bytes

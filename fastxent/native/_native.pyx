@@ -165,7 +165,6 @@ def evaluate_score(str name, values, out, int threads):
     job.element = FX_FLOAT64 if job.logits.type == FX_FLOAT64 else FX_FLOAT32
     job.itemsize = element_size(job.element)
     job.kernels = fx_kernels_of(selected_isa, job.element == FX_FLOAT64)
-    job.copies_rows = job.logits.type != job.element
     if is_map:
         run_map(&job, map_kernel_of(job.kernels, name), threads)
         return
@@ -173,7 +172,7 @@ def evaluate_score(str name, values, out, int threads):
     job.options.classes = job.classes
     if name == "softmax":
         job.lane_kernel = job.kernels.softmax
-        job.copies_rows |= job.out.data == job.logits.data  # a repair has to read them
+        job.is_in_place = job.out.data == job.logits.data
         if lies_in_rows(&job, &job.logits, True) and lies_in_rows(&job, &job.out, False):
             job.row_kernel = job.kernels.softmax_score_rows
     elif name == "log_softmax":

@@ -61,7 +61,6 @@ cdef inline int describe_loss(Job* job, object request, int isa) except -1:
     job.element = FX_FLOAT64 if job.logits.type == FX_FLOAT64 else FX_FLOAT32
     job.itemsize = element_size(job.element)
     job.kernels = fx_kernels_of(isa, job.element == FX_FLOAT64)
-    job.copies_rows = job.logits.type != job.element
     set_options(job, request)
     return 0
 

@@ -33,61 +33,56 @@ static void pack_elements(const char *source, ptrdiff_t anchor_stride, ptrdiff_t
     }
 }
 
-/* Vectors of logits as they lie in memory; a kernel's own type, or a half-precision one. */
-#if FX_DOUBLE
-#define FX_OWN_TYPE FX_FLOAT64
-#define FX_IS_HALF(type) 0
-#else
-#define FX_OWN_TYPE FX_FLOAT32
-#define FX_IS_HALF(type) ((type) == FX_FLOAT16 || (type) == FX_BFLOAT16)
-#endif
-FX_INLINE vec load_as(const char *p, const int type) {
-#if !FX_DOUBLE
-    if (type == FX_FLOAT16) return v_load_float16((const uint16_t *)p);
-    if (type == FX_BFLOAT16) return v_load_bfloat16((const uint16_t *)p);
-#endif
-    (void)type;
-    return v_load((const real *)p);
+/* Half-precision numbers side by side to floats and back. */
+#define FX_FOR_HALVES(type, step)                                                                  \
+    do {                                                                                           \
+        ptrdiff_t i = 0;                                                                           \
+        for (; i + LANES <= count; i += LANES) step(i, LANES, type);                               \
+        if (i < count) step(i, (int)(count - i), type);                                            \
+    } while (0)
+
+static void widen(const char *source, int type, ptrdiff_t count, void *values) {
+    real *x = (real *)values;
+#define FX_WIDEN(i, width, type)                                                                   \
+    do {                                                                                           \
+        const char *place = source + (i) * size_of_type(type);                                     \
+        v_prefetch(place);                                                                         \
+        if ((width) == LANES)                                                                      \
+            v_store(x + (i), load_as(place, type));                                                \
+        else                                                                                       \
+            v_store_first(x + (i), width, load_first_as(place, width, v_zero(), type));            \
+    } while (0)
+    if (type == FX_OWN_TYPE)
+        memcpy(values, source, (size_t)count * sizeof(real));
+    else if (type == FX_FLOAT16)
+        FX_FOR_HALVES(FX_FLOAT16, FX_WIDEN);
+    else
+        FX_FOR_HALVES(FX_BFLOAT16, FX_WIDEN);
+#undef FX_WIDEN
 }
-FX_INLINE void store_as(char *p, vec x, const int type) {
-#if !FX_DOUBLE
-    if (type == FX_FLOAT16) {
-        v_store_float16((uint16_t *)p, x);
-        return;
-    }
-    if (type == FX_BFLOAT16) {
-        v_store_bfloat16((uint16_t *)p, x);
-        return;
-    }
-#endif
-    (void)type;
-    v_store((real *)p, x);
-}
-FX_INLINE ptrdiff_t size_of_type(const int type) {
-    (void)type;
-    return FX_IS_HALF(type) ? 2 : (ptrdiff_t)sizeof(real);
-}
-FX_INLINE vec load_first_as(const char *p, int count, const int type) {
-    char values[LANES * sizeof(real)] = {0};
-    if (type == FX_OWN_TYPE) return v_load_first((const real *)p, count, v_zero());
-    memcpy(values, p, (size_t)(count * size_of_type(type)));
-    return load_as(values, type);
-}
-FX_INLINE void store_first_as(char *p, int count, vec x, const int type) {
-    char values[LANES * sizeof(real)];
-    if (type == FX_OWN_TYPE) {
-        v_store_first((real *)p, count, x);
-        return;
-    }
-    store_as(values, x, type);
-    memcpy(p, values, (size_t)(count * size_of_type(type)));
+
+static void narrow(const void *values, ptrdiff_t count, char *destination, int type) {
+    const real *x = (const real *)values;
+#define FX_NARROW(i, width, type)                                                                  \
+    do {                                                                                           \
+        char *place = destination + (i) * size_of_type(type);                                      \
+        if ((width) == LANES)                                                                      \
+            store_as(place, v_load(x + (i)), type);                                                \
+        else                                                                                       \
+            store_first_as(place, width, v_load_first(x + (i), width, v_zero()), type);            \
+    } while (0)
+    if (type == FX_FLOAT16)
+        FX_FOR_HALVES(FX_FLOAT16, FX_NARROW);
+    else
+        FX_FOR_HALVES(FX_BFLOAT16, FX_NARROW);
+#undef FX_NARROW
 }
 
 /* Load at least `width` values of a row. Where the following rows lie behind it, reading into them
  * is several times faster than a masked load. */
 FX_INLINE vec load_row(const char *p, int width, const char *end, const int type) {
     if (width == LANES || p <= end - LANES * size_of_type(type)) return load_as(p, type);
-    return load_first_as(p, width, type);
+    return load_first_as(p, width, v_zero(), type);
 }
 
 FX_INLINE void pack_rows(const char *source, ptrdiff_t anchor_stride, ptrdiff_t anchors,
@@ -111,7 +106,10 @@ FX_INLINE void pack_rows(const char *source, ptrdiff_t anchor_stride, ptrdiff_t 
 static void pack(const char *source, ptrdiff_t anchor_stride, ptrdiff_t class_stride, int type,
                  ptrdiff_t anchors, ptrdiff_t classes, void *tile, ptrdiff_t tile_stride) {
     int lies_in_rows = class_stride == size_of_type(type) && classes > 1;
-    if (lies_in_rows && type == FX_OWN_TYPE)
+    if (FX_IS_HALF(type) && anchor_stride == size_of_type(type))
+        for (ptrdiff_t k = 0; k < classes; k++)
+            widen(source + k * class_stride, type, anchors, (real *)tile + k * tile_stride);
+    else if (lies_in_rows && type == FX_OWN_TYPE)
         pack_rows(source, anchor_stride, anchors, classes, (real *)tile, tile_stride, FX_OWN_TYPE);
     else if (lies_in_rows && FX_IS_HALF(type) && type == FX_FLOAT16)
         pack_rows(source, anchor_stride, anchors, classes, (real *)tile, tile_stride, FX_FLOAT16);
@@ -159,7 +157,11 @@ FX_INLINE void unpack_as(const real *tile, ptrdiff_t tile_stride, ptrdiff_t anch
 
 static void unpack(const void *tile, ptrdiff_t tile_stride, ptrdiff_t anchors, ptrdiff_t classes,
                    char *destination, ptrdiff_t anchor_stride, ptrdiff_t class_stride, int type) {
-    if (FX_IS_HALF(type) && type == FX_FLOAT16)
+    if (FX_IS_HALF(type) && anchor_stride == size_of_type(type))
+        for (ptrdiff_t k = 0; k < classes; k++)
+            narrow((const real *)tile + k * tile_stride, anchors, destination + k * class_stride,
+                   type);
+    else if (FX_IS_HALF(type) && type == FX_FLOAT16)
         unpack_as((const real *)tile, tile_stride, anchors, classes, destination, anchor_stride,
                   class_stride, FX_FLOAT16);
     else if (FX_IS_HALF(type))
@@ -168,51 +170,6 @@ static void unpack(const void *tile, ptrdiff_t tile_stride, ptrdiff_t anchors, p
     else
         unpack_as((const real *)tile, tile_stride, anchors, classes, destination, anchor_stride,
                   class_stride, FX_OWN_TYPE);
-}
-
-/* Half-precision rows to floats and back, for the row kernels. */
-#define FX_FOR_HALVES(type, step)                                                                  \
-    do {                                                                                           \
-        ptrdiff_t i = 0;                                                                           \
-        for (; i + LANES <= count; i += LANES) step(i, LANES, type);                               \
-        if (i < count) step(i, (int)(count - i), type);                                            \
-    } while (0)
-
-static void widen(const char *source, int type, ptrdiff_t count, void *values) {
-    real *x = (real *)values;
-#define FX_WIDEN(i, width, type)                                                                   \
-    do {                                                                                           \
-        const char *place = source + (i) * size_of_type(type);                                     \
-        v_prefetch(place);                                                                         \
-        if ((width) == LANES)                                                                      \
-            v_store(x + (i), load_as(place, type));                                                \
-        else                                                                                       \
-            v_store_first(x + (i), width, load_first_as(place, width, type));                      \
-    } while (0)
-    if (type == FX_OWN_TYPE)
-        memcpy(values, source, (size_t)count * sizeof(real));
-    else if (type == FX_FLOAT16)
-        FX_FOR_HALVES(FX_FLOAT16, FX_WIDEN);
-    else
-        FX_FOR_HALVES(FX_BFLOAT16, FX_WIDEN);
-#undef FX_WIDEN
-}
-
-static void narrow(const void *values, ptrdiff_t count, char *destination, int type) {
-    const real *x = (const real *)values;
-#define FX_NARROW(i, width, type)                                                                  \
-    do {                                                                                           \
-        char *place = destination + (i) * size_of_type(type);                                      \
-        if ((width) == LANES)                                                                      \
-            store_as(place, v_load(x + (i)), type);                                                \
-        else                                                                                       \
-            store_first_as(place, width, v_load_first(x + (i), width, v_zero()), type);            \
-    } while (0)
-    if (type == FX_FLOAT16)
-        FX_FOR_HALVES(FX_FLOAT16, FX_NARROW);
-    else
-        FX_FOR_HALVES(FX_BFLOAT16, FX_NARROW);
-#undef FX_NARROW
 }
 
 /* Sum everything, with enough sums side by side that memory is the limit. */

@@ -7,34 +7,35 @@ typedef struct {
 } score_block;
 
 FX_INLINE score_block score_block_of(const fx_tile *tile, ptrdiff_t first, int count,
-                                     const int keeps) {
+                                     const int keeps, const int type) {
     score_block block;
     vec partial[LANES];
     real centres[LANES];
     for (int i = 0; i < LANES; i++) {
         ptrdiff_t anchor = first + (i < count ? i : count - 1);
-        class_row row = {.logits = row_of(&tile->logits, anchor),
-                         .grads = row_of(&tile->results, anchor),
-                         .anchor = anchor,
-                         .label = FX_NO_CLASS};
+        class_row row = class_row_of(tile, anchor, type);
+        row.grads = row_of(&tile->results, anchor);
         block.rows[i] = row;
-        partial[i] = row_maximum(row.logits, tile->classes);
+        partial[i] = row_maximum(&row, tile->classes, type);
     }
     block.on_grid = v_on_grid(v_reduce_max(partial));
     v_store(centres, block.on_grid);
     block.sum = v_mask_any(v_is_far(block.on_grid))
-                    ? rows_others(tile, block.rows, centres, 1, keeps)
-                    : rows_others(tile, block.rows, centres, 0, keeps);
+                    ? rows_others(tile, block.rows, centres, 1, keeps, type)
+                    : rows_others(tile, block.rows, centres, 0, keeps, type);
     return block;
 }
 
-FX_INLINE void softmax_score_block(const fx_tile *tile, ptrdiff_t first, int count) {
-    score_block block = score_block_of(tile, first, count, 1);
+FX_INLINE void softmax_score_block(const fx_tile *tile, ptrdiff_t first, int count,
+                                   const int type) {
+    score_block block = score_block_of(tile, first, count, 1, type);
     lane_range range = {first, count};
     softmax_row_grads(tile, block.rows, count, v_zero(), block.sum, v_one());
     repair(tile, &range, block.sum, softmax_exact_scores);
 }
 
 static void softmax_score_rows(const fx_tile *tile) {
-    FX_FOR_BLOCKS(tile, softmax_score_block(tile, first, count));
+#define FX_TYPED(type) FX_FOR_BLOCKS(tile, softmax_score_block(tile, first, count, type))
+    FX_FOR_TYPE(tile, FX_TYPED);
+#undef FX_TYPED
 }

@@ -66,7 +66,7 @@ FX_MAP(odds)
 static double softmax_exact_scores(const fx_tile *tile, ptrdiff_t anchor) {
     exact_normalizer normalizer = softmax_exact(tile, anchor);
     for (ptrdiff_t k = 0; k < tile->classes; k++) {
-        double z = matrix_at(&tile->logits, anchor, k);
+        double z = logit_at(tile, anchor, k);
         double gap = z == normalizer.maximum ? 0 : z - normalizer.maximum;
         matrix_put(&tile->results, anchor, k, exp(gap - normalizer.log_sum));
     }
@@ -75,7 +75,7 @@ static double softmax_exact_scores(const fx_tile *tile, ptrdiff_t anchor) {
 static double log_softmax_exact_scores(const fx_tile *tile, ptrdiff_t anchor) {
     exact_normalizer normalizer = softmax_exact(tile, anchor);
     for (ptrdiff_t k = 0; k < tile->classes; k++) {
-        double z = matrix_at(&tile->logits, anchor, k);
+        double z = logit_at(tile, anchor, k);
         double gap = z == normalizer.maximum ? 0 : z - normalizer.maximum;
         matrix_put(&tile->results, anchor, k, gap - normalizer.log_sum);
     }

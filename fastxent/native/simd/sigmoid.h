@@ -34,7 +34,7 @@ FX_MATH void sigmoid_join(compensated *linear, compensated *product, sigmoid_sum
 /* The terms of class k: a product of one factor, and the linear part. */
 FX_MATH sigmoid_sums sigmoid_term(const fx_tile *tile, const lane_range *range, ptrdiff_t k,
                                   const lane_labels *labels) {
-    vec z = lanes_load(&tile->logits, range, k);
+    vec z = lanes_stream(&tile->logits, range, k);
     sigmoid_sums term;
     if (tile->targets.data) {
         term.linear = v_negate(negative_linear_term(z, lanes_target(tile, range, k, labels)));
@@ -88,7 +88,7 @@ FX_INLINE void quality_at_labels(const fx_tile *tile, const lane_range *range, p
     for (int i = 0; i < range->count; i++) {
         ptrdiff_t anchor = range->first + i;
         if (tile->labels[anchor] != k) continue;
-        double z = matrix_at(&tile->logits, anchor, k), y = target_at(tile, anchor, k);
+        double z = logit_at(tile, anchor, k), y = target_at(tile, anchor, k);
         exact_value exact = exact_sigmoid_value(tile, z, y, k);
         losses[i] = (real)exact.loss;
         slopes[i] = (real)exact.slope;
@@ -103,7 +103,7 @@ FX_INLINE void sigmoid_general(const fx_tile *tile, const lane_range *range, con
     vec scales = lanes_per_anchor(tile->grad_scales, range);
     compensated total = compensated_zero();
     for (ptrdiff_t k = 0; k < tile->classes; k++) {
-        vec z = lanes_load(&tile->logits, range, k);
+        vec z = lanes_stream(&tile->logits, range, k);
         vec y = lanes_target(tile, range, k, &labels);
         sigmoid_value value = sigmoid_value_of(kind, tile, &options, z, y, k);
         if (kind == FX_QUALITY_FOCAL) quality_at_labels(tile, range, k, &labels, &value);

@@ -100,7 +100,7 @@ static exact_value exact_sigmoid_value(const fx_tile *tile, double z, double y, 
 static double sigmoid_exact_anchor(const fx_tile *tile, ptrdiff_t anchor) {
     double total = 0;
     for (ptrdiff_t k = 0; k < tile->classes; k++) {
-        double z = matrix_at(&tile->logits, anchor, k), y = target_at(tile, anchor, k);
+        double z = logit_at(tile, anchor, k), y = target_at(tile, anchor, k);
         exact_value value = exact_sigmoid_value(tile, z, y, k);
         double slope = value.slope * per_anchor(tile->grad_scales, anchor);
         if (tile->weights.data) {

@@ -82,7 +82,7 @@ FX_MATH sigmoid_value shifted_value(vec z, const sigmoid_options *options) {
     vec of_rest = v_fma(rest, inverse_power, v_set((real)-1));
     vec size = v_negate(v_log_sum(k, v_select(is_small, of_small, of_rest)));
     vec modulation = v_power(m, options->gamma_negative);
-    vec ratio = v_div(size, v_max(m, v_set(FX_TINIEST)));
+    vec ratio = v_div(size, v_max(m, v_set(FX_SMALLEST)));
     vec growth = v_fma(v_set(options->gamma_negative.exponent), ratio, v_div(v_one(), rest));
     vec slope = v_mul(v_mul(modulation, v_mul(parts.p, parts.q)), growth);
     mask is_above = v_less(v_zero(), above);
@@ -102,7 +102,7 @@ FX_INLINE sigmoid_value focal_value(const fx_tile *tile, const sigmoid_options *
     vec miss = v_fma(y, parts.q, v_mul(rest, parts.p));
     vec factor = v_fma(y, lanes_positive(tile, k), v_mul(rest, lanes_negative(tile, k)));
     factor = v_mul(factor, v_power(miss, gamma));
-    vec drift = v_div(v_mul(parts.p, parts.q), v_max(miss, v_set(FX_TINIEST)));
+    vec drift = v_div(v_mul(parts.p, parts.q), v_max(miss, v_set(FX_SMALLEST)));
     vec growth = v_mul(v_mul(v_set(gamma.exponent), v_sub(rest, y)), drift);
     sigmoid_value value = {v_mul(factor, entropy.loss),
                            v_mul(factor, v_fma(growth, entropy.loss, entropy.slope))};

@@ -11,7 +11,7 @@
 FX_INLINE vec lanes_maximum(const fx_tile *tile, const lane_range *range) {
     vec maximum = lanes_load(&tile->logits, range, 0);
     for (ptrdiff_t k = 1; k < tile->classes; k++)
-        maximum = v_max(maximum, lanes_load(&tile->logits, range, k));
+        maximum = v_max(maximum, lanes_stream(&tile->logits, range, k));
     return maximum;
 }
 
@@ -83,7 +83,7 @@ typedef struct {
 FX_MATH lanes_normalizer lanes_normalize(const fx_tile *tile, const lane_range *range) {
     vec maximum = lanes_load(&tile->logits, range, 0), largest = v_zero();
     for (ptrdiff_t k = 1; k < tile->classes; k++) {
-        vec z = lanes_load(&tile->logits, range, k);
+        vec z = lanes_stream(&tile->logits, range, k);
         largest = v_select(v_less(maximum, z), v_set((real)k), largest);
         maximum = v_max(maximum, z);
     }
@@ -121,7 +121,7 @@ FX_MATH softmax_value softmax_value_of(const int kind, const fx_tile *tile, powe
     softmax_value value = {surprise, v_one()};
     if (kind == FX_SOFTMAX_FOCAL) {
         vec modulation = v_power(q, gamma);
-        vec ratio = v_div(surprise, v_max(q, v_set(FX_TINIEST)));
+        vec ratio = v_div(surprise, v_max(q, v_set(FX_SMALLEST)));
         vec growth = v_mul(v_mul(v_set(gamma.exponent), p), ratio);
         value.loss = v_mul(modulation, surprise);
         value.slope = v_fma(modulation, growth, modulation);

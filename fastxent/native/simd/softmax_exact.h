@@ -11,7 +11,7 @@ static exact_normalizer softmax_exact(const fx_tile *tile, ptrdiff_t anchor) {
     ptrdiff_t largest = 0;
     double others = 0;
     for (ptrdiff_t k = 0; k < tile->classes; k++) {
-        double z = matrix_at(&tile->logits, anchor, k);
+        double z = logit_at(tile, anchor, k);
         result.has_nan |= isnan(z) != 0;
         if (z > result.maximum) {
             result.maximum = z;
@@ -19,7 +19,7 @@ static exact_normalizer softmax_exact(const fx_tile *tile, ptrdiff_t anchor) {
         }
     }
     for (ptrdiff_t k = 0; k < tile->classes; k++) {
-        double z = matrix_at(&tile->logits, anchor, k);
+        double z = logit_at(tile, anchor, k);
         if (k != largest && z > -INFINITY) others += exp(z - result.maximum);
     }
     int defined = !result.has_nan && result.maximum > -INFINITY;
@@ -55,7 +55,7 @@ static exact_share softmax_exact_share(const fx_tile *tile, ptrdiff_t anchor, pt
                                        const exact_normalizer *normalizer) {
     double keep = 1 - tile->label_smoothing;
     double spread = tile->label_smoothing / (double)tile->classes;
-    double z = matrix_at(&tile->logits, anchor, k);
+    double z = logit_at(tile, anchor, k);
     double gap = z == normalizer->maximum ? 0 : normalizer->maximum - z;
     double surprise = gap + normalizer->log_sum;
     double mass = target_at(tile, anchor, k) * keep + spread;

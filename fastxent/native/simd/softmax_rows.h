@@ -2,62 +2,43 @@
  * one logarithm for all of them. */
 FX_REDUCE(v_reduce_max, v_max)
 
-FX_MATH vec row_maximum(const real *z, ptrdiff_t classes) {
-    vec lowest = v_set((real)-INFINITY);
-    vec even = lowest, odd = lowest;
-    ptrdiff_t k = 0;
-    for (; k + 2 * LANES <= classes; k += 2 * LANES) {
-        v_prefetch(z + k);
-        v_prefetch(z + k + LANES);
-        even = v_max(even, v_load(z + k));
-        odd = v_max(odd, v_load(z + k + LANES));
-    }
-    for (; k < classes; k += LANES) {
-        int count = classes - k < LANES ? (int)(classes - k) : LANES;
-        v_prefetch(z + k);
-        even = v_max(even, v_load_first(z + k, count, lowest));
-    }
+FX_MATH vec row_maximum(const class_row *row, ptrdiff_t classes, const int type) {
+    const real lowest = (real)-INFINITY;
+    vec even = v_set(lowest), odd = even;
+#define FX_STEP(maximum, k, count) maximum = v_max(maximum, row_logits(row, k, count, lowest, type))
+    FX_FOR_ROW(row, type, classes, even, odd, FX_STEP);
+#undef FX_STEP
     return v_max(even, odd);
 }
 
 /* The sum of exp(z_k - c) over up to FX_ROW_CHUNK classes other than the label. The exponentials
  * are kept where the gradient will be. */
 FX_MATH vec row_others(const class_row *row, const real *others, ptrdiff_t classes, const centre *c,
-                       const int any_far, const int has_grads) {
+                       const int any_far, const int has_grads, const int type) {
     vec even = v_zero(), odd = v_zero();
-    ptrdiff_t k = 0;
-    for (; k + 2 * LANES <= classes; k += 2 * LANES) {
-        vec e = v_exp_centred(v_load(row->logits + k), c, any_far);
-        vec f = v_exp_centred(v_load(row->logits + k + LANES), c, any_far);
-        even = v_fma(e, v_load(others + k), even);
-        odd = v_fma(f, v_load(others + k + LANES), odd);
-        if (has_grads) {
-            v_store(row->grads + k, e);
-            v_store(row->grads + k + LANES, f);
-        }
-    }
-    for (; k < classes; k += LANES) {
-        int count = classes - k < LANES ? (int)(classes - k) : LANES;
-        vec padded = row_load(row->logits + k, count, (real)-INFINITY);
-        vec e = v_exp_centred(padded, c, any_far);
-        even = v_fma(e, v_load(others + k), even);
-        if (has_grads) row_store(row->grads + k, count, e);
-    }
+#define FX_STEP(sum, k, count)                                                                     \
+    do {                                                                                           \
+        vec e = v_exp_centred(row_logits(row, k, count, (real) - INFINITY, type), c, any_far);     \
+        sum = v_fma(e, v_load(others + (k)), sum);                                                 \
+        if (has_grads) row_store(row->grads + (k), count, e);                                      \
+    } while (0)
+    FX_FOR_ROW(row, type, classes, even, odd, FX_STEP);
+#undef FX_STEP
     return v_add(even, odd);
 }
 
 FX_INLINE vec rows_others(const fx_tile *tile, const class_row *rows, const real *centres,
-                          const int any_far, const int has_grads) {
+                          const int any_far, const int has_grads, const int type) {
     vec partial[LANES];
     for (int i = 0; i < LANES; i++) {
         centre at = centre_at(v_set(centres[i]));
         partial[i] = v_zero();
         for (ptrdiff_t start = 0; start < tile->classes; start += FX_ROW_CHUNK) {
             ptrdiff_t left = tile->classes - start;
-            class_row chunk = class_row_from(rows[i], start);
-            vec sum =
-                row_others(&chunk, others_than(rows[i].label, start),
-                           left < FX_ROW_CHUNK ? left : FX_ROW_CHUNK, &at, any_far, has_grads);
+            class_row chunk = class_row_from(rows[i], start, type);
+            vec sum = row_others(&chunk, others_than(rows[i].label, start),
+                                 left < FX_ROW_CHUNK ? left : FX_ROW_CHUNK, &at, any_far, has_grads,
+                                 type);
             partial[i] = v_add(partial[i], sum);
         }
     }
@@ -83,24 +64,25 @@ FX_MATH void softmax_row_grads(const fx_tile *tile, const class_row *rows, int c
 }
 
 FX_INLINE void softmax_rows_block(const fx_tile *tile, ptrdiff_t first, int count, const int kind,
-                                  const int has_grads) {
+                                  const int has_grads, const int type) {
     vec partial[LANES];
     real centres[LANES], own_logits[LANES], factors[LANES];
     class_row rows[LANES];
     for (int i = 0; i < LANES; i++) {
-        rows[i] = class_row_of(tile, first + (i < count ? i : count - 1));
-        partial[i] = row_maximum(rows[i].logits, tile->classes);
+        rows[i] = class_row_of(tile, first + (i < count ? i : count - 1), type);
+        partial[i] = row_maximum(&rows[i], tile->classes, type);
     }
     vec on_grid = v_on_grid(v_reduce_max(partial));
     v_store(centres, on_grid);
     for (int i = 0; i < LANES; i++) {
         int32_t label = rows[i].label;
-        own_logits[i] = label >= 0 ? rows[i].logits[label] : centres[i];
+        own_logits[i] = label >= 0 ? row_logit(&rows[i], label, type) : centres[i];
         factors[i] =
             label >= 0 ? (real)class_factor(tile->positive_weight, tile->positive, label) : 1;
     }
-    vec others = v_mask_any(v_is_far(on_grid)) ? rows_others(tile, rows, centres, 1, has_grads)
-                                               : rows_others(tile, rows, centres, 0, has_grads);
+    vec others = v_mask_any(v_is_far(on_grid))
+                     ? rows_others(tile, rows, centres, 1, has_grads, type)
+                     : rows_others(tile, rows, centres, 0, has_grads, type);
     vec own = v_sub(v_load(own_logits), on_grid);
     vec total = v_add(others, v_exp_nonpositive(own));
     vec p = v_div(v_exp_nonpositive(own), total), q = v_div(others, total);
@@ -116,14 +98,21 @@ FX_INLINE void softmax_rows_block(const fx_tile *tile, ptrdiff_t first, int coun
     repair(tile, &range, loss, softmax_exact_anchor);
 }
 
-static void softmax_rows(const fx_tile *tile) {
+FX_INLINE void softmax_rows_typed(const fx_tile *tile, const int type) {
+    const int plain = FX_SOFTMAX_CROSS_ENTROPY, other = tile->loss;
     int has_grads = tile->grads.data != NULL;
-    if (tile->loss == FX_SOFTMAX_CROSS_ENTROPY && !has_grads)
-        FX_FOR_BLOCKS(tile, softmax_rows_block(tile, first, count, FX_SOFTMAX_CROSS_ENTROPY, 0));
-    else if (tile->loss == FX_SOFTMAX_CROSS_ENTROPY)
-        FX_FOR_BLOCKS(tile, softmax_rows_block(tile, first, count, FX_SOFTMAX_CROSS_ENTROPY, 1));
+    if (tile->loss == plain && !has_grads)
+        FX_FOR_BLOCKS(tile, softmax_rows_block(tile, first, count, plain, 0, type));
+    else if (tile->loss == plain)
+        FX_FOR_BLOCKS(tile, softmax_rows_block(tile, first, count, plain, 1, type));
     else if (has_grads)
-        FX_FOR_BLOCKS(tile, softmax_rows_block(tile, first, count, tile->loss, 1));
+        FX_FOR_BLOCKS(tile, softmax_rows_block(tile, first, count, other, 1, type));
     else
-        FX_FOR_BLOCKS(tile, softmax_rows_block(tile, first, count, tile->loss, 0));
+        FX_FOR_BLOCKS(tile, softmax_rows_block(tile, first, count, other, 0, type));
+}
+
+static void softmax_rows(const fx_tile *tile) {
+#define FX_TYPED(type) softmax_rows_typed(tile, type)
+    FX_FOR_TYPE(tile, FX_TYPED);
+#undef FX_TYPED
 }

@@ -15,6 +15,8 @@ FX_TARGET_BEGIN(FX_AVX2_FEATURES)
 #include "sigmoid_exact.h"
 #include "sigmoid_terms.h"
 
+#include "rows.h"
+
 #include "sigmoid.h"
 #include "sigmoid_rows.h"
 

@@ -6,6 +6,7 @@
 #include "vector.h"
 #include "vector_math.h"
 
+#include "elements.h"
 #include "summation.h"
 
 /* Every addition to a running sum can cost half an ULP. So classes are taken up to eight at a time
@@ -31,6 +32,11 @@ typedef struct {
 FX_INLINE vec lanes_load(const fx_matrix *m, const lane_range *range, ptrdiff_t k) {
     const real *p = (const real *)m->data + k * m->class_stride + range->first;
     return range->count == LANES ? v_load(p) : v_load_first(p, range->count, v_zero());
+}
+/* The same in a kernel's first pass over the classes. */
+FX_INLINE vec lanes_stream(const fx_matrix *m, const lane_range *range, ptrdiff_t k) {
+    v_prefetch_lanes((const real *)m->data + k * m->class_stride + range->first);
+    return lanes_load(m, range, k);
 }
 FX_INLINE void lanes_store(const fx_matrix *m, const lane_range *range, ptrdiff_t k, vec x) {
     real *p = (real *)m->data + k * m->class_stride + range->first;
@@ -69,6 +75,12 @@ FX_INLINE vec lanes_labels(const fx_tile *tile, const lane_range *range) {
 
 FX_INLINE real matrix_at(const fx_matrix *m, ptrdiff_t anchor, ptrdiff_t k) {
     return ((const real *)m->data)[anchor * m->anchor_stride + k * m->class_stride];
+}
+/* A logit, which row kernels may find as a half. */
+FX_INLINE double logit_at(const fx_tile *tile, ptrdiff_t anchor, ptrdiff_t k) {
+    ptrdiff_t place = anchor * tile->logits.anchor_stride + k * tile->logits.class_stride;
+    return load_one_as((const char *)tile->logits.data + place * size_of_type(tile->logit_type),
+                       tile->logit_type);
 }
 FX_INLINE double class_factor(const void *per_class, double otherwise, ptrdiff_t k) {
     return per_class ? ((const real *)per_class)[k] : otherwise;

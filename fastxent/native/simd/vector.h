@@ -27,12 +27,12 @@
 typedef double real;
 typedef int64_t real_bits;
 #define LANES 8
-#define FX_TINIEST 0x1p-1074 /* the smallest number above 0 */
+#define FX_SMALLEST 0x1p-1022 /* normal number; dividing by less is slow */
 #else
 typedef float real;
 typedef int32_t real_bits;
 #define LANES 16
-#define FX_TINIEST 0x1p-149f
+#define FX_SMALLEST 0x1p-126f
 #endif
 
 /* Functions that are worth a call: FX_CALLED everywhere, FX_MATH where a vec is many narrow
@@ -65,6 +65,17 @@ typedef int32_t real_bits;
 FX_INLINE void v_prefetch(const void *p) {
 #if defined(__GNUC__)
     __builtin_prefetch((const char *)p + FX_PREFETCH_BYTES);
+#else
+    (void)p;
+#endif
+}
+
+/* Where lanes are anchors, each class is a stream of its own, in a page of its own: the next lines
+ * of all of them are asked for while these are worked off. */
+#define FX_LANES_AHEAD 256
+FX_INLINE void v_prefetch_lanes(const void *p) {
+#if defined(__GNUC__)
+    __builtin_prefetch((const char *)p + FX_LANES_AHEAD);
 #else
     (void)p;
 #endif

@@ -1,0 +1,111 @@
+/* How the row kernels see a tile: LANES anchors at a time, their classes as lanes. */
+/* Pointer into the table that is 1 but 0 at the label, for classes from `start` on. */
+FX_INLINE const real *others_than(int32_t label, ptrdiff_t start) {
+#if FX_DOUBLE
+    const real *others = fx_others_double;
+#else
+    const real *others = fx_others_float;
+#endif
+    ptrdiff_t column = (ptrdiff_t)label - start;
+    return column >= 0 && column < FX_ROW_CHUNK ? others + FX_MASK_CENTRE - column : others;
+}
+
+/* Where one anchor's row lies. `grads` and `targets` may be NULL. */
+typedef struct {
+    const char *logits;
+    const real *targets;
+    real *grads;
+    ptrdiff_t anchor;
+    int32_t label; /* -1: none */
+    vec scale;     /* factor of the gradient */
+} class_row;
+
+FX_INLINE real *row_of(const fx_matrix *m, ptrdiff_t anchor) {
+    return m->data ? (real *)m->data + anchor * m->anchor_stride : NULL;
+}
+FX_INLINE class_row class_row_of(const fx_tile *tile, ptrdiff_t anchor, const int type) {
+    ptrdiff_t step = tile->logits.anchor_stride * size_of_type(type);
+    class_row row = {.logits = (const char *)tile->logits.data + anchor * step,
+                     .targets = row_of(&tile->targets, anchor),
+                     .grads = row_of(&tile->grads, anchor),
+                     .anchor = anchor,
+                     .label = tile->labels ? tile->labels[anchor] : FX_NO_CLASS,
+                     .scale = v_set((real)per_anchor(tile->grad_scales, anchor))};
+    return row;
+}
+FX_INLINE class_row class_row_from(class_row row, ptrdiff_t start, const int type) {
+    row.logits += start * size_of_type(type);
+    if (row.targets) row.targets += start;
+    if (row.grads) row.grads += start;
+    return row;
+}
+/* `count` is LANES but at a row's end. */
+FX_INLINE vec row_load(const real *p, int count, real fill) {
+    return count == LANES ? v_load(p) : v_load_first(p, count, v_set(fill));
+}
+FX_INLINE vec row_logits(const class_row *row, ptrdiff_t k, int count, real fill, const int type) {
+    const char *p = row->logits + k * size_of_type(type);
+    if (count == LANES) return load_as(p, type);
+    return load_first_as(p, count, v_set(fill), type);
+}
+FX_INLINE real row_logit(const class_row *row, ptrdiff_t k, const int type) {
+    return load_one_as(row->logits + k * size_of_type(type), type);
+}
+FX_INLINE void row_prefetch(const class_row *row, ptrdiff_t k, const int type) {
+    v_prefetch(row->logits + k * size_of_type(type));
+}
+FX_INLINE void row_store(real *p, int count, vec x) {
+    if (count == LANES)
+        v_store(p, x);
+    else
+        v_store_first(p, count, x);
+}
+
+/* Every term of a row's padding is 0: exp(-2^100) = 0, and its target is 0. */
+#define FX_PADDING ((real) - 0x1p100)
+
+/* Call step(even, k, LANES) and step(odd, k, LANES) in turn, and step(odd, k, rest) at the end;
+ * that step is apart, for masks and buffers would cost the others their registers. */
+#define FX_FOR_ROW(row, type, classes, even, odd, step)                                            \
+    do {                                                                                           \
+        ptrdiff_t k = 0;                                                                           \
+        for (; k + 2 * LANES <= classes; k += 2 * LANES) {                                         \
+            row_prefetch(row, k, type);                                                            \
+            row_prefetch(row, k + LANES, type);                                                    \
+            step(even, k, LANES);                                                                  \
+            step(odd, k + LANES, LANES);                                                           \
+        }                                                                                          \
+        if (k + LANES <= classes) {                                                                \
+            row_prefetch(row, k, type);                                                            \
+            step(even, k, LANES);                                                                  \
+            k += LANES;                                                                            \
+        }                                                                                          \
+        if (k < classes) {                                                                         \
+            row_prefetch(row, k, type);                                                            \
+            step(odd, k, (int)(classes - k));                                                      \
+        }                                                                                          \
+    } while (0)
+
+#define FX_FOR_BLOCKS(tile, body)                                                                  \
+    do {                                                                                           \
+        for (ptrdiff_t first = 0; first < (tile)->anchors; first += LANES) {                       \
+            ptrdiff_t left = (tile)->anchors - first;                                              \
+            int count = left < LANES ? (int)left : LANES;                                          \
+            body;                                                                                  \
+        }                                                                                          \
+    } while (0)
+
+/* Call body(type) with the type of the logits as a constant. */
+#if FX_DOUBLE
+#define FX_FOR_TYPE(tile, body) body(FX_OWN_TYPE)
+#else
+#define FX_FOR_TYPE(tile, body)                                                                    \
+    do {                                                                                           \
+        if ((tile)->logit_type == FX_OWN_TYPE)                                                     \
+            body(FX_OWN_TYPE);                                                                     \
+        else if ((tile)->logit_type == FX_FLOAT16)                                                 \
+            body(FX_FLOAT16);                                                                      \
+        else                                                                                       \
+            body(FX_BFLOAT16);                                                                     \
+    } while (0)
+#endif
