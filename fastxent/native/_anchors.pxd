@@ -110,9 +110,8 @@ cdef inline void finish_run(const Job* job, const Cursor* cursor, Py_ssize_t run
             for i in range(run):
                 losses[i] = weighted(weights[i], losses[i])
         if job.has_labels:
-            for i in range(run):
-                if scratch.columns[i] == FX_IGNORED:
-                    losses[i] = 0
+            for i in range(run):  # no branch: the compiler makes vectors of it
+                losses[i] = 0 if scratch.columns[i] == FX_IGNORED else losses[i]
         if job.out.data != NULL:
             write_anchors[real](job, &job.out, cursor, run, losses)
         if job.expectations.data != NULL:

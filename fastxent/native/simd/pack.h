@@ -52,9 +52,7 @@ static void widen(const char *source, int type, ptrdiff_t count, void *values) {
         else                                                                                       \
             v_store_first(x + (i), width, load_first_as(place, width, v_zero(), type));            \
     } while (0)
-    if (type == FX_OWN_TYPE)
-        memcpy(values, source, (size_t)count * sizeof(real));
-    else if (type == FX_FLOAT16)
+    if (type == FX_FLOAT16)
         FX_FOR_HALVES(FX_FLOAT16, FX_WIDEN);
     else
         FX_FOR_HALVES(FX_BFLOAT16, FX_WIDEN);
@@ -103,12 +101,32 @@ FX_INLINE void pack_rows(const char *source, ptrdiff_t anchor_stride, ptrdiff_t 
         }
 }
 
+/* Rows of so few classes lie one behind the other: with their number a constant, the compiler
+ * takes them apart by shuffles. */
+#define FX_PACK_FEW(count)                                                                         \
+    case count:                                                                                    \
+        for (ptrdiff_t k = 0; k < (count); k++)                                                    \
+            for (ptrdiff_t a = 0; a < anchors; a++)                                                \
+                tile[k * tile_stride + a] = rows[a * (count) + k];                                 \
+        return
+static void pack_few(const real *restrict rows, ptrdiff_t anchors, ptrdiff_t classes,
+                     real *restrict tile, ptrdiff_t tile_stride) {
+    switch (classes) {
+        FX_PACK_FEW(2);
+        FX_PACK_FEW(3);
+        FX_PACK_FEW(4);
+    }
+}
+
 static void pack(const char *source, ptrdiff_t anchor_stride, ptrdiff_t class_stride, int type,
                  ptrdiff_t anchors, ptrdiff_t classes, void *tile, ptrdiff_t tile_stride) {
     int lies_in_rows = class_stride == size_of_type(type) && classes > 1;
     if (FX_IS_HALF(type) && anchor_stride == size_of_type(type))
         for (ptrdiff_t k = 0; k < classes; k++)
             widen(source + k * class_stride, type, anchors, (real *)tile + k * tile_stride);
+    else if (lies_in_rows && type == FX_OWN_TYPE && classes <= 4 &&
+             anchor_stride == classes * class_stride)
+        pack_few((const real *)source, anchors, classes, (real *)tile, tile_stride);
     else if (lies_in_rows && type == FX_OWN_TYPE)
         pack_rows(source, anchor_stride, anchors, classes, (real *)tile, tile_stride, FX_OWN_TYPE);
     else if (lies_in_rows && FX_IS_HALF(type) && type == FX_FLOAT16)
@@ -170,6 +188,17 @@ static void unpack(const void *tile, ptrdiff_t tile_stride, ptrdiff_t anchors, p
     else
         unpack_as((const real *)tile, tile_stride, anchors, classes, destination, anchor_stride,
                   class_stride, FX_OWN_TYPE);
+}
+
+/* Copy results to where they are not read again soon, without reading that memory first. */
+static void stream(const void *values, ptrdiff_t count, char *destination) {
+    const real *x = (const real *)values;
+    real *y = (real *)destination;
+    ptrdiff_t i = 0;
+    for (; i < count && (uintptr_t)(y + i) % (LANES * sizeof(real)) != 0; i++) y[i] = x[i];
+    for (; i + LANES <= count; i += LANES) v_stream(y + i, v_load(x + i));
+    for (; i < count; i++) y[i] = x[i];
+    v_stream_end();
 }
 
 /* Sum everything, with enough sums side by side that memory is the limit. */

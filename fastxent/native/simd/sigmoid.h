@@ -75,6 +75,27 @@ FX_INLINE void sigmoid_plain(const fx_tile *tile, const lane_range *range) {
     repair(tile, range, loss, sigmoid_exact_anchor);
 }
 
+/* One class: one logarithm a logit is one an anchor, and its argument is at most 1. */
+FX_INLINE void sigmoid_single(const fx_tile *tile, const lane_range *range) {
+    lane_labels labels = lanes_targets(tile, range);
+    sigmoid_sums term = sigmoid_term(tile, range, 0, &labels);
+    vec loss = v_add(term.linear, v_log1p_unit(term.product));
+    lanes_store_losses(tile, range, loss);
+    repair(tile, range, loss, sigmoid_exact_anchor);
+}
+
+/* So few classes that their sums need no compensation. */
+#define FX_FEW_CLASSES 4
+FX_INLINE void sigmoid_few(const fx_tile *tile, const lane_range *range) {
+    lane_labels labels = lanes_targets(tile, range);
+    sigmoid_sums sums = sigmoid_term(tile, range, 0, &labels);
+    for (ptrdiff_t k = 1; k < tile->classes; k++)
+        sums = sigmoid_sums_join(sums, sigmoid_term(tile, range, k, &labels));
+    vec loss = v_add(sums.linear, v_log1p(sums.product));
+    lanes_store_losses(tile, range, loss);
+    repair(tile, range, loss, sigmoid_exact_anchor);
+}
+
 /* Every loss of the family with every option: one logarithm a logit. */
 
 /* Put the exact values where a label says that the target is a score: near it, p - score cancels.
@@ -145,6 +166,10 @@ static void sigmoid_losses(const fx_tile *tile) {
     default:
         if (has_options)
             FX_FOR_LANES(tile, sigmoid_cross_entropy_general);
+        else if (tile->classes == 1)
+            FX_FOR_LANES(tile, sigmoid_single);
+        else if (tile->classes <= FX_FEW_CLASSES)
+            FX_FOR_LANES(tile, sigmoid_few);
         else
             FX_FOR_LANES(tile, sigmoid_plain);
     }

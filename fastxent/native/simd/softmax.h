@@ -74,6 +74,21 @@ FX_INLINE void softmax_plain(const fx_tile *tile, const lane_range *range) {
         softmax_plain_centred(tile, range, &c, 0);
 }
 
+/* Two classes: softplus(d) with d = z_other - z_label, whose rounding error is kept, for exp would
+ * make it the relative error of a tiny loss. */
+FX_INLINE void softmax_pair(const fx_tile *tile, const lane_range *range) {
+    mask is_second = v_equal(lanes_labels(tile, range), v_one());
+    vec first = lanes_load(&tile->logits, range, 0), second = lanes_load(&tile->logits, range, 1);
+    vec own = v_select(is_second, second, first), other = v_select(is_second, first, second);
+    vec distance = v_sub(other, own);
+    vec lost = v_rounding_error(other, v_negate(own), distance);
+    vec change = v_select(v_less(distance, v_zero()), lost, v_negate(lost));
+    vec e = v_exp_nonpositive(v_negative_abs(distance));
+    vec loss = v_add(v_relu(distance), v_log1p_unit(v_fma(e, change, e)));
+    lanes_store_losses(tile, range, loss);
+    repair(tile, range, loss, softmax_exact_anchor);
+}
+
 /* The maximum of each lane, where it first stands, and the sum of exp(z - centre) of the others. */
 typedef struct {
     vec maximum, largest, others, own; /* own: the maximum less the centre */
@@ -201,6 +216,8 @@ static void softmax_losses(const fx_tile *tile) {
     default:
         if (has_options)
             FX_FOR_LANES(tile, softmax_cross_entropy_general);
+        else if (tile->classes == 2)
+            FX_FOR_LANES(tile, softmax_pair);
         else
             FX_FOR_LANES(tile, softmax_plain);
     }

@@ -52,6 +52,7 @@ FX_INLINE void lanes_store_losses(const fx_tile *tile, const lane_range *range, 
 
 /* Labels as reals, which hold every class number up to 2^24 exactly. */
 FX_INLINE vec lanes_labels(const fx_tile *tile, const lane_range *range) {
+    if (range->count == LANES) return v_load_int32(tile->labels + range->first);
     real labels[LANES];
     for (int i = 0; i < LANES; i++)
         labels[i] = i < range->count ? (real)tile->labels[range->first + i] : (real)-1;
