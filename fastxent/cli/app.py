@@ -13,9 +13,17 @@ import fastxent
 from fastxent._config import MAX_THREADS
 from fastxent.cli import show
 from fastxent.cli.arrays import open_array, split_spec
+from fastxent.cli.bench import (
+    DEFAULT_FUNCTIONS,
+    BenchOptions,
+    count_steps,
+    parse_functions,
+    parse_threads,
+    run_bench,
+)
 from fastxent.cli.demo import make_workload, run_demo
 from fastxent.cli.errors import CommandError
-from fastxent.cli.output import check_output
+from fastxent.cli.output import check_json, check_output, write_json
 from fastxent.cli.plot import prepare_plot
 from fastxent.cli.scan import LossOptions, Scan
 
@@ -44,6 +52,15 @@ class Reduction(StrEnum):
     MEAN = "mean"
 
 
+class DType(StrEnum):
+    """The dtypes of logits."""
+
+    FLOAT32 = "float32"
+    FLOAT64 = "float64"
+    FLOAT16 = "float16"
+    BFLOAT16 = "bfloat16"
+
+
 Threads = Annotated[
     int | None,
     typer.Option(
@@ -54,19 +71,20 @@ Threads = Annotated[
 
 @contextmanager
 def one_line_errors() -> Iterator[None]:
-    """End the command with one line and status 2 for what the user can set right."""
+    """End the command with one line, and status 2 for what the user can set right."""
     try:
         yield
     except BrokenPipeError:
         raise
     except CommandError as error:
-        message = str(error)
+        message, status = str(error), error.status
     except OSError as error:
         message = f"{error.filename}: {error.strerror}" if error.filename else str(error)
+        status = 2
     else:
         return
     typer.echo("fastxent: " + " ".join(message.split()), err=True)
-    raise typer.Exit(2)
+    raise typer.Exit(status)
 
 
 def print_version(wanted: bool) -> None:
@@ -163,6 +181,59 @@ def parse_axis(text: str) -> int | None:
         return int(text)
     except ValueError:
         raise CommandError(f'--axis {text} is neither an integer nor "none"') from None
+
+
+@app.command()
+def bench(
+    *,
+    anchors: Annotated[
+        int | None,
+        typer.Option(
+            min=8,
+            max=10**9,
+            help="How many in each head; by default 200,000 as rows, and 8 x 8,732 with the class "
+            "axis 1.",
+        ),
+    ] = None,
+    classes: Annotated[
+        int | None, typer.Option(min=2, max=10**6, help="How many; by default 80 and 81.")
+    ] = None,
+    threads: Annotated[
+        list[str],
+        typer.Option(help='A number, "all", or several: "1,all"; may be repeated.'),
+    ] = ["all"],  # noqa: B006 - the help shows it
+    dtype: Annotated[DType, typer.Option(help="Of the logits.")] = DType.FLOAT32,
+    functions: Annotated[
+        list[str],
+        typer.Option(help='Names, separated by commas, or "all"; may be repeated.'),
+    ] = [",".join(DEFAULT_FUNCTIONS)],  # noqa: B006, B008
+    rounds: Annotated[int, typer.Option(min=1, help="Each time is the median of so many.")] = 7,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of logits and targets.")] = 0,
+    numpy: Annotated[bool, typer.Option("--numpy/--no-numpy", help="Time NumPy as well.")] = True,
+    json: Annotated[
+        str | None,
+        typer.Option(help='Write all numbers to this file; "-": to standard output, and no table.'),
+    ] = None,
+) -> None:
+    """Check and time functions of random heads, beside NumPy and the speed of reading."""
+    with one_line_errors():
+        check_json(json)
+        chosen = BenchOptions(
+            anchors=anchors,
+            classes=classes,
+            threads=parse_threads(threads),
+            dtype=dtype.value,
+            functions=parse_functions(functions),
+            rounds=rounds,
+            seed=seed,
+            numpy=numpy,
+        )
+        with show.progress(count_steps(chosen), "rounds", auto_refresh=False) as progress:
+            result = run_bench(chosen, progress)
+        if json:
+            write_json(json, result.as_json())
+        if json != "-":
+            show.print_bench(result)
 
 
 @app.command()

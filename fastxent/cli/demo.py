@@ -1,20 +1,17 @@
 """The work of ``fastxent demo``: a real detection head, enlarged, computed, checked and timed."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from statistics import median
-from time import perf_counter
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 import fastxent
 from fastxent import native
 from fastxent._docs import ULP_BOUNDS
+from fastxent.cli.measure import take_turns
+from fastxent.cli.numpy_forms import NUMPY_FORMS, Array
 from fastxent.data import Sample, load_sample
-
-Array = npt.NDArray[Any]
 
 #: Standard deviation of the noise that makes the copies of the sample differ.
 NOISE = 0.1
@@ -31,6 +28,8 @@ LOSSES = {
 }
 #: How far they may be off, in float32 units in the last place: the promise of the package.
 MAX_ERROR_ULP = max(ULP_BOUNDS[loss.__name__][0] for loss in LOSSES.values())
+#: The same losses as one writes them in NumPy.
+NUMPY_FORMULAS = {loss: NUMPY_FORMS[function.__name__] for loss, function in LOSSES.items()}
 
 
 class Workload(NamedTuple):
@@ -136,20 +135,22 @@ def _run_loss(loss: str, workload: Workload, threads: int) -> LossResult:
     chosen = generator.choice(len(numpy_losses), CHECKED_ANCHORS, replace=False)
     reference = function(logits[chosen].astype(np.float64), labels[chosen], backend="numpy")
 
-    seconds, read_seconds = _time(
+    times, read_times = take_turns(
         RUNS,
-        lambda: function(logits, labels, out=out, num_threads=threads),
-        lambda: native.parallel_read(logits, threads),
+        [
+            lambda: function(logits, labels, out=out, num_threads=threads),
+            lambda: native.parallel_read(logits, threads),
+        ],
     )
-    (numpy_seconds,) = _time(NUMPY_RUNS, lambda: formula(logits[few], labels[few]))
+    (numpy_times,) = take_turns(NUMPY_RUNS, [lambda: formula(logits[few], labels[few])])
     return LossResult(
         losses=losses,
-        fast=_measure(losses, losses[chosen], reference, seconds, logits.size),
+        fast=_measure(losses, losses[chosen], reference, median(times), logits.size),
         numpy=_measure(
-            numpy_losses, numpy_losses[chosen], reference, numpy_seconds, logits[few].size
+            numpy_losses, numpy_losses[chosen], reference, median(numpy_times), logits[few].size
         ),
         numpy_agrees=np.allclose(numpy_losses[chosen], reference, rtol=1e-3, atol=1e-5),
-        read_seconds=read_seconds,
+        read_seconds=median(read_times),
     )
 
 
@@ -166,45 +167,3 @@ def _measure(
         seconds=seconds,
         logits=logits,
     )
-
-
-def _time(runs: int, *functions: Callable[[], object]) -> list[float]:
-    """Return the median time of each function in seconds, after a run to warm up.
-
-    The functions take turns, so that a busy moment of the machine meets all of them.
-    """
-    times: list[list[float]] = [[] for _ in functions]
-    for run in range(runs + 1):
-        for function, its_times in zip(functions, times, strict=True):
-            start = perf_counter()
-            function()
-            if run > 0:
-                its_times.append(perf_counter() - start)
-    return [median(its_times) for its_times in times]
-
-
-# --- the same losses as one writes them in NumPy -------------------------------------------------
-
-
-def numpy_sigmoid_cross_entropy(logits: Array, labels: Array) -> Array:
-    """Sum over classes of the binary cross-entropies with one-hot targets."""
-    classes = logits.shape[1]
-    targets = np.eye(classes + 1, classes, dtype=logits.dtype)[labels]
-    losses = np.maximum(logits, 0) - logits * targets + np.log1p(np.exp(-np.abs(logits)))
-    result: Array = losses.sum(axis=1)
-    return result
-
-
-def numpy_softmax_cross_entropy(logits: Array, labels: Array) -> Array:
-    """Minus the log-probability of the label, by one-hot targets."""
-    targets = np.eye(logits.shape[1], dtype=logits.dtype)[labels]
-    shifted = logits - logits.max(axis=1, keepdims=True)
-    log_probabilities = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
-    result: Array = -(targets * log_probabilities).sum(axis=1)
-    return result
-
-
-NUMPY_FORMULAS = {
-    "sigmoid": numpy_sigmoid_cross_entropy,
-    "softmax": numpy_softmax_cross_entropy,
-}

@@ -1,8 +1,10 @@
 """Result files that are there as a whole or not at all."""
 
+import json
 import os
 import secrets
 import signal
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -31,6 +33,27 @@ def check_output(path: Path, *, force: bool, inputs: list[Path]) -> None:
         raise CommandError(f"--out {path} is one of the inputs")
     if not force:
         raise CommandError(f"--out {path} exists; --force replaces it")
+
+
+def check_json(name: str | None) -> None:
+    """Refuse a name that cannot become the file of --json, before any work is done."""
+    if name in {None, "-"}:
+        return
+    path = Path(str(name))
+    if path.is_dir():
+        raise CommandError(f"--json {path} is a folder")
+    if not path.parent.is_dir():
+        raise CommandError(f"--json {path}: there is no folder {path.parent}")
+
+
+def write_json(name: str, content: dict[str, Any]) -> None:
+    """Write a file, replacing one that exists, or to standard output if it is called "-"."""
+    text = json.dumps(content, indent=2, allow_nan=False) + "\n"
+    if name == "-":
+        sys.stdout.write(text)
+        return
+    with whole_file(Path(name)) as temporary:
+        temporary.write_text(text, "utf-8")
 
 
 @contextmanager

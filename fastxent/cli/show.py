@@ -2,19 +2,24 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from statistics import median
 
 import numpy as np
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
+from rich.text import Text
 
 import fastxent
+from fastxent.cli.bench import BenchResult, Row
 from fastxent.cli.demo import CHECKED_ANCHORS, NOISE, DemoResult, Measurement
 from fastxent.cli.scan import Scan
 from fastxent.cli.summary import HardAnchor, Summary
 
-TEXT_COLUMNS = {"class", "index", "label", "computed by"}
+TEXT_COLUMNS = {"class", "index", "label", "computed by", "function"}
+#: How long the longest bar of a chart is.
+BAR_WIDTH = 30
 
 
 def print_lines(console: Console, *lines: str) -> None:
@@ -41,19 +46,24 @@ def make_table(*columns: str) -> Table:
     return table
 
 
-# --- fastxent loss -------------------------------------------------------------------------------
-
-
 @contextmanager
-def progress(anchors: int) -> Iterator[Callable[[int], object]]:
-    """Show a progress bar on a terminal, and nothing elsewhere."""
+def progress(
+    total: int, what: str = "anchors", *, auto_refresh: bool = True
+) -> Iterator[Callable[[int], object]]:
+    """Show a progress bar on a terminal, and nothing elsewhere.
+
+    Without auto_refresh, it is drawn when it advances and at no other time.
+    """
     console = Console(stderr=True)
     if not console.is_terminal:
         yield lambda _: None
         return
-    with Progress(console=console, transient=True) as bar:
-        task = bar.add_task("anchors", total=anchors)
-        yield lambda done: bar.advance(task, done)
+    with Progress(console=console, transient=True, auto_refresh=auto_refresh) as bar:
+        task = bar.add_task(what, total=total)
+        yield lambda done: bar.update(task, advance=done, refresh=not auto_refresh)
+
+
+# --- fastxent loss -------------------------------------------------------------------------------
 
 
 def print_loss(scan: Scan, summary: Summary, top: int) -> None:
@@ -165,3 +175,66 @@ def _measured_cells(measured: Measurement, read_seconds_per_logit: float) -> lis
         f"{measured.ns_per_logit:#.3g}",
         f"{read_seconds_per_logit * measured.logits / measured.seconds:.1%}",
     ]
+
+
+# --- fastxent bench ------------------------------------------------------------------------------
+
+
+def print_bench(result: BenchResult) -> None:
+    """Print the result of ``fastxent bench``."""
+    console = Console()
+    machine, options = result.machine, result.options
+    rounds = "one round" if options.rounds == 1 else f"{options.rounds} rounds"
+    print_lines(
+        console,
+        f"fastxent {machine['fastxent']}, backend {machine['backend']}, {machine['isa']}, "
+        f"NumPy {machine['numpy']}",
+        machine["cpu"],
+        f"Medians of {rounds} that take turns; {options.dtype}, seed {options.seed}. "
+        "All results were",
+        'compared with float64 first. "of read": the speed, where reading alone is 100 %.',
+    )
+    reading, rest = ("=", "#") if console.options.ascii_only else ("\u2592", "\u2588")
+    tables = {}
+    for shape in dict.fromkeys(row.shape for row in result.rows):
+        rows = [row for row in result.rows if row.shape == shape]
+        title = " x ".join(f"{length:,}" for length in shape)
+        tables[f"{title}, class axis 1"] = _bench_table(rows, numpy=options.numpy)
+        bars = f"{title}, ns/logit: {reading} reading alone, {rest} the rest"
+        tables[bars] = _bench_chart(rows, reading, rest)
+    print_tables(console, tables)
+
+
+def _bench_table(rows: list[Row], *, numpy: bool) -> Table:
+    columns = ["function", "threads", "ns/logit", "of read"]
+    table = make_table(*columns, *["NumPy", "faster"] * numpy)
+    for row in rows:
+        cells = [
+            row.label,
+            str(row.threads),
+            f"{row.ns_per_logit(row.seconds):#.3g}",
+            f"{row.read_share:.0%}",
+        ]
+        if row.numpy_seconds is not None and row.numpy_ratio is not None:
+            cells += [f"{row.ns_per_logit(row.numpy_seconds):#.3g}", f"{row.numpy_ratio:,.1f}x"]
+        table.add_row(*cells)
+    for threads in dict.fromkeys(row.threads for row in rows):
+        of_threads = [row for row in rows if row.threads == threads]
+        seconds = median(row.read_seconds for row in of_threads)
+        nanoseconds = of_threads[0].ns_per_logit(seconds)
+        table.add_row("reading alone", str(threads), f"{nanoseconds:#.3g}", "100%")
+    return table
+
+
+def _bench_chart(rows: list[Row], reading: str, rest: str) -> Table:
+    """Draw the time per logit as bars, the part that reading alone takes in another shade."""
+    table = make_table("function", "threads")
+    table.add_column("", no_wrap=True)
+    table.add_column("ns/logit", justify="right")
+    longest = max(row.seconds for row in rows)
+    for row in rows:
+        length = max(1, round(row.seconds / longest * BAR_WIDTH))
+        read_length = min(length, round(row.read_seconds / longest * BAR_WIDTH))
+        bar = Text(reading * read_length, "cyan").append(rest * (length - read_length), "green")
+        table.add_row(row.label, str(row.threads), bar, f"{row.ns_per_logit(row.seconds):#.3g}")
+    return table
