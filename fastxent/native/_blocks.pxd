@@ -222,67 +222,51 @@ cdef inline void copy_rows(const Job* job, const fx_matrix* rows, Py_ssize_t anc
         memcpy(copy + a * size, <char*>rows.data + a * rows.anchor_stride * job.itemsize, size)
 
 
-cdef inline void write_rows(const Job* job, const Operand* operand, const fx_matrix* rows,
-                            char* destination, Py_ssize_t anchors) noexcept nogil:
-    """Write results from a tile of rows: as halves, or past the caches."""
-    cdef Py_ssize_t step = inner_stride(operand, &job.dimensions), a
+cdef inline void write_rows(const Job* job, const fx_matrix* rows, char* destination,
+                            Py_ssize_t anchors) noexcept nogil:
+    """Write gradients as halves."""
+    cdef Py_ssize_t step = inner_stride(&job.grads, &job.dimensions), a
     cdef char* values = <char*>rows.data
-    if operand.type == job.element:
-        job.kernels.stream(values, anchors * job.classes, destination)
-    elif step == job.classes * element_size(operand.type):
-        job.kernels.narrow(values, anchors * job.classes, destination, operand.type)
-    else:
-        for a in range(anchors):
-            job.kernels.narrow(values + a * job.classes * job.itemsize, job.classes,
-                               destination + a * step, operand.type)
-
-
-cdef inline fx_matrix row_results(const Job* job, const Operand* operand, const Cursor* place,
-                                  bint by_way_of_tile, char* tile) noexcept nogil:
-    """Return where the row kernel puts results, if they are wanted."""
-    cdef fx_matrix matrix
-    matrix.data = NULL
-    matrix.anchor_stride = matrix.class_stride = 0
-    if operand.data == NULL:
-        return matrix
-    return row_tile(job, tile) if by_way_of_tile else row_matrix(job, operand, place)
+    if step == job.classes * element_size(job.grads.type):
+        job.kernels.narrow(values, anchors * job.classes, destination, job.grads.type)
+        return
+    for a in range(anchors):
+        job.kernels.narrow(values + a * job.classes * job.itemsize, job.classes,
+                           destination + a * step, job.grads.type)
 
 
 cdef inline void row_run(const Job* job, const Cursor* cursor, Py_ssize_t run,
                          const Scratch* scratch, const real* unused,
                          BlockTotals* totals) noexcept nogil:
     """Work off a run with the row kernel: in one go, or tile by tile by way of copies."""
-    cdef bint copies_grads = (job.grads.data != NULL
-                              and (job.streams or job.grads.type != job.element))
-    cdef bint copies_results = job.per_logit and job.streams
+    cdef bint has_half_grads = job.grads.data != NULL and job.grads.type != job.element
     cdef Py_ssize_t first = 0
     cdef Cursor place = cursor[0]
     cdef fx_tile tile = job.options
     tile.logit_type = job.logits.type
     while first < run:
         tile.anchors = run
-        if copies_grads or copies_results or job.is_in_place:
+        if has_half_grads or job.is_in_place:
             tile.anchors = min(job.tile_anchors, run - first)
         set_anchor_vectors(job, &tile, scratch, first)
         tile.logits = row_matrix(job, &job.logits, &place)
-        tile.targets.data = NULL
+        tile.targets.data = tile.results.data = tile.grads.data = NULL
         if not job.has_labels:
             tile.targets = row_matrix(job, &job.targets, &place)
+        if job.per_logit:
+            tile.results = row_matrix(job, &job.out, &place)
         if job.is_in_place:
             copy_rows(job, &tile.logits, tile.anchors, scratch.logits)
             tile.logits = row_tile(job, scratch.logits)
-        tile.results.data = NULL
-        if job.per_logit:
-            tile.results = row_results(job, &job.out, &place, copies_results, scratch.results)
-        tile.grads = row_results(job, &job.grads, &place, copies_grads, scratch.grads)
+        if has_half_grads:
+            tile.grads = row_tile(job, scratch.grads)
+        elif job.grads.data != NULL:
+            tile.grads = row_matrix(job, &job.grads, &place)
         job.row_kernel(&tile)
         clear_ignored_grads[real](&tile, NULL)
-        if copies_results:
-            write_rows(job, &job.out, &tile.results,
-                       operand_at(&job.out, &job.dimensions, &place), tile.anchors)
-        if copies_grads:
-            write_rows(job, &job.grads, &tile.grads,
-                       operand_at(&job.grads, &job.dimensions, &place), tile.anchors)
+        if has_half_grads:
+            write_rows(job, &tile.grads, operand_at(&job.grads, &job.dimensions, &place),
+                       tile.anchors)
         if job.wants_totals:
             add_masses[real](job, &tile, <real*>scratch.masses + first)
             if not job.has_labels:

@@ -24,7 +24,6 @@ cdef inline void map_block(const Job* job, fx_map_kernel kernel,
     cdef Py_ssize_t out_step = inner_stride(&job.out, &job.dimensions)
     cdef bint even = (job.logits.type == job.element and in_step == job.itemsize
                       and out_step == job.itemsize)
-    cdef bint in_one_go = even and not job.streams
     cdef Py_ssize_t run
     cdef double chunk[MAP_CHUNK]  # of either precision
     cdef char* source
@@ -33,14 +32,11 @@ cdef inline void map_block(const Job* job, fx_map_kernel kernel,
     cursor_at(&job.dimensions, position, &cursor)
     while position < stop:
         run = run_length(&job.dimensions, &cursor,
-                         stop - position if in_one_go else min(stop - position, MAP_CHUNK))
+                         stop - position if even else min(stop - position, MAP_CHUNK))
         source = operand_at(&job.logits, &job.dimensions, &cursor)
         destination = operand_at(&job.out, &job.dimensions, &cursor)
-        if in_one_go:
+        if even:
             kernel(source, destination, run)
-        elif even:
-            kernel(source, chunk, run)
-            job.kernels.stream(chunk, run, destination)
         else:
             job.kernels.pack(source, in_step, 0, job.logits.type, run, 1, chunk, run)
             kernel(chunk, chunk, run)

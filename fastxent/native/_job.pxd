@@ -19,9 +19,6 @@ cdef enum:
     # more.
     VECTOR_BYTES = 64
     OPERANDS = 10
-    # Results of this many bytes will not stay in any cache: they are written past it, which saves
-    # reading their memory first.
-    STREAM_BYTES = 16 * 1024 * 1024
 
 cdef struct BlockTotals:
     double loss
@@ -60,7 +57,6 @@ cdef struct Job:
     bint per_logit
     bint is_sigmoid
     bint wants_totals
-    bint streams                # results are written past the caches
     bint is_in_place            # a score takes the place of the logits, which a repair has to read
     Py_ssize_t block_anchors
     Py_ssize_t tile_anchors
@@ -123,14 +119,6 @@ cdef inline void plan_scratch(Job* job) noexcept:
     job.tile_anchors = WIDE_TILE if job.classes <= WIDE_TILE_CLASSES else NARROW_TILE
     carve_scratch(job, NULL, &end)
     job.scratch_bytes = <Py_ssize_t><uintptr_t>end
-
-
-cdef inline bint is_large_result(const Job* job, const Operand* operand) noexcept:
-    """Tell whether a result is better written past the caches, and lies so that it can be."""
-    return (operand.data != NULL and operand.type == job.element
-            and operand.class_stride == job.itemsize
-            and operand.strides[job.dimensions.count - 1] == job.classes * job.itemsize
-            and job.dimensions.size * job.classes * job.itemsize >= STREAM_BYTES)
 
 
 cdef inline void list_operands(Job* job, Operand** operands) noexcept:

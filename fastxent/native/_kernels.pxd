@@ -67,7 +67,6 @@ cdef extern from "kernels.h" nogil:
                        char*, Py_ssize_t, Py_ssize_t, int) noexcept nogil
         void (*widen)(const char*, int, Py_ssize_t, void*) noexcept nogil
         void (*narrow)(const void*, Py_ssize_t, char*, int) noexcept nogil
-        void (*stream)(const void*, Py_ssize_t, char*) noexcept nogil
         void (*label_columns)(const char*, Py_ssize_t, int, Py_ssize_t,
                               const fx_label_map*, int32_t*) noexcept nogil
         Py_ssize_t (*first_invalid_label)(const char*, Py_ssize_t, int, Py_ssize_t,

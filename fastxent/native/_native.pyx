@@ -17,7 +17,7 @@ from fastxent.native._arrays cimport (
 )
 from fastxent.native._blocks cimport run_block
 from fastxent.native._elements cimport SCAN_ELEMENTS, map_block, scan_block
-from fastxent.native._job cimport OPERANDS, BlockTotals, Job, is_large_result, list_operands, plan_scratch
+from fastxent.native._job cimport OPERANDS, BlockTotals, Job, list_operands, plan_scratch
 from fastxent.native._kernels cimport (
     FX_FLOAT32, FX_FLOAT64, FX_ISAS, fx_isa_name, fx_isa_supported, fx_kernels, fx_kernels_of,
     fx_label_map, fx_map_kernel, fx_max_threads, fx_protect_forks, fx_usable_threads,
@@ -66,6 +66,9 @@ def count_anchors(request):
     return run_loss(request, True)
 
 
+NO_TOTALS = LossTotals(0.0, 0, 0.0, 0)
+
+
 cdef run_loss(request, bint counts_only):
     cdef Job job
     cdef BlockTotals totals
@@ -81,6 +84,8 @@ cdef run_loss(request, bint counts_only):
         totals = run_job(&job, request.threads)
     finally:
         free(ignored)
+    if not job.wants_totals:
+        return NO_TOTALS
     return LossTotals(totals.loss, totals.valid, totals.weight, totals.positive)
 
 
@@ -122,9 +127,6 @@ cdef BlockTotals run_job(Job* job, int threads) except *:
     list_operands(job, operands)
     coalesce(&job.dimensions, operands, OPERANDS)
     plan_scratch(job)
-    if job.row_kernel != NULL:
-        job.streams = (is_large_result(job, &job.grads)
-                       or job.per_logit and is_large_result(job, &job.out))
     blocks = (job.dimensions.size + job.block_anchors - 1) // job.block_anchors
     threads = fx_usable_threads(<int>min(threads, blocks))
     block_totals = <BlockTotals*>calloc(blocks, sizeof(BlockTotals))
@@ -207,9 +209,6 @@ cdef int run_map(Job* job, fx_map_kernel kernel, int threads) except -1:
     operands[0] = &job.logits
     operands[1] = &job.out
     coalesce(&job.dimensions, operands, 2)
-    job.classes = 1
-    job.out.class_stride = job.itemsize
-    job.streams = is_large_result(job, &job.out)
     threads = fx_usable_threads(<int>min(threads, blocks))
     with nogil:
         if threads == 1:

@@ -103,8 +103,6 @@ typedef struct {
     /* Rows of half-precision numbers, side by side, to and from floats. */
     void (*widen)(const char *source, int type, ptrdiff_t count, void *values);
     void (*narrow)(const void *values, ptrdiff_t count, char *destination, int type);
-    /* Results of the kernels' own type to memory that is not read again soon. */
-    void (*stream)(const void *values, ptrdiff_t count, char *destination);
     /* Labels and dense targets; strides in bytes. The searches return an index or -1. */
     void (*label_columns)(const char *source, ptrdiff_t stride, int type, ptrdiff_t count,
                           const fx_label_map *map, int32_t *columns);

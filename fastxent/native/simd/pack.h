@@ -190,17 +190,6 @@ static void unpack(const void *tile, ptrdiff_t tile_stride, ptrdiff_t anchors, p
                   class_stride, FX_OWN_TYPE);
 }
 
-/* Copy results to where they are not read again soon, without reading that memory first. */
-static void stream(const void *values, ptrdiff_t count, char *destination) {
-    const real *x = (const real *)values;
-    real *y = (real *)destination;
-    ptrdiff_t i = 0;
-    for (; i < count && (uintptr_t)(y + i) % (LANES * sizeof(real)) != 0; i++) y[i] = x[i];
-    for (; i + LANES <= count; i += LANES) v_stream(y + i, v_load(x + i));
-    for (; i < count; i++) y[i] = x[i];
-    v_stream_end();
-}
-
 /* Sum everything, with enough sums side by side that memory is the limit. */
 static double read_values(const void *values, ptrdiff_t count) {
     const real *x = (const real *)values;

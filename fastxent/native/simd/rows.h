@@ -64,6 +64,9 @@ FX_INLINE void row_store(real *p, int count, vec x) {
 /* Every term of a row's padding is 0: exp(-2^100) = 0, and its target is 0. */
 #define FX_PADDING ((real) - 0x1p100)
 
+/* Classes whose terms are added up before they join the others: errors grow with the additions. */
+#define FX_ROW_PIECE (16 * LANES)
+
 /* Call step(even, k, LANES) and step(odd, k, LANES) in turn, and step(odd, k, rest) at the end;
  * that step is apart, for masks and buffers would cost the others their registers. */
 #define FX_FOR_ROW(row, type, classes, even, odd, step)                                            \

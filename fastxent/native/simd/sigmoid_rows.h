@@ -92,9 +92,6 @@ FX_INLINE void sigmoid_rows_block(const fx_tile *tile, ptrdiff_t first, int coun
 /* --- losses with a modulating factor -------------------------------------------------------------
  */
 
-/* Classes whose terms are added up before they join the others: errors grow with the additions. */
-#define FX_ROW_PIECE (16 * LANES)
-
 FX_MATH vec modulated_row(const class_row *row, const real *others, ptrdiff_t classes,
                           const sigmoid_options *options, const int has_grads, const int type) {
     vec even = v_zero(), odd = v_zero();

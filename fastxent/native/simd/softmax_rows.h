@@ -11,7 +11,7 @@ FX_MATH vec row_maximum(const class_row *row, ptrdiff_t classes, const int type)
     return v_max(even, odd);
 }
 
-/* The sum of exp(z_k - c) over up to FX_ROW_CHUNK classes other than the label. The exponentials
+/* The sum of exp(z_k - c) over up to FX_ROW_PIECE classes other than the label. The exponentials
  * are kept where the gradient will be. */
 FX_MATH vec row_others(const class_row *row, const real *others, ptrdiff_t classes, const centre *c,
                        const int any_far, const int has_grads, const int type) {
@@ -33,11 +33,11 @@ FX_INLINE vec rows_others(const fx_tile *tile, const class_row *rows, const real
     for (int i = 0; i < LANES; i++) {
         centre at = centre_at(v_set(centres[i]));
         partial[i] = v_zero();
-        for (ptrdiff_t start = 0; start < tile->classes; start += FX_ROW_CHUNK) {
+        for (ptrdiff_t start = 0; start < tile->classes; start += FX_ROW_PIECE) {
             ptrdiff_t left = tile->classes - start;
             class_row chunk = class_row_from(rows[i], start, type);
             vec sum = row_others(&chunk, others_than(rows[i].label, start),
-                                 left < FX_ROW_CHUNK ? left : FX_ROW_CHUNK, &at, any_far, has_grads,
+                                 left < FX_ROW_PIECE ? left : FX_ROW_PIECE, &at, any_far, has_grads,
                                  type);
             partial[i] = v_add(partial[i], sum);
         }

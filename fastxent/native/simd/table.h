@@ -52,7 +52,6 @@ const fx_kernels FX_TABLE = {
     .unpack = unpack,
     .widen = widen,
     .narrow = narrow,
-    .stream = stream,
     .label_columns = label_columns,
     .first_invalid_label = first_invalid_label,
     .first_invalid_target = first_invalid_target,

@@ -35,12 +35,6 @@ FX_INLINE void v_store(real *p, vec x) {
     FX_OP(storeu)(p + LANES / 2, x.high);
 }
 
-/* Past the caches, to addresses that are multiples of a vec's size. */
-FX_INLINE void v_stream(real *p, vec x) {
-    FX_OP(stream)(p, x.low);
-    FX_OP(stream)(p + LANES / 2, x.high);
-}
-FX_INLINE void v_stream_end(void) { _mm_sfence(); }
 FX_INLINE vec v_load_int32(const int32_t *p) {
 #if FX_DOUBLE
     FX_BOTH(_mm256_cvtepi32_pd(_mm_loadu_si128((const __m128i *)p)),

@@ -95,9 +95,6 @@ FX_INLINE vec v_load(const real *p) {
     return r;
 }
 FX_INLINE void v_store(real *p, vec x) { memcpy(p, &x, sizeof x); }
-/* No stores past the caches in portable C. */
-FX_INLINE void v_stream(real *p, vec x) { v_store(p, x); }
-FX_INLINE void v_stream_end(void) {}
 FX_INLINE vec v_load_int32(const int32_t *p) {
     vec r;
     FX_EACH FX_LANE(r, i) = (real)p[i];
