@@ -31,19 +31,33 @@ FX_MATH void sigmoid_join(compensated *linear, compensated *product, sigmoid_sum
     compensated_add(linear, terms.linear);
 }
 
-/* The terms of class k: a product of one factor, and the linear part. */
-FX_MATH sigmoid_sums sigmoid_term(const fx_tile *tile, const lane_range *range, ptrdiff_t k,
-                                  const lane_labels *labels) {
+/* The terms of a class: a product of one factor, and the linear part. */
+FX_INLINE sigmoid_sums sigmoid_term(const fx_tile *tile, const lane_range *range, ptrdiff_t k,
+                                    mask is_label) {
     vec z = lanes_stream(&tile->logits, range, k);
     sigmoid_sums term;
     if (tile->targets.data) {
-        term.linear = v_negate(negative_linear_term(z, lanes_target(tile, range, k, labels)));
-    } else { /* softplus(z) - z = softplus(-z): flip the logit of the class */
-        z = v_select(v_equal(labels->columns, v_set((real)k)), v_negate(z), z);
+        vec y = lanes_load(&tile->targets, range, k);
+        term.linear = v_negate(negative_linear_term(z, y));
+    } else { /* softplus(z) - z = softplus(-z): flip the logit of the label */
+        z = v_select(is_label, v_negate(z), z);
         term.linear = v_relu(z);
     }
     term.product = v_exp_nonpositive(v_negative_abs(z));
     return term;
+}
+
+/* The sums of some classes. */
+FX_MATH sigmoid_sums sigmoid_terms(const fx_tile *tile, const lane_range *range, ptrdiff_t first,
+                                   const int count, vec labels) {
+    sigmoid_sums terms[FX_CLASS_GROUP];
+    vec column = v_sub(labels, v_set((real)first));
+    for (int i = 0; i < count; i++)
+        terms[i] = sigmoid_term(tile, range, first + i, v_equal(column, v_set((real)i)));
+    for (int left = count; left > 1; left /= 2)
+        for (int i = 0; i < left / 2; i++)
+            terms[i] = sigmoid_sums_join(terms[2 * i], terms[2 * i + 1]);
+    return terms[0];
 }
 
 /* Products of more factors up to 2 would come near overflow (2^127). */
@@ -51,23 +65,16 @@ FX_MATH sigmoid_sums sigmoid_term(const fx_tile *tile, const lane_range *range, 
 
 /* No weights, no smoothing, per anchor. */
 FX_INLINE void sigmoid_plain(const fx_tile *tile, const lane_range *range) {
-    lane_labels labels = lanes_targets(tile, range);
+    vec labels = lanes_targets(tile, range).columns;
     compensated total = compensated_zero(), product;
     for (ptrdiff_t start = 0; start < tile->classes; start += FX_PRODUCT_FACTORS) {
         ptrdiff_t left = tile->classes - start;
         ptrdiff_t end = start + (left < FX_PRODUCT_FACTORS ? left : FX_PRODUCT_FACTORS);
         product = compensated_zero();
-#define FX_TERMS1(k) sigmoid_term(tile, range, k, &labels)
-#define FX_TERMS2(k) sigmoid_sums_join(FX_TERMS1(k), FX_TERMS1(k + 1))
-#define FX_TERMS4(k) sigmoid_sums_join(FX_TERMS2(k), FX_TERMS2(k + 2))
-#define FX_TERMS8(k) sigmoid_sums_join(FX_TERMS4(k), FX_TERMS4(k + 4))
-#define FX_JOIN(terms) sigmoid_join(&total, &product, terms)
-        FX_FOR_CLASSES(start, end, FX_TERMS, FX_JOIN);
-#undef FX_JOIN
-#undef FX_TERMS8
-#undef FX_TERMS4
-#undef FX_TERMS2
-#undef FX_TERMS1
+#define FX_TERMS(k, count)                                                                         \
+    sigmoid_join(&total, &product, sigmoid_terms(tile, range, k, count, labels))
+        FX_FOR_CLASSES(start, end, FX_TERMS);
+#undef FX_TERMS
         compensated_add(&total, v_log1p(compensated_value(product)));
     }
     vec loss = compensated_value(total);
@@ -77,8 +84,8 @@ FX_INLINE void sigmoid_plain(const fx_tile *tile, const lane_range *range) {
 
 /* One class: one logarithm a logit is one an anchor, and its argument is at most 1. */
 FX_INLINE void sigmoid_single(const fx_tile *tile, const lane_range *range) {
-    lane_labels labels = lanes_targets(tile, range);
-    sigmoid_sums term = sigmoid_term(tile, range, 0, &labels);
+    vec labels = lanes_targets(tile, range).columns;
+    sigmoid_sums term = sigmoid_terms(tile, range, 0, 1, labels);
     vec loss = v_add(term.linear, v_log1p_unit(term.product));
     lanes_store_losses(tile, range, loss);
     repair(tile, range, loss, sigmoid_exact_anchor);
@@ -87,10 +94,10 @@ FX_INLINE void sigmoid_single(const fx_tile *tile, const lane_range *range) {
 /* So few classes that their sums need no compensation. */
 #define FX_FEW_CLASSES 4
 FX_INLINE void sigmoid_few(const fx_tile *tile, const lane_range *range) {
-    lane_labels labels = lanes_targets(tile, range);
-    sigmoid_sums sums = sigmoid_term(tile, range, 0, &labels);
+    vec labels = lanes_targets(tile, range).columns;
+    sigmoid_sums sums = sigmoid_terms(tile, range, 0, 1, labels);
     for (ptrdiff_t k = 1; k < tile->classes; k++)
-        sums = sigmoid_sums_join(sums, sigmoid_term(tile, range, k, &labels));
+        sums = sigmoid_sums_join(sums, sigmoid_terms(tile, range, k, 1, labels));
     vec loss = v_add(sums.linear, v_log1p(sums.product));
     lanes_store_losses(tile, range, loss);
     repair(tile, range, loss, sigmoid_exact_anchor);

@@ -36,31 +36,41 @@ FX_MATH vec softmax_loss(vec others, vec own) {
     return v_sub(v_log1p(rest), v_select(is_near, v_zero(), own));
 }
 
-/* exp(z_k - c), or 0 for the label, whose z_k - c is kept in `own`. */
-FX_MATH vec softmax_term(const fx_tile *tile, const lane_range *range, ptrdiff_t k, vec labels,
-                         const centre *c, const int any_far, vec *own) {
-    vec z = lanes_load(&tile->logits, range, k);
-    mask is_label = v_equal(labels, v_set((real)k));
-    *own = v_select(is_label, v_sub(z, c->value), *own);
-    return v_select(is_label, v_zero(), v_exp_centred(z, c, any_far));
+/* The sum of exp(z_k - c) of some classes other than the label. */
+FX_MATH vec softmax_terms(const fx_tile *tile, const lane_range *range, ptrdiff_t first,
+                          const int count, vec labels, const centre *c, const int any_far) {
+    vec terms[FX_CLASS_GROUP], column = v_sub(labels, v_set((real)first));
+    for (int i = 0; i < count; i++) {
+        mask is_label = v_equal(column, v_set((real)i));
+        vec z = lanes_load(&tile->logits, range, first + i);
+        terms[i] = v_select(is_label, v_zero(), v_exp_centred(z, c, any_far));
+    }
+    for (int left = count; left > 1; left /= 2)
+        for (int i = 0; i < left / 2; i++) terms[i] = v_add(terms[2 * i], terms[2 * i + 1]);
+    return terms[0];
+}
+
+/* The logits of the labels; any finite number where there is none. */
+FX_INLINE vec lanes_label_logits(const fx_tile *tile, const lane_range *range) {
+    real own[LANES] = {0};
+    for (int i = 0; i < range->count; i++) {
+        ptrdiff_t anchor = range->first + i;
+        int32_t label = tile->labels[anchor];
+        if (label >= 0) own[i] = matrix_at(&tile->logits, anchor, label);
+    }
+    return v_load(own);
 }
 
 /* Labels, no weights, no smoothing. */
 FX_INLINE void softmax_plain_centred(const fx_tile *tile, const lane_range *range, const centre *c,
                                      const int any_far) {
-    vec labels = lanes_labels(tile, range), own = v_zero();
+    vec labels = lanes_labels(tile, range);
+    vec own = v_sub(lanes_label_logits(tile, range), c->value);
     compensated others = compensated_zero();
-#define FX_TERMS1(k) softmax_term(tile, range, k, labels, c, any_far, &own)
-#define FX_TERMS2(k) v_add(FX_TERMS1(k), FX_TERMS1(k + 1))
-#define FX_TERMS4(k) v_add(FX_TERMS2(k), FX_TERMS2(k + 2))
-#define FX_TERMS8(k) v_add(FX_TERMS4(k), FX_TERMS4(k + 4))
-#define FX_JOIN(terms) compensated_add(&others, terms)
-    FX_FOR_CLASSES(0, tile->classes, FX_TERMS, FX_JOIN);
-#undef FX_JOIN
-#undef FX_TERMS8
-#undef FX_TERMS4
-#undef FX_TERMS2
-#undef FX_TERMS1
+#define FX_TERMS(k, count)                                                                         \
+    compensated_add(&others, softmax_terms(tile, range, k, count, labels, c, any_far))
+    FX_FOR_CLASSES(0, tile->classes, FX_TERMS);
+#undef FX_TERMS
     vec loss = softmax_loss(compensated_value(others), own);
     lanes_store_losses(tile, range, loss);
     repair(tile, range, loss, softmax_exact_anchor);

@@ -10,17 +10,19 @@
 #include "summation.h"
 
 /* Every addition to a running sum can cost half an ULP. So classes are taken up to eight at a time
- * and added pairwise, and these sums join a compensated one: FX_FOR_CLASSES(start, end, TERMS,
- * JOIN) calls JOIN(TERMS##8(k)), then TERMS##4 and TERMS##1 for what is left. */
-#define FX_FOR_CLASSES(start, end, terms, join)                                                    \
+ * and added pairwise, and these sums join a compensated one: FX_FOR_CLASSES(start, end, TERMS)
+ * calls TERMS(k, 8), then TERMS(k, 4) and TERMS(k, 1) for what is left. Within a group, class
+ * numbers are constants to compare labels with. */
+#define FX_CLASS_GROUP 8
+#define FX_FOR_CLASSES(start, end, terms)                                                          \
     do {                                                                                           \
         ptrdiff_t k = start;                                                                       \
-        for (; k + 8 <= end; k += 8) join(terms##8(k));                                            \
+        for (; k + FX_CLASS_GROUP <= end; k += FX_CLASS_GROUP) terms(k, FX_CLASS_GROUP);           \
         if (k + 4 <= end) {                                                                        \
-            join(terms##4(k));                                                                     \
+            terms(k, 4);                                                                           \
             k += 4;                                                                                \
         }                                                                                          \
-        for (; k < end; k++) join(terms##1(k));                                                    \
+        for (; k < end; k++) terms(k, 1);                                                          \
     } while (0)
 
 /* Up to LANES anchors of a tile, from `first` on. */
