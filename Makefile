@@ -12,7 +12,7 @@ C_SOURCES := $(filter-out %/_native.c,$(filter %.c %.h,$(NATIVE_SOURCES)))
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test lint format check-dist clean
+.PHONY: help setup demo test bench lint format check-dist clean
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -24,6 +24,9 @@ demo: $(VENV)/.made-extra-cli  ## compute both cross-entropies of a real detecti
 
 test: $(VENV)/.made-extra-test  ## run the tests (PYTEST_ARGS="-k softmax" to choose)
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+bench: $(VENV)/.made-bench-peers  ## time all functions and their peers (BENCH_ARGS="--quick": minutes)
+	$(BIN)/python -m benchmarks $(BENCH_ARGS)
 
 lint: $(VENV)/.made-extra-test $(VENV)/.made-extra-lint  ## check style and types
 	$(BIN)/ruff check
@@ -44,7 +47,7 @@ check-dist: $(VENV)/.made-extra-test  ## build sdist and wheel, test the wheel o
 clean:  ## remove .venv and everything that was built
 	rm -rf $(VENV) build dist *.egg-info .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	rm -f fastxent/native/*.so
-	find fastxent tests scripts -name __pycache__ -prune -exec rm -rf {} +
+	find benchmarks fastxent tests scripts -name __pycache__ -prune -exec rm -rf {} +
 
 $(VENV)/.made-env:
 	@command -v $(PYTHON) >/dev/null || { \
@@ -70,4 +73,10 @@ $(VENV)/.made-native: setup.py $(NATIVE_SOURCES) $(VENV)/.made-build-tools
 
 $(VENV)/.made-extra-%: pyproject.toml | $(VENV)/.made-native
 	$(PIP) install "fastxent[$*]"
+	@touch $@
+
+# Pinned, as in .ci/run. The peers are optional, and the run says which of them are missing.
+$(VENV)/.made-bench-peers: Makefile | $(VENV)/.made-extra-bench
+	@for peer in torch==2.13.0 openvino; do \
+	    $(PIP) install "$$peer" || echo "SKIPPED: $$peer cannot be installed here"; done
 	@touch $@

@@ -1,0 +1,1 @@
+"""How fast fastxent is beside other libraries; CONTRIBUTING.md says how to run it."""

@@ -1,0 +1,99 @@
+"""Everything that takes part in a row: a plain read, fastxent, and the peers that are right."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+import fastxent as fx
+from benchmarks import peers
+from benchmarks.inputs import Array, Inputs, error, reference
+from benchmarks.shapes import ELEMENT_SCORES
+from fastxent import native
+
+Run = Callable[[], Any]
+
+READ, OURS = "parallel read", "fastxent"
+
+
+@dataclass
+class Contenders:
+    """Those to be timed, and why others are not."""
+
+    runs: dict[str, Run] = field(default_factory=dict)
+    #: Errors of results that are not equal, in units of the tolerance.
+    unequal: dict[str, float] = field(default_factory=dict)
+    #: What others said when asked for this case.
+    failed: dict[str, str] = field(default_factory=dict)
+
+    def admit(
+        self, name: str, run: Run, inputs: Inputs, as_arrays: Callable[[Any], tuple[Array, ...]]
+    ) -> None:
+        """Let a contender take part if its result is right."""
+        worst = error(as_arrays(run()), reference(inputs), inputs.case)
+        if worst <= 1:
+            self.runs[name] = run
+        else:
+            self.unequal[name] = worst
+
+
+def read_run(values: Array, threads: int) -> Run:
+    """Return a read of an array of any dtype: the floor of what takes it as input."""
+    flat = values.reshape(-1)
+    if values.dtype.itemsize < 4:
+        flat = flat[: flat.size // 2 * 2].view(np.float32)
+    return partial(native.parallel_read, flat, threads)
+
+
+def our_run(inputs: Inputs, threads: int) -> Run:
+    """Return the call of fastxent, with results written into arrays that exist."""
+    function = getattr(fx, inputs.function)
+    options: dict[str, Any] = {"num_threads": threads}
+    if inputs.function not in ELEMENT_SCORES and inputs.axis != -1:
+        options["axis"] = inputs.axis
+    dims, anchors = inputs.shape.dims, inputs.shape.anchors
+    if inputs.case.gradient:
+        options |= {
+            "reduction": "sum",
+            "return_grad": True,
+            "grad_out": np.empty_like(inputs.values),
+        }
+    elif inputs.function in ELEMENT_SCORES or inputs.function in {"softmax", "log_softmax"}:
+        options["out"] = np.empty(dims, inputs.float_dtype)
+    else:
+        options["out"] = np.empty(anchors, inputs.float_dtype)
+    return partial(function, inputs.values, *inputs.targets(), **options)
+
+
+def our_arrays(result: Any) -> tuple[Array, ...]:
+    """Return what fastxent returned as arrays."""
+    values = result if isinstance(result, tuple) else (result,)
+    return tuple(np.asarray(value) for value in values)
+
+
+def make_contenders(inputs: Inputs, threads: int, wanted: list[str]) -> Contenders:
+    """Return the contenders of a case; a wrong result of fastxent is an error."""
+    contenders = Contenders({READ: read_run(inputs.values, threads)})
+    contenders.admit(OURS, our_run(inputs, threads), inputs, our_arrays)
+    if OURS in contenders.unequal:
+        worst = contenders.unequal[OURS]
+        raise AssertionError(f"fastxent is wrong: its error is {worst:.3g} times the tolerance")
+    for name in wanted:
+        admit_peer(contenders, name, inputs, threads)
+    return contenders
+
+
+def admit_peer(contenders: Contenders, module: str, inputs: Inputs, threads: int) -> None:
+    """Let each variant of a peer take part; whatever a peer raises is reported."""
+    peer = peers.load(module)
+    try:
+        for variant, run in peer.prepare(inputs, threads).items():
+            name = f"{peer.NAME}, {variant}" if variant else peer.NAME
+            contenders.admit(name, run, inputs, peer.as_arrays)
+    except Exception as problem:  # noqa: BLE001 - of any library, and there are many
+        words = " ".join(str(problem).split())
+        contenders.failed[peer.NAME] = f"{type(problem).__name__}: {words[:200]}"

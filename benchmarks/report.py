@@ -1,0 +1,271 @@
+"""Write the tables and charts of docs/performance.md, and the short table of README.
+
+    python -m benchmarks.report [RESULTS] [--root FOLDER] [--check]
+
+Only what is between markers, ``<!-- name -->`` and ``<!-- /name -->``, is replaced.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import sys
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+from benchmarks.contenders import OURS
+from benchmarks.figures import Figures, digits, ordered
+from benchmarks.records import RESULTS, load
+from benchmarks.shapes import CHANNELS, COCO, FOUR_CLASSES, MAIN_LOSSES, SMALL
+
+ROOT = Path(__file__).parents[1]
+NOTHING = "No row of this kind has been measured yet."
+SHORT_SHAPES = (COCO.name, CHANNELS.name, FOUR_CLASSES.name)
+
+
+# --- tables --------------------------------------------------------------------------------------
+
+
+def table(header: Iterable[str], lines: Iterable[Iterable[str]]) -> str:
+    """Return a table in Markdown, or a sentence where it would be empty."""
+    body = [f"| {' | '.join(cells)} |" for cells in lines]
+    if not body:
+        return NOTHING
+    names = list(header)
+    rule = "|" + "|".join("---" if name in LEFT else "--:" for name in names) + "|"
+    return "\n".join([f"| {' | '.join(names)} |", rule, *body])
+
+
+LEFT = {"function", "shape", "dtype", "best peer", "other peers", "work", "threads of the model"}
+
+
+def ratio_cell(figures: Figures) -> str:
+    """Return the ratio; lost rows are marked."""
+    if figures.ratio is None:
+        return "-"
+    text = f"{digits(figures.ratio)}x"
+    return f"**{text} (slower)**" if figures.loses else text
+
+
+def _peer_cells(figures: Figures, factor: float = 1) -> list[str]:
+    """Return the best peer with its time, and the others."""
+    named = [f"{name} {digits(time * factor)}" for name, time in figures.peers]
+    return [named[0] if named else "-", "; ".join(named[1:]) or "-"]
+
+
+def _conditions(figures: Figures) -> list[str]:
+    row = figures.row
+    return [figures.label, row["shape"], row["dtype"], str(row["threads"])]
+
+
+def throughput_table(rows: list[Figures]) -> str:
+    """Return nanoseconds per logit."""
+    header = ["function", "shape", "dtype", "threads", "foreground", "fastxent", "of read speed"]
+    header += ["ratio", "best peer", "other peers"]
+    return table(
+        header,
+        [
+            [
+                *_conditions(f),
+                f"{f.row['foreground']:.0%}",
+                digits(f.ours),
+                f"{f.read_share:.0%}",
+                ratio_cell(f),
+                *_peer_cells(f),
+            ]
+            for f in rows
+        ],
+    )
+
+
+def call_table(rows: list[Figures]) -> str:
+    """Return microseconds per call, of arrays so small that the call itself counts."""
+    header = ["function", "shape", "dtype", "threads", "fastxent", "ratio"]
+    header += ["best peer", "other peers"]
+    lines = []
+    for f in rows:
+        micro = f.row["logits"] / 1000
+        cells = [*_conditions(f), digits(f.ours * micro), ratio_cell(f), *_peer_cells(f, micro)]
+        lines.append(cells)
+    return table(header, lines)
+
+
+def pipeline_table(rows: list[Figures]) -> str:
+    """Return milliseconds from features to results."""
+    header = ["function", "shape", "threads", "threads of the model", "model alone", "fastxent"]
+    header += ["ratio", "best peer", "other peers"]
+    lines = []
+    for f in rows:
+        milli = f.row["logits"] / 1e6
+        _, mode = f.row["kind"].split(", ")
+        cells = [f.label, f.row["shape"], str(f.row["threads"]), mode]
+        cells += [digits(f.per_logit["model alone"] * milli), digits(f.ours * milli)]
+        lines.append([*cells, ratio_cell(f), *_peer_cells(f, milli)])
+    return table(header, lines)
+
+
+def short_table(rows: list[Figures]) -> str:
+    """Return the table of README: float32, all threads, the shapes that most heads have."""
+    best = max((f.row["threads"] for f in rows), default=0)
+    chosen = [
+        f
+        for f in rows
+        if f.row["threads"] == best
+        and f.row["dtype"] == "float32"
+        and f.row["foreground"] == 0.01
+        and f.row["shape"] in SHORT_SHAPES
+        and f.row["kind"] in {"losses", "gradients", "scores"}
+        and (f.row["function"] in MAIN_LOSSES or f.row["function"] in {"sigmoid", "softmax"})
+        and (f.row["shape"] == COCO.name or f.row["kind"] == "losses")
+    ]
+    chosen.sort(key=lambda f: SHORT_SHAPES.index(f.row["shape"]))
+    header = ["work", "shape", "fastxent", "of read speed", "best peer", "ratio"]
+    lines = [
+        [
+            f.label,
+            f.row["shape"],
+            digits(f.ours),
+            f"{f.read_share:.0%}",
+            _peer_cells(f)[0],
+            ratio_cell(f),
+        ]
+        for f in chosen
+    ]
+    return table(header, lines)
+
+
+# --- text ----------------------------------------------------------------------------------------
+
+
+def describe_setup(recorded: dict[str, Any], rows: list[Figures]) -> str:
+    """Return what was measured, on what, and with what."""
+    environment = recorded["environment"]
+    rounds = [count for f in rows for count in f.row["rounds"].values()]
+    peers = [f"{name} {version}" for name, version in environment["versions"].items() if version]
+    absent = [name for name, version in environment["versions"].items() if not version]
+    build = ", ".join(f"{name} {value}" for name, value in environment["build"].items())
+    items = {
+        "Date": environment["date"],
+        "CPU": f"{environment['cpu']}, {environment['cpus']} CPUs, {environment['system']}",
+        "fastxent": f"{environment['fastxent']}, instruction set {environment['isa']}, {build}",
+        "Python": environment["python"],
+        "Libraries": ", ".join(peers),
+        "Rounds": f"{min(rounds)} to {max(rounds)} of each contender" if rounds else "none",
+        "Spread": _describe_spread(rows),
+    }
+    if absent:
+        items["Not installed"] = ", ".join(absent)
+    return "\n".join(f"- {name}: {text}." for name, text in items.items())
+
+
+def _describe_spread(rows: list[Figures]) -> str:
+    """Say how far apart the rounds are."""
+    spreads = [f.row["spread"][OURS] for f in rows]
+    if not spreads:
+        return "none"
+    middle, worst = statistics.median(spreads), max(spreads)
+    text = f"the quartiles of fastxent's rounds are {middle:.0%} of the median apart"
+    return f"{text} in the median row, {worst:.0%} in the worst"
+
+
+def describe_outcome(rows: list[Figures]) -> str:
+    """Say how many rows are won, and name all that are lost."""
+    compared = [f for f in rows if f.ratio is not None]
+    lost = [f for f in compared if f.loses]
+    if not compared:
+        return NOTHING
+    lines = [f"fastxent is the fastest in {len(compared) - len(lost)} of {len(compared)} rows."]
+    if lost:
+        lines.append("It is slower than the best peer in these:\n")
+        for f in sorted(lost, key=lambda f: f.ratio or 0):
+            conditions = f"{f.row['shape']}, {f.row['dtype']}, {f.row['threads']} threads"
+            kind = f" ({f.row['kind']})" if f.row["kind"].startswith("pipeline") else ""
+            name = f.peers[0][0]
+            lines.append(f"- {f.label}{kind}, {conditions}: {digits(f.ratio or 0)}x, {name}")
+    return "\n".join(lines)
+
+
+def describe_absent(rows: list[Figures]) -> str:
+    """Say which peers are not in which rows, and why."""
+    lines = []
+    for f in rows:
+        where = f"{f.label}, {f.row['shape']}, {f.row['dtype']}, {f.row['threads']} threads"
+        for name, worst in f.row["unequal"].items():
+            lines.append(f"- {name}: {where}: not equal, {digits(worst)} times the tolerance")
+        for name, reason in f.row["failed"].items():
+            lines.append(f"- {name}: {where}: `{reason}`")
+    return "\n".join(sorted(set(lines))) or "None: every result was equal."
+
+
+def fill(text: str, name: str, body: str) -> str:
+    """Replace what is between the markers of a name."""
+    first, last = f"<!-- {name} -->", f"<!-- /{name} -->"
+    if text.count(first) != 1 or text.count(last) != 1:
+        raise ValueError(f"the markers {first} and {last} are not there once each")
+    before, rest = text.split(first)
+    _, after = rest.split(last)
+    return f"{before}{first}\n\n{body}\n\n{last}{after}"
+
+
+def is_kind(kind: str) -> Callable[[Figures], bool]:
+    """Return a test for the rows of one table."""
+    return lambda f: f.row["kind"].split(",")[0] == kind and f.row["shape"] != SMALL.name
+
+
+def render(recorded: dict[str, Any], texts: dict[str, str]) -> dict[str, str]:
+    """Return the files by their paths, with tables filled in."""
+    rows = ordered(recorded["rows"])
+    page = {
+        "setup": describe_setup(recorded, rows),
+        "outcome": describe_outcome(rows),
+        "losses": throughput_table(list(filter(is_kind("losses"), rows))),
+        "gradients": throughput_table(list(filter(is_kind("gradients"), rows))),
+        "scores": throughput_table(list(filter(is_kind("scores"), rows))),
+        "calls": call_table([f for f in rows if f.row["shape"] == SMALL.name]),
+        "pipeline": pipeline_table([f for f in rows if f.row["kind"].startswith("pipeline")]),
+        "absent": describe_absent(rows),
+    }
+    filled = dict(texts)
+    for name, body in page.items():
+        filled["docs/performance.md"] = fill(filled["docs/performance.md"], name, body)
+    filled["README.md"] = fill(filled["README.md"], "performance", short_table(rows))
+    return filled
+
+
+def newest_results() -> Path:
+    """Return the figures of the full grid, or of the quick one."""
+    for name in ("full.json", "quick.json"):
+        if (RESULTS / name).is_file():
+            return RESULTS / name
+    raise SystemExit("There are no figures yet: make bench")
+
+
+def main(arguments: list[str]) -> int:
+    """Write the documents, or say whether they are up to date."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.report")
+    parser.add_argument("results", nargs="?", type=Path)
+    parser.add_argument("--root", type=Path, default=ROOT, help="where README.md and docs/ are")
+    parser.add_argument("--check", action="store_true", help="write nothing; fail if outdated")
+    options = parser.parse_args(arguments)
+
+    recorded = load(options.results or newest_results())
+    paths = ("docs/performance.md", "README.md")
+    texts = {path: (options.root / path).read_text(encoding="utf-8") for path in paths}
+    filled = render(recorded, texts)
+    outdated = [path for path in paths if filled[path] != texts[path]]
+    if options.check:
+        if outdated:
+            print(f"out of date: {', '.join(outdated)}", file=sys.stderr)
+        return int(bool(outdated))
+    for path in outdated:
+        (options.root / path).write_text(filled[path], encoding="utf-8")
+
+    from benchmarks.charts import draw
+
+    draw(ordered(recorded["rows"]), options.root / "docs")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

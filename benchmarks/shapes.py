@@ -1,0 +1,193 @@
+"""The grid: which functions are timed on which logits."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+SIGMOID_LOSSES = (
+    "sigmoid_cross_entropy",
+    "sigmoid_focal_loss",
+    "quality_focal_loss",
+    "varifocal_loss",
+    "asymmetric_loss",
+    "binary_cross_entropy",
+)
+SOFTMAX_LOSSES = (
+    "softmax_cross_entropy",
+    "softmax_focal_loss",
+    "poly1_cross_entropy",
+    "distribution_focal_loss",
+    "categorical_cross_entropy",
+)
+LOSSES = SIGMOID_LOSSES + SOFTMAX_LOSSES
+ELEMENT_SCORES = ("sigmoid", "log_sigmoid", "softplus", "logit", "odds")
+CLASS_SCORES = ("softmax", "log_softmax", "logsumexp")
+SCORES = ELEMENT_SCORES + CLASS_SCORES
+#: The losses that are timed on every shape, also outside the cross product.
+MAIN_LOSSES = ("sigmoid_cross_entropy", "softmax_cross_entropy", "sigmoid_focal_loss")
+#: What takes probabilities and not logits.
+OF_PROBABILITIES = ("binary_cross_entropy", "categorical_cross_entropy", "logit", "odds")
+
+DTYPES = ("float32", "float64", "bfloat16")
+#: The share of anchors that have a class.
+FOREGROUND = (0.01, 0.5)
+KINDS = ("losses", "gradients", "scores")
+GRIDS = ("quick", "full", "cross")
+
+
+@dataclass(frozen=True)
+class Shape:
+    """The shape of an array of logits; with `axis` None, every element is an anchor."""
+
+    dims: tuple[int, ...]
+    axis: int | None = -1
+
+    @property
+    def size(self) -> int:
+        """The number of logits."""
+        return math.prod(self.dims)
+
+    @property
+    def classes(self) -> int:
+        """The number of classes."""
+        return 1 if self.axis is None else self.dims[self.axis]
+
+    @property
+    def anchors(self) -> tuple[int, ...]:
+        """The shape without its class axis."""
+        if self.axis is None:
+            return self.dims
+        axis = self.axis % len(self.dims)
+        return self.dims[:axis] + self.dims[axis + 1 :]
+
+    @property
+    def name(self) -> str:
+        """The shape as tables show it."""
+        if self.axis is None:
+            return f"{self.dims[0]:,} x 1"
+        if self.axis == -1:
+            return " x ".join(f"{length:,}" for length in self.dims)
+        return f"({', '.join(map(str, self.dims))}), axis {self.axis}"
+
+    def scaled(self, scale: float) -> Shape:
+        """Return the shape with fewer anchors, on its longest axis that is not of classes."""
+        if scale == 1:
+            return self
+        at = len(self.dims) - 1 if self.axis == 1 else 0
+        length = max(16, math.ceil(self.dims[at] * scale))
+        return replace(self, dims=(*self.dims[:at], length, *self.dims[at + 1 :]))
+
+
+SINGLE_CLASS = Shape((8_000_000,), None)
+TWO_CLASSES = Shape((4_000_000, 2))
+FOUR_CLASSES = Shape((2_000_000, 4))
+COCO = Shape((200_000, 80))
+CHANNELS = Shape((8, 80, 16_800), 1)
+SMALL = Shape((100, 80))
+SHAPES = (
+    SINGLE_CLASS,
+    TWO_CLASSES,
+    FOUR_CLASSES,
+    Shape((800_000, 21)),
+    COCO,
+    Shape((200_000, 91)),
+    Shape((13_000, 1_203)),
+    Shape((32, 81, 8_732), 1),
+    CHANNELS,
+    SMALL,
+)
+
+
+@dataclass(frozen=True)
+class Case:
+    """One row of a table, but for the number of threads, which a whole run shares."""
+
+    function: str
+    shape: Shape
+    dtype: str = "float32"
+    foreground: float = FOREGROUND[0]
+    gradient: bool = False
+
+    @property
+    def kind(self) -> str:
+        """The module that times it."""
+        if self.function in SCORES:
+            return "scores"
+        return "gradients" if self.gradient else "losses"
+
+    @property
+    def name(self) -> str:
+        """A name that tells it from every other case."""
+        dims = "x".join(map(str, self.shape.dims))
+        axis = "" if self.shape.axis == -1 else f"_axis{self.shape.axis}"
+        gradient = "-gradient" if self.gradient else ""
+        return f"{self.function}-{dims}{axis}-{self.dtype}-{self.foreground:.0%}{gradient}"
+
+
+def fits(function: str, shape: Shape) -> bool:
+    """Say whether a function is defined for a shape, and not merely the same for all of them."""
+    if function in ELEMENT_SCORES:
+        return shape in {SINGLE_CLASS, COCO, SMALL}
+    if shape.axis is None:
+        return function in SIGMOID_LOSSES and function != "quality_focal_loss"
+    return True
+
+
+def cases(grid: str, kind: str, scale: float = 1) -> list[Case]:
+    """Return the cases of one module in a grid."""
+    chosen = {"quick": _quick, "full": _full, "cross": _cross}[grid]()
+    unique = dict.fromkeys(case for case in chosen if case.kind == kind)
+    return [replace(case, shape=case.shape.scaled(scale)) for case in unique]
+
+
+def _quick() -> Iterator[Case]:
+    for function in MAIN_LOSSES:
+        yield Case(function, COCO)
+        yield Case(function, COCO, gradient=True)
+    for function in MAIN_LOSSES[:2]:
+        for shape in (CHANNELS, FOUR_CLASSES, SMALL):
+            yield Case(function, shape)
+    for function in ("sigmoid", "softmax"):
+        yield Case(function, COCO)
+
+
+def _full() -> Iterator[Case]:
+    """Vary one thing at a time; the main losses see every shape."""
+    for function in LOSSES:
+        for gradient in (False, True):
+            for shape, dtype in _loss_arrays(function):
+                yield Case(function, shape, dtype, gradient=gradient)
+            yield Case(function, COCO, foreground=FOREGROUND[1], gradient=gradient)
+    for function in SCORES:
+        for shape in SHAPES:
+            if fits(function, shape):
+                yield Case(function, shape)
+        for dtype in DTYPES[1:]:
+            yield Case(function, COCO, dtype)
+
+
+def _loss_arrays(function: str) -> Iterator[tuple[Shape, str]]:
+    """Yield the shapes and dtypes of a loss."""
+    is_main = function in MAIN_LOSSES
+    for shape in SHAPES if is_main else (FOUR_CLASSES, COCO, CHANNELS, SMALL):
+        if fits(function, shape):
+            yield shape, DTYPES[0]
+    for dtype in DTYPES[1:]:
+        for shape in (COCO, CHANNELS) if is_main else (COCO,):
+            yield shape, dtype
+
+
+def _cross() -> Iterator[Case]:
+    """Cross everything with everything: days of it."""
+    for dtype in DTYPES:
+        for shape in SHAPES:
+            for function in LOSSES:
+                for foreground in FOREGROUND:
+                    for gradient in (False, True):
+                        if fits(function, shape):
+                            yield Case(function, shape, dtype, foreground, gradient)
+            for function in SCORES:
+                if fits(function, shape):
+                    yield Case(function, shape, dtype)

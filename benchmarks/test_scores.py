@@ -1,0 +1,7 @@
+"""Scores."""
+
+KIND = "scores"
+
+
+def test_scores(case, time_case):
+    time_case(case)
