@@ -7,7 +7,7 @@
 #               does not lie as the lane kernel reads it is packed into a tile in the cache first
 #     weights and ignored anchors; then sums, or out to the caller's array
 
-from libc.string cimport memcpy
+from libc.string cimport memcpy, memset
 
 from fastxent.native._anchors cimport (
     finish_run, gather, real, run_grad_scales, run_positions, run_weights, weighted,
@@ -124,16 +124,18 @@ cdef inline void unpack_result(const Job* job, const Operand* operand, char* pla
                            operand.type)
 
 
-cdef inline void clear_ignored_grads(fx_tile* tile, const real* unused) noexcept nogil:
+cdef inline void clear_ignored_grads(const fx_tile* tile) noexcept nogil:
     """Ignored anchors have a gradient of zero, whatever their logits are."""
-    cdef real* grads = <real*>tile.grads.data
+    cdef Py_ssize_t size = element_size(tile.grad_type)
+    cdef char* grads = <char*>tile.grads.data
     cdef Py_ssize_t a, k
     if grads == NULL or tile.labels == NULL:
         return
     for a in range(tile.anchors):
         if tile.labels[a] == FX_IGNORED:
             for k in range(tile.classes):
-                grads[a * tile.grads.anchor_stride + k * tile.grads.class_stride] = 0
+                memset(grads + (a * tile.grads.anchor_stride + k * tile.grads.class_stride) * size,
+                       0, size)
 
 
 cdef inline void set_anchor_vectors(const Job* job, fx_tile* tile, const Scratch* scratch,
@@ -160,7 +162,7 @@ cdef inline void lane_run(const Job* job, const Cursor* cursor, Py_ssize_t run,
     cdef char* grads
     cdef Py_ssize_t first = 0
     cdef fx_tile tile = job.options
-    tile.logit_type = job.element
+    tile.logit_type = tile.grad_type = job.element
     while first < run:
         tile.anchors = min(job.tile_anchors, run - first)
         set_anchor_vectors(job, &tile, scratch, first)
@@ -186,7 +188,7 @@ cdef inline void lane_run(const Job* job, const Cursor* cursor, Py_ssize_t run,
             job.lane_kernel(&tile)
             if job.per_logit and (weights != NULL or job.has_labels):
                 apply_to_logits[real](job, &tile, weights + first if weights != NULL else NULL)
-            clear_ignored_grads[real](&tile, NULL)
+            clear_ignored_grads(&tile)
             unpack_result(job, &job.out, out, &tile.results, tile.anchors)
             unpack_result(job, &job.grads, grads, &tile.grads, tile.anchors)
         if job.wants_totals:
@@ -239,14 +241,17 @@ cdef inline void row_run(const Job* job, const Cursor* cursor, Py_ssize_t run,
                          const Scratch* scratch, const real* unused,
                          BlockTotals* totals) noexcept nogil:
     """Work off a run with the row kernel: in one go, or tile by tile by way of copies."""
-    cdef bint has_half_grads = job.grads.data != NULL and job.grads.type != job.element
+    # A softmax keeps exponentials where the gradient will be, and they need their digits.
+    cdef bint narrows_grads = (job.grads.data != NULL and job.grads.type != job.element
+                               and not job.is_sigmoid)
     cdef Py_ssize_t first = 0
     cdef Cursor place = cursor[0]
     cdef fx_tile tile = job.options
     tile.logit_type = job.logits.type
+    tile.grad_type = job.element if narrows_grads else job.grads.type
     while first < run:
         tile.anchors = run
-        if has_half_grads or job.is_in_place:
+        if narrows_grads or job.is_in_place:
             tile.anchors = min(job.tile_anchors, run - first)
         set_anchor_vectors(job, &tile, scratch, first)
         tile.logits = row_matrix(job, &job.logits, &place)
@@ -258,13 +263,13 @@ cdef inline void row_run(const Job* job, const Cursor* cursor, Py_ssize_t run,
         if job.is_in_place:
             copy_rows(job, &tile.logits, tile.anchors, scratch.logits)
             tile.logits = row_tile(job, scratch.logits)
-        if has_half_grads:
+        if narrows_grads:
             tile.grads = row_tile(job, scratch.grads)
         elif job.grads.data != NULL:
             tile.grads = row_matrix(job, &job.grads, &place)
         job.row_kernel(&tile)
-        clear_ignored_grads[real](&tile, NULL)
-        if has_half_grads:
+        clear_ignored_grads(&tile)
+        if narrows_grads:
             write_rows(job, &tile.grads, operand_at(&job.grads, &job.dimensions, &place),
                        tile.anchors)
         if job.wants_totals:

@@ -19,6 +19,7 @@ cdef extern from "kernels.h" nogil:
         fx_matrix weights
         fx_matrix results
         fx_matrix grads
+        int grad_type
         fx_matrix grad_weights
         const int32_t* labels
         const void* shares

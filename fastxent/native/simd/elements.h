@@ -51,6 +51,15 @@ FX_INLINE vec load_first_as(const char *p, int count, vec fill, const int type) 
     v_store_first(values, count, load_as(halves, type));
     return v_load(values);
 }
+FX_INLINE void store_one_as(char *p, real value, const int type) {
+    if (FX_IS_HALF(type)) {
+        uint16_t bits =
+            type == FX_FLOAT16 ? float16_bits((float)value) : bfloat16_bits((float)value);
+        memcpy(p, &bits, sizeof bits);
+        return;
+    }
+    memcpy(p, &value, sizeof value);
+}
 FX_INLINE void store_first_as(char *p, int count, vec x, const int type) {
     char values[LANES * sizeof(real)];
     if (type == FX_OWN_TYPE) {

@@ -38,6 +38,7 @@ typedef struct {
     fx_matrix weights;       /* per-logit weights */
     fx_matrix results;       /* per-logit results */
     fx_matrix grads;         /* gradients */
+    int grad_type;           /* the kernels' own; sigmoid_rows writes half-precision ones too */
     fx_matrix grad_weights;  /* per-logit factors of the gradients alone */
     const int32_t *labels;   /* column of each anchor's class; -1: none */
     const void *shares;      /* per anchor: the target of the label's class (quality focal), or what

@@ -145,14 +145,7 @@ FX_INLINE void unpack_as(const real *tile, ptrdiff_t tile_stride, ptrdiff_t anch
         for (ptrdiff_t k = 0; k < classes; k++)
             for (ptrdiff_t a = 0; a < anchors; a++) {
                 char *place = destination + a * anchor_stride + k * class_stride;
-                real value = tile[k * tile_stride + a];
-                if (type == FX_OWN_TYPE) {
-                    memcpy(place, &value, sizeof value);
-                } else {
-                    uint16_t half = type == FX_FLOAT16 ? float16_bits((float)value)
-                                                       : bfloat16_bits((float)value);
-                    memcpy(place, &half, sizeof half);
-                }
+                store_one_as(place, tile[k * tile_stride + a], type);
             }
         return;
     }

@@ -14,7 +14,7 @@ FX_INLINE const real *others_than(int32_t label, ptrdiff_t start) {
 typedef struct {
     const char *logits;
     const real *targets;
-    real *grads;
+    char *grads; /* of the kernels' own type, or of that of the logits */
     ptrdiff_t anchor;
     int32_t label; /* -1: none */
     vec scale;     /* factor of the gradient */
@@ -23,20 +23,24 @@ typedef struct {
 FX_INLINE real *row_of(const fx_matrix *m, ptrdiff_t anchor) {
     return m->data ? (real *)m->data + anchor * m->anchor_stride : NULL;
 }
-FX_INLINE class_row class_row_of(const fx_tile *tile, ptrdiff_t anchor, const int type) {
+FX_INLINE class_row class_row_of(const fx_tile *tile, ptrdiff_t anchor, const int type,
+                                 const int grad_type) {
     ptrdiff_t step = tile->logits.anchor_stride * size_of_type(type);
+    ptrdiff_t grad_step = tile->grads.anchor_stride * size_of_type(grad_type);
+    char *grads = (char *)tile->grads.data;
     class_row row = {.logits = (const char *)tile->logits.data + anchor * step,
                      .targets = row_of(&tile->targets, anchor),
-                     .grads = row_of(&tile->grads, anchor),
+                     .grads = grads ? grads + anchor * grad_step : NULL,
                      .anchor = anchor,
                      .label = tile->labels ? tile->labels[anchor] : FX_NO_CLASS,
                      .scale = v_set((real)per_anchor(tile->grad_scales, anchor))};
     return row;
 }
-FX_INLINE class_row class_row_from(class_row row, ptrdiff_t start, const int type) {
+FX_INLINE class_row class_row_from(class_row row, ptrdiff_t start, const int type,
+                                   const int grad_type) {
     row.logits += start * size_of_type(type);
     if (row.targets) row.targets += start;
-    if (row.grads) row.grads += start;
+    if (row.grads) row.grads += start * size_of_type(grad_type);
     return row;
 }
 /* `count` is LANES but at a row's end. */
@@ -59,6 +63,17 @@ FX_INLINE void row_store(real *p, int count, vec x) {
         v_store(p, x);
     else
         v_store_first(p, count, x);
+}
+
+FX_INLINE void row_put_grads(const class_row *row, ptrdiff_t k, int count, vec x, const int type) {
+    char *p = row->grads + k * size_of_type(type);
+    if (count == LANES)
+        store_as(p, x, type);
+    else
+        store_first_as(p, count, x, type);
+}
+FX_INLINE void row_put_grad(const class_row *row, ptrdiff_t k, real x, const int type) {
+    store_one_as(row->grads + k * size_of_type(type), x, type);
 }
 
 /* Every term of a row's padding is 0: exp(-2^100) = 0, and its target is 0. */

@@ -13,8 +13,8 @@ FX_INLINE score_block score_block_of(const fx_tile *tile, ptrdiff_t first, int c
     real centres[LANES];
     for (int i = 0; i < LANES; i++) {
         ptrdiff_t anchor = first + (i < count ? i : count - 1);
-        class_row row = class_row_of(tile, anchor, type);
-        row.grads = row_of(&tile->results, anchor);
+        class_row row = class_row_of(tile, anchor, type, FX_OWN_TYPE);
+        row.grads = (char *)row_of(&tile->results, anchor);
         block.rows[i] = row;
         partial[i] = row_maximum(&row, tile->classes, type);
     }
@@ -31,7 +31,7 @@ FX_MATH void softmax_divide(const score_block *block, int count, ptrdiff_t class
     real sums[LANES];
     v_store(sums, block->sum);
     for (int i = 0; i < count; i++) {
-        real *p = block->rows[i].grads;
+        real *p = (real *)block->rows[i].grads;
         vec sum = v_set(sums[i]);
         for (ptrdiff_t k = 0; k < classes; k += LANES) {
             int width = classes - k < LANES ? (int)(classes - k) : LANES;

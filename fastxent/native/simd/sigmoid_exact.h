@@ -109,7 +109,7 @@ static double sigmoid_exact_anchor(const fx_tile *tile, ptrdiff_t anchor) {
         }
         if (tile->grad_weights.data) slope *= matrix_at(&tile->grad_weights, anchor, k);
         matrix_put(&tile->results, anchor, k, value.loss);
-        matrix_put(&tile->grads, anchor, k, slope);
+        grad_put(tile, anchor, k, slope);
         total += value.loss;
     }
     return total;

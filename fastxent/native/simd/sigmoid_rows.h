@@ -27,7 +27,7 @@ FX_INLINE void sigmoid_row_step(sigmoid_sums *sums, const class_row *row, const 
         vec q = v_select(is_negative, larger, smaller);
         slope = v_sub(v_mul(v_sub(v_one(), y), slope), v_mul(y, q));
     }
-    row_store(row->grads + k, count, v_mul(slope, row->scale));
+    row_put_grads(row, k, count, v_mul(slope, row->scale), type);
 }
 
 /* The sums of up to FX_ROW_CHUNK classes; `others` masks the label out of the linear term. */
@@ -50,8 +50,8 @@ FX_INLINE void sigmoid_label_grads(const fx_tile *tile, const class_row *rows, i
     v_store(grads, v_negate(sigmoid_parts_of(v_load(own)).q));
     for (int i = 0; i < count; i++)
         if (rows[i].label >= 0)
-            rows[i].grads[rows[i].label] =
-                grads[i] * (real)per_anchor(tile->grad_scales, rows[i].anchor);
+            row_put_grad(&rows[i], rows[i].label,
+                         grads[i] * (real)per_anchor(tile->grad_scales, rows[i].anchor), type);
 }
 
 FX_INLINE void sigmoid_rows_block(const fx_tile *tile, ptrdiff_t first, int count,
@@ -60,7 +60,8 @@ FX_INLINE void sigmoid_rows_block(const fx_tile *tile, ptrdiff_t first, int coun
     class_row rows[LANES];
     real own[LANES]; /* relu(-z) at the label */
     for (int i = 0; i < LANES; i++) {
-        class_row row = rows[i] = class_row_of(tile, first + (i < count ? i : count - 1), type);
+        class_row row = rows[i] =
+            class_row_of(tile, first + (i < count ? i : count - 1), type, type);
         real z = row.label >= 0 ? row_logit(&row, row.label, type) : 0;
         own[i] = z < 0 ? -z : 0;
         if (tile->classes <= FX_PRODUCT_FACTORS) {
@@ -73,7 +74,7 @@ FX_INLINE void sigmoid_rows_block(const fx_tile *tile, ptrdiff_t first, int coun
         linears[i] = v_zero();
         for (ptrdiff_t start = 0; start < tile->classes; start += FX_ROW_CHUNK) {
             ptrdiff_t left = tile->classes - start;
-            class_row chunk = class_row_from(row, start, type);
+            class_row chunk = class_row_from(row, start, type, type);
             sigmoid_sums sums = sigmoid_row(&chunk, others_than(row.label, start),
                                             left < FX_ROW_CHUNK ? left : FX_ROW_CHUNK, has_targets,
                                             has_grads, type);
@@ -100,7 +101,7 @@ FX_MATH vec modulated_row(const class_row *row, const real *others, ptrdiff_t cl
         vec z = row_logits(row, k, count, FX_PADDING, type);                                       \
         sigmoid_value value = shifted_value(z, options);                                           \
         sum = v_fma(value.loss, v_load(others + (k)), sum);                                        \
-        if (has_grads) row_store(row->grads + (k), count, v_mul(value.slope, row->scale));         \
+        if (has_grads) row_put_grads(row, k, count, v_mul(value.slope, row->scale), type);         \
     } while (0)
     FX_FOR_ROW(row, type, classes, even, odd, FX_STEP);
 #undef FX_STEP
@@ -130,8 +131,8 @@ FX_MATH vec modulated_labels(const fx_tile *tile, const class_row *rows, int cou
     }
     for (int i = 0; has_grads && i < count; i++)
         if (rows[i].label >= 0)
-            rows[i].grads[rows[i].label] =
-                slopes[i] * (real)per_anchor(tile->grad_scales, rows[i].anchor);
+            row_put_grad(&rows[i], rows[i].label,
+                         slopes[i] * (real)per_anchor(tile->grad_scales, rows[i].anchor), type);
     return v_load(losses);
 }
 
@@ -141,12 +142,13 @@ FX_INLINE void modulated_rows_block(const fx_tile *tile, ptrdiff_t first, int co
     vec partial[LANES], negative = v_set((real)tile->negative);
     class_row rows[LANES];
     for (int i = 0; i < LANES; i++) {
-        class_row row = rows[i] = class_row_of(tile, first + (i < count ? i : count - 1), type);
+        class_row row = rows[i] =
+            class_row_of(tile, first + (i < count ? i : count - 1), type, type);
         row.scale = v_mul(row.scale, negative);
         partial[i] = v_zero();
         for (ptrdiff_t start = 0; start < tile->classes; start += FX_ROW_PIECE) {
             ptrdiff_t left = tile->classes - start;
-            class_row piece = class_row_from(row, start, type);
+            class_row piece = class_row_from(row, start, type, type);
             vec sum =
                 modulated_row(&piece, others_than(row.label, start),
                               left < FX_ROW_PIECE ? left : FX_ROW_PIECE, options, has_grads, type);

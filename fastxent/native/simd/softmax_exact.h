@@ -79,7 +79,7 @@ static double softmax_exact_anchor(const fx_tile *tile, ptrdiff_t anchor) {
     for (ptrdiff_t k = 0; tile->grads.data && k < tile->classes; k++) {
         exact_share share = softmax_exact_share(tile, anchor, k, &normalizer);
         double slope = share.p * (pull - share.pull) - share.q * share.pull;
-        matrix_put(&tile->grads, anchor, k, slope * per_anchor(tile->grad_scales, anchor));
+        grad_put(tile, anchor, k, slope * per_anchor(tile->grad_scales, anchor));
     }
     if (tile->expectations) ((real *)tile->expectations)[anchor] = (real)expectation;
     return loss;

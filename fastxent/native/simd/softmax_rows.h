@@ -20,7 +20,7 @@ FX_MATH vec row_others(const class_row *row, const real *others, ptrdiff_t class
     do {                                                                                           \
         vec e = v_exp_centred(row_logits(row, k, count, (real) - INFINITY, type), c, any_far);     \
         sum = v_fma(e, v_load(others + (k)), sum);                                                 \
-        if (has_grads) row_store(row->grads + (k), count, e);                                      \
+        if (has_grads) row_put_grads(row, k, count, e, FX_OWN_TYPE);                               \
     } while (0)
     FX_FOR_ROW(row, type, classes, even, odd, FX_STEP);
 #undef FX_STEP
@@ -35,7 +35,7 @@ FX_INLINE vec rows_others(const fx_tile *tile, const class_row *rows, const real
         partial[i] = v_zero();
         for (ptrdiff_t start = 0; start < tile->classes; start += FX_ROW_PIECE) {
             ptrdiff_t left = tile->classes - start;
-            class_row chunk = class_row_from(rows[i], start, type);
+            class_row chunk = class_row_from(rows[i], start, type, FX_OWN_TYPE);
             vec sum = row_others(&chunk, others_than(rows[i].label, start),
                                  left < FX_ROW_PIECE ? left : FX_ROW_PIECE, &at, any_far, has_grads,
                                  type);
@@ -55,11 +55,11 @@ FX_MATH void softmax_row_grads(const fx_tile *tile, const class_row *rows, int c
     for (int i = 0; i < count; i++) {
         vec scale = v_set(factors[i]);
         for (ptrdiff_t k = 0; k < tile->classes; k += LANES) {
-            real *p = rows[i].grads + k;
+            real *p = (real *)rows[i].grads + k;
             int width = tile->classes - k < LANES ? (int)(tile->classes - k) : LANES;
             row_store(p, width, v_mul(row_load(p, width, 0), scale));
         }
-        if (rows[i].label >= 0) rows[i].grads[rows[i].label] = own[i];
+        if (rows[i].label >= 0) ((real *)rows[i].grads)[rows[i].label] = own[i];
     }
 }
 
@@ -69,7 +69,7 @@ FX_INLINE void softmax_rows_block(const fx_tile *tile, ptrdiff_t first, int coun
     real centres[LANES], own_logits[LANES], factors[LANES];
     class_row rows[LANES];
     for (int i = 0; i < LANES; i++) {
-        rows[i] = class_row_of(tile, first + (i < count ? i : count - 1), type);
+        rows[i] = class_row_of(tile, first + (i < count ? i : count - 1), type, FX_OWN_TYPE);
         partial[i] = row_maximum(&rows[i], tile->classes, type);
     }
     vec on_grid = v_on_grid(v_reduce_max(partial));

@@ -147,6 +147,13 @@ FX_INLINE double weighted(double weight, double loss) {
 FX_INLINE void matrix_put(const fx_matrix *m, ptrdiff_t anchor, ptrdiff_t k, double value) {
     if (m->data) ((real *)m->data)[anchor * m->anchor_stride + k * m->class_stride] = (real)value;
 }
+FX_INLINE void grad_put(const fx_tile *tile, ptrdiff_t anchor, ptrdiff_t k, double value) {
+    const fx_matrix *m = &tile->grads;
+    ptrdiff_t place = anchor * m->anchor_stride + k * m->class_stride;
+    if (m->data)
+        store_one_as((char *)m->data + place * size_of_type(tile->grad_type), (real)value,
+                     tile->grad_type);
+}
 typedef double (*exact_anchor)(const fx_tile *tile, ptrdiff_t anchor);
 FX_INLINE void repair(const fx_tile *tile, const lane_range *range, vec loss, exact_anchor exact) {
     if (v_all_finite(loss)) return;
