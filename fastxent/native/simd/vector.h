@@ -72,7 +72,7 @@ FX_INLINE void v_prefetch(const void *p) {
 
 /* Where lanes are anchors, each class is a stream of its own, in a page of its own: the next lines
  * of all of them are asked for while these are worked off. */
-#define FX_LANES_AHEAD 256
+#define FX_LANES_AHEAD 512
 FX_INLINE void v_prefetch_lanes(const void *p) {
 #if defined(__GNUC__)
     __builtin_prefetch((const char *)p + FX_LANES_AHEAD);
