@@ -23,7 +23,8 @@ from fastxent.native._kernels cimport (
     fx_label_map, fx_map_kernel, fx_max_threads, fx_protect_forks, fx_usable_threads,
 )
 from fastxent.native._requests cimport (
-    choose_kernels, describe_loss, lies_in_rows, map_labels, per_class, weighs_anchors,
+    choose_kernels, choose_precision, describe_loss, lies_in_rows, map_labels, per_class,
+    weighs_anchors,
 )
 
 import numpy as np
@@ -79,6 +80,7 @@ cdef run_loss(request, bint counts_only):
         _factors = set_factors(&job, request)  # kept alive
         if counts_only:
             job.wants_totals = True
+            job.grads.data = job.shares.data = NULL  # no totals depend on them
         else:
             choose_kernels(&job)
         totals = run_job(&job, request.threads)
@@ -167,9 +169,7 @@ def evaluate_score(str name, values, out, int threads):
     job.background_column = -1
     read_operand(values, not is_map, False, &job.logits, &job.dimensions)
     read_operand(out, not is_map and job.per_logit, True, &job.out, &job.dimensions)
-    job.element = FX_FLOAT64 if job.logits.type == FX_FLOAT64 else FX_FLOAT32
-    job.itemsize = element_size(job.element)
-    job.kernels = fx_kernels_of(selected_isa, job.element == FX_FLOAT64)
+    choose_precision(&job, selected_isa)
     if is_map:
         run_map(&job, map_kernel_of(job.kernels, name), threads)
         return
@@ -299,7 +299,7 @@ def parallel_read(array, int threads):
     read_operand(array, False, False, &operand, &dimensions)
     if operand.type not in (FX_FLOAT32, FX_FLOAT64) or not array.flags.c_contiguous:
         raise TypeError("array must be a contiguous float32 or float64 array")
-    itemsize = 4 if operand.type == FX_FLOAT32 else 8
+    itemsize = element_size(operand.type)
     kernels = fx_kernels_of(selected_isa, operand.type == FX_FLOAT64)
     blocks = (dimensions.size + SCAN_ELEMENTS - 1) // SCAN_ELEMENTS
     threads = fx_usable_threads(threads)

@@ -10,7 +10,6 @@ from fastxent.native._kernels cimport (
     FX_ASYMMETRIC, FX_BINARY_CROSS_ENTROPY, FX_CATEGORICAL_CROSS_ENTROPY, FX_DISTRIBUTION_FOCAL,
     FX_FLOAT32, FX_FLOAT64, FX_POLY1, FX_QUALITY_FOCAL, FX_SIGMOID_CROSS_ENTROPY,
     FX_SIGMOID_FOCAL, FX_SOFTMAX_CROSS_ENTROPY, FX_SOFTMAX_FOCAL, FX_VARIFOCAL, fx_kernels_of,
-    fx_tile_kernel,
 )
 
 cdef enum:
@@ -44,6 +43,13 @@ cdef inline int loss_code(str name) except -1:
     raise ValueError(f"the native backend has no {name}")
 
 
+cdef inline void choose_precision(Job* job, int isa) noexcept:
+    """Compute in the precision of the logits, and for halves in float32."""
+    job.element = FX_FLOAT64 if job.logits.type == FX_FLOAT64 else FX_FLOAT32
+    job.itemsize = element_size(job.element)
+    job.kernels = fx_kernels_of(isa, job.element == FX_FLOAT64)
+
+
 cdef inline int describe_loss(Job* job, object request, int isa) except -1:
     """Fill in a job, but for its factors, labels and kernels."""
     memset(job, 0, sizeof(Job))
@@ -58,9 +64,7 @@ cdef inline int describe_loss(Job* job, object request, int isa) except -1:
     read_operands(job, request)
     job.classes = request.logits.shape[-1]
     job.wants_totals = job.out.data == NULL
-    job.element = FX_FLOAT64 if job.logits.type == FX_FLOAT64 else FX_FLOAT32
-    job.itemsize = element_size(job.element)
-    job.kernels = fx_kernels_of(isa, job.element == FX_FLOAT64)
+    choose_precision(job, isa)
     set_options(job, request)
     return 0
 
