@@ -5,19 +5,19 @@
 #include <cpuid.h>
 #endif
 
-#define FX_ONE_8 1, 1, 1, 1, 1, 1, 1, 1
-#define FX_ONE_64 FX_ONE_8, FX_ONE_8, FX_ONE_8, FX_ONE_8, FX_ONE_8, FX_ONE_8, FX_ONE_8, FX_ONE_8
-#define FX_ONE_512                                                                                 \
-    FX_ONE_64, FX_ONE_64, FX_ONE_64, FX_ONE_64, FX_ONE_64, FX_ONE_64, FX_ONE_64, FX_ONE_64
-/* 16 + 1024 ones, the zero, 15 + 1024 - 8 ones and 8 more: FX_MASK_LENGTH in all. */
+#define FX_SET_8 -1, -1, -1, -1, -1, -1, -1, -1
+#define FX_SET_64 FX_SET_8, FX_SET_8, FX_SET_8, FX_SET_8, FX_SET_8, FX_SET_8, FX_SET_8, FX_SET_8
+#define FX_SET_512                                                                                 \
+    FX_SET_64, FX_SET_64, FX_SET_64, FX_SET_64, FX_SET_64, FX_SET_64, FX_SET_64, FX_SET_64
+/* 16 + 1024 times all bits, then none, then 15 + 1024 - 8 + 8 times: FX_MASK_LENGTH in all. */
 #define FX_OTHERS                                                                                  \
-    {FX_ONE_8, FX_ONE_8, FX_ONE_512, FX_ONE_512, 0,        1,          1,         1,               \
-     1,        1,        1,          1,          FX_ONE_8, FX_ONE_512, FX_ONE_512}
+    {FX_SET_8, FX_SET_8, FX_SET_512, FX_SET_512, 0,        -1,         -1,        -1,              \
+     -1,       -1,       -1,         -1,         FX_SET_8, FX_SET_512, FX_SET_512}
 #if FX_ROW_CHUNK != 1024
 #error "FX_OTHERS is written for rows of 1024 classes"
 #endif
-const float fx_others_float[FX_MASK_LENGTH] = FX_OTHERS;
-const double fx_others_double[FX_MASK_LENGTH] = FX_OTHERS;
+const uint32_t fx_others_float[FX_MASK_LENGTH] = FX_OTHERS;
+const uint64_t fx_others_double[FX_MASK_LENGTH] = FX_OTHERS;
 
 extern const fx_kernels fx_kernels_baseline_float, fx_kernels_baseline_double;
 #if FX_HAS_X86_TARGETS

@@ -121,12 +121,13 @@ const char *fx_isa_name(int isa);
 int fx_isa_supported(int isa); /* built in, and this CPU and operating system run it */
 const fx_kernels *fx_kernels_of(int isa, int is_double);
 
-/* 1 everywhere but 0 at FX_MASK_CENTRE: read from FX_MASK_CENTRE - label on, it masks the label out
- * of a row of up to FX_ROW_CHUNK classes with a memory operand instead of a comparison. */
+/* All bits set but at FX_MASK_CENTRE, where there are none: read from FX_MASK_CENTRE - label on, it
+ * masks the label out of a row of up to FX_ROW_CHUNK classes with a memory operand instead of a
+ * comparison. */
 #define FX_ROW_CHUNK 1024
 #define FX_MASK_CENTRE (FX_ROW_CHUNK + 16)
 #define FX_MASK_LENGTH (2 * FX_ROW_CHUNK + 32)
-extern const float fx_others_float[FX_MASK_LENGTH];
-extern const double fx_others_double[FX_MASK_LENGTH];
+extern const uint32_t fx_others_float[FX_MASK_LENGTH];
+extern const uint64_t fx_others_double[FX_MASK_LENGTH];
 
 #endif

@@ -1,10 +1,10 @@
-/* How the row kernels see a tile: LANES anchors at a time, their classes as lanes. */
-/* Pointer into the table that is 1 but 0 at the label, for classes from `start` on. */
+/* How the row kernels see a tile: one anchor after the other, its classes as lanes. */
+/* Pointer into the table of masks that leaves the label out, for classes from `start` on. */
 FX_INLINE const real *others_than(int32_t label, ptrdiff_t start) {
 #if FX_DOUBLE
-    const real *others = fx_others_double;
+    const real *others = (const real *)fx_others_double;
 #else
-    const real *others = fx_others_float;
+    const real *others = (const real *)fx_others_float;
 #endif
     ptrdiff_t column = (ptrdiff_t)label - start;
     return column >= 0 && column < FX_ROW_CHUNK ? others + FX_MASK_CENTRE - column : others;
@@ -80,38 +80,50 @@ FX_INLINE void row_put_grad(const class_row *row, ptrdiff_t k, real x, const int
 #define FX_PADDING ((real) - 0x1p100)
 
 /* Classes whose terms are added up before they join the others: errors grow with the additions. */
-#define FX_ROW_PIECE (16 * LANES)
+#define FX_ROW_PIECE (8 * LANES)
 
-/* Call step(even, k, LANES) and step(odd, k, LANES) in turn, and step(odd, k, rest) at the end;
- * that step is apart, for masks and buffers would cost the others their registers. */
-#define FX_FOR_ROW(row, type, classes, even, odd, step)                                            \
+/* Call step(k, LANES) for every vector of classes, and step(k, rest) at the end; that step is
+ * apart, for masks and buffers would cost the others their registers. Unrolled, the loop would
+ * spill its constants. */
+#define FX_FOR_ROW(row, type, classes, step)                                                       \
     do {                                                                                           \
         ptrdiff_t k = 0;                                                                           \
-        for (; k + 2 * LANES <= classes; k += 2 * LANES) {                                         \
+        FX_NO_UNROLL                                                                               \
+        for (; k + LANES <= classes; k += LANES) {                                                 \
             row_prefetch(row, k, type);                                                            \
-            row_prefetch(row, k + LANES, type);                                                    \
-            step(even, k, LANES);                                                                  \
-            step(odd, k + LANES, LANES);                                                           \
-        }                                                                                          \
-        if (k + LANES <= classes) {                                                                \
-            row_prefetch(row, k, type);                                                            \
-            step(even, k, LANES);                                                                  \
-            k += LANES;                                                                            \
+            step(k, LANES);                                                                        \
         }                                                                                          \
         if (k < classes) {                                                                         \
             row_prefetch(row, k, type);                                                            \
-            step(odd, k, (int)(classes - k));                                                      \
+            step(k, (int)(classes - k));                                                           \
         }                                                                                          \
     } while (0)
 
+/* Anchors whose partial sums are kept, to be reduced LANES at a time when all are there: the
+ * reductions and logarithms of one group then run beside those of the next. */
+#define FX_ROW_BLOCK (4 * LANES)
 #define FX_FOR_BLOCKS(tile, body)                                                                  \
     do {                                                                                           \
-        for (ptrdiff_t first = 0; first < (tile)->anchors; first += LANES) {                       \
+        for (ptrdiff_t first = 0; first < (tile)->anchors; first += FX_ROW_BLOCK) {                \
             ptrdiff_t left = (tile)->anchors - first;                                              \
-            int count = left < LANES ? (int)left : LANES;                                          \
+            int count = left < FX_ROW_BLOCK ? (int)left : FX_ROW_BLOCK;                            \
             body;                                                                                  \
         }                                                                                          \
     } while (0)
+
+/* Up to LANES anchors of a block, from its anchor `start` on. */
+FX_INLINE lane_range group_of(ptrdiff_t first, int count, int start) {
+    lane_range group = {first + start, count - start < LANES ? count - start : LANES};
+    return group;
+}
+FX_INLINE int group_has_labels(const fx_tile *tile, const lane_range *group) {
+    int32_t highest = FX_NO_CLASS;
+    for (int i = 0; tile->labels && i < group->count; i++) {
+        int32_t label = tile->labels[group->first + i];
+        highest = label > highest ? label : highest;
+    }
+    return highest >= 0;
+}
 
 /* Call body(type) with the type of the logits as a constant. */
 #if FX_DOUBLE
@@ -119,11 +131,12 @@ FX_INLINE void row_put_grad(const class_row *row, ptrdiff_t k, real x, const int
 #else
 #define FX_FOR_TYPE(tile, body)                                                                    \
     do {                                                                                           \
-        if ((tile)->logit_type == FX_OWN_TYPE)                                                     \
+        if ((tile)->logit_type == FX_OWN_TYPE) {                                                   \
             body(FX_OWN_TYPE);                                                                     \
-        else if ((tile)->logit_type == FX_FLOAT16)                                                 \
+        } else if ((tile)->logit_type == FX_FLOAT16) {                                             \
             body(FX_FLOAT16);                                                                      \
-        else                                                                                       \
+        } else {                                                                                   \
             body(FX_BFLOAT16);                                                                     \
+        }                                                                                          \
     } while (0)
 #endif

@@ -1,118 +1,194 @@
-/* The softmax family with classes as lanes and labels, LANES anchors at a time: one reduction and
- * one logarithm for all of them. */
+/* The softmax family with classes as lanes and labels: one reduction and one logarithm for LANES
+ * anchors.
+ *
+ * Any centre c near the maximum or above the logit of the label does for the sum of exp(z_k - c),
+ * as long as nothing overflows. So the first choice is the label's own logit, which needs no pass
+ * over the classes. There the sum is above FX_EXP_LIMIT only where the loss is above 66 (double:
+ * 665): groups with such an anchor are worked off again, from their maxima.
+ */
 FX_REDUCE(v_reduce_max, v_max)
 
 FX_MATH vec row_maximum(const class_row *row, ptrdiff_t classes, const int type) {
     const real lowest = (real)-INFINITY;
-    vec even = v_set(lowest), odd = even;
-#define FX_STEP(maximum, k, count) maximum = v_max(maximum, row_logits(row, k, count, lowest, type))
-    FX_FOR_ROW(row, type, classes, even, odd, FX_STEP);
+    vec maximum = v_set(lowest);
+#define FX_STEP(k, count) maximum = v_max(maximum, row_logits(row, k, count, lowest, type))
+    FX_FOR_ROW(row, type, classes, FX_STEP);
 #undef FX_STEP
-    return v_max(even, odd);
+    return maximum;
 }
 
 /* The sum of exp(z_k - c) over up to FX_ROW_PIECE classes other than the label. The exponentials
  * are kept where the gradient will be. */
-FX_MATH vec row_others(const class_row *row, const real *others, ptrdiff_t classes, const centre *c,
-                       const int any_far, const int has_grads, const int type) {
-    vec even = v_zero(), odd = v_zero();
-#define FX_STEP(sum, k, count)                                                                     \
+FX_MATH vec piece_others(const class_row *row, const real *others, ptrdiff_t classes,
+                         const centre *c, const int any_far, const int has_grads, const int type) {
+    vec sum = v_zero();
+#define FX_STEP(k, count)                                                                          \
     do {                                                                                           \
         vec e = v_exp_centred(row_logits(row, k, count, (real) - INFINITY, type), c, any_far);     \
-        sum = v_fma(e, v_load(others + (k)), sum);                                                 \
+        sum = v_add(sum, v_and(e, v_load(others + (k))));                                          \
         if (has_grads) row_put_grads(row, k, count, e, FX_OWN_TYPE);                               \
     } while (0)
-    FX_FOR_ROW(row, type, classes, even, odd, FX_STEP);
+    FX_FOR_ROW(row, type, classes, FX_STEP);
 #undef FX_STEP
-    return v_add(even, odd);
+    return sum;
 }
 
-FX_INLINE vec rows_others(const fx_tile *tile, const class_row *rows, const real *centres,
-                          const int any_far, const int has_grads, const int type) {
-    vec partial[LANES];
-    for (int i = 0; i < LANES; i++) {
-        centre at = centre_at(v_set(centres[i]));
-        partial[i] = v_zero();
-        for (ptrdiff_t start = 0; start < tile->classes; start += FX_ROW_PIECE) {
-            ptrdiff_t left = tile->classes - start;
-            class_row chunk = class_row_from(rows[i], start, type, FX_OWN_TYPE);
-            vec sum = row_others(&chunk, others_than(rows[i].label, start),
-                                 left < FX_ROW_PIECE ? left : FX_ROW_PIECE, &at, any_far, has_grads,
-                                 type);
-            partial[i] = v_add(partial[i], sum);
-        }
+FX_INLINE vec row_others(const class_row *row, ptrdiff_t classes, real centre_of_row,
+                         const int any_far, const int has_grads, const int type) {
+    centre at = centre_at(v_set(centre_of_row));
+    vec sum = v_zero();
+    for (ptrdiff_t start = 0; start < classes; start += FX_ROW_PIECE) {
+        ptrdiff_t left = classes - start;
+        class_row piece = class_row_from(*row, start, type, FX_OWN_TYPE);
+        sum = v_add(sum, piece_others(&piece, others_than(row->label, start),
+                                      left < FX_ROW_PIECE ? left : FX_ROW_PIECE, &at, any_far,
+                                      has_grads, type));
     }
-    return v_reduce_add(partial);
+    return sum;
+}
+
+/* Where the sums of some anchors start from, and what they are. */
+typedef struct {
+    real own_logits[FX_ROW_BLOCK], centres[FX_ROW_BLOCK];
+    vec others[FX_ROW_BLOCK];
+} softmax_block;
+
+/* A NaN is far, too. */
+FX_INLINE int is_far(real x) { return !(x >= -FX_CENTRE_LIMIT && x <= FX_CENTRE_LIMIT); }
+
+FX_INLINE void others_typed(const fx_tile *tile, ptrdiff_t first, int count, softmax_block *block,
+                            const int has_centres, const int has_grads, const int type) {
+    int any_far = 0;
+    for (int i = 0; i < count; i++) {
+        class_row row = class_row_of(tile, first + i, type, FX_OWN_TYPE);
+        if (!has_centres) { /* at the label; at the first class where there is none */
+            block->own_logits[i] = row_logit(&row, row.label >= 0 ? row.label : 0, type);
+            block->centres[i] = on_grid(block->own_logits[i]);
+        }
+        any_far |= is_far(block->centres[i]);
+        block->others[i] = row_others(&row, tile->classes, block->centres[i], 0, has_grads, type);
+    }
+    for (int i = 0; any_far && i < count; i++) {
+        class_row row = class_row_of(tile, first + i, type, FX_OWN_TYPE);
+        block->others[i] = row_others(&row, tile->classes, block->centres[i], 1, has_grads, type);
+    }
+}
+
+/* The sums of some anchors. The loops are a function of their own, for their constants to have all
+ * registers. */
+FX_CALLED void rows_others(const fx_tile *tile, ptrdiff_t first, int count, softmax_block *block,
+                           int has_centres) {
+    int has_grads = tile->grads.data != NULL;
+#define FX_OTHERS(has_centres, has_grads, type)                                                    \
+    others_typed(tile, first, count, block, has_centres, has_grads, type)
+#define FX_TYPED(type)                                                                             \
+    do {                                                                                           \
+        if (has_centres && has_grads)                                                              \
+            FX_OTHERS(1, 1, type);                                                                 \
+        else if (has_centres)                                                                      \
+            FX_OTHERS(1, 0, type);                                                                 \
+        else if (has_grads)                                                                        \
+            FX_OTHERS(0, 1, type);                                                                 \
+        else                                                                                       \
+            FX_OTHERS(0, 0, type);                                                                 \
+    } while (0)
+    FX_FOR_TYPE(tile, FX_TYPED);
+#undef FX_TYPED
+#undef FX_OTHERS
+}
+
+/* The maxima of a group, rounded to the grid. */
+FX_CALLED void group_centres(const fx_tile *tile, const lane_range *group, real *centres) {
+    vec maxima[LANES];
+#define FX_TYPED(type)                                                                             \
+    for (int i = 0; i < LANES; i++) {                                                              \
+        int in_group = i < group->count ? i : group->count - 1;                                    \
+        class_row row = class_row_of(tile, group->first + in_group, type, FX_OWN_TYPE);            \
+        maxima[i] = row_maximum(&row, tile->classes, type);                                        \
+    }
+    FX_FOR_TYPE(tile, FX_TYPED);
+#undef FX_TYPED
+    v_store(centres, v_on_grid(v_reduce_max(maxima)));
 }
 
 /* Exponentials to gradients: pull p_k, but -pull q at the label. */
-FX_MATH void softmax_row_grads(const fx_tile *tile, const class_row *rows, int count, vec others,
-                               vec total, vec pull) {
+FX_MATH void softmax_row_grads(const fx_tile *tile, const lane_range *group, vec others, vec total,
+                               vec pull) {
     real factors[LANES], own[LANES];
     vec factor = v_div(pull, total);
     v_store(factors, factor);
     v_store(own, v_negate(v_mul(others, factor)));
-    for (int i = 0; i < count; i++) {
+    for (int i = 0; i < group->count; i++) {
+        class_row row = class_row_of(tile, group->first + i, FX_OWN_TYPE, FX_OWN_TYPE);
         vec scale = v_set(factors[i]);
         for (ptrdiff_t k = 0; k < tile->classes; k += LANES) {
-            real *p = (real *)rows[i].grads + k;
+            real *p = (real *)row.grads + k;
             int width = tile->classes - k < LANES ? (int)(tile->classes - k) : LANES;
             row_store(p, width, v_mul(row_load(p, width, 0), scale));
         }
-        if (rows[i].label >= 0) ((real *)rows[i].grads)[rows[i].label] = own[i];
+        if (row.label >= 0) ((real *)row.grads)[row.label] = own[i];
     }
 }
 
-FX_INLINE void softmax_rows_block(const fx_tile *tile, ptrdiff_t first, int count, const int kind,
-                                  const int has_grads, const int type) {
-    vec partial[LANES];
-    real centres[LANES], own_logits[LANES], factors[LANES];
-    class_row rows[LANES];
-    for (int i = 0; i < LANES; i++) {
-        rows[i] = class_row_of(tile, first + (i < count ? i : count - 1), type, FX_OWN_TYPE);
-        partial[i] = row_maximum(&rows[i], tile->classes, type);
+/* Alpha of the labels' classes. */
+FX_INLINE vec label_factors(const fx_tile *tile, const lane_range *group) {
+    if (!tile->positive_weight) return v_set((real)tile->positive);
+    real factors[LANES] = {0};
+    for (int i = 0; i < group->count; i++) {
+        int32_t label = tile->labels[group->first + i];
+        factors[i] = label >= 0 ? ((const real *)tile->positive_weight)[label] : 1;
     }
-    vec on_grid = v_on_grid(v_reduce_max(partial));
-    v_store(centres, on_grid);
-    for (int i = 0; i < LANES; i++) {
-        int32_t label = rows[i].label;
-        own_logits[i] = label >= 0 ? row_logit(&rows[i], label, type) : centres[i];
-        factors[i] =
-            label >= 0 ? (real)class_factor(tile->positive_weight, tile->positive, label) : 1;
+    return v_load(factors);
+}
+
+/* From the sums of the other classes' exponentials to losses and gradients. */
+FX_INLINE void softmax_rows_group(const fx_tile *tile, const lane_range *group, vec others, vec own,
+                                  const int kind) {
+    vec factors = label_factors(tile, group);
+    vec p = v_one(), q = v_one(), total = v_one();
+    if (kind != FX_SOFTMAX_CROSS_ENTROPY || tile->grads.data) {
+        vec of_own = v_exp_nonpositive(own);
+        total = v_add(others, of_own);
+        p = v_div(of_own, total);
+        q = v_div(others, total);
     }
-    vec others = v_mask_any(v_is_far(on_grid))
-                     ? rows_others(tile, rows, centres, 1, has_grads, type)
-                     : rows_others(tile, rows, centres, 0, has_grads, type);
-    vec own = v_sub(v_load(own_logits), on_grid);
-    vec total = v_add(others, v_exp_nonpositive(own));
-    vec p = v_div(v_exp_nonpositive(own), total), q = v_div(others, total);
     softmax_value value = softmax_value_of(kind, tile, power_of(tile->gamma_positive),
                                            softmax_loss(others, own), p, q);
-    vec loss = v_mul(value.loss, v_load(factors));
-    lane_range range = {first, count};
-    if (has_grads) {
-        vec scale = v_mul(v_load(factors), lanes_per_anchor(tile->grad_scales, &range));
-        softmax_row_grads(tile, rows, count, others, total, v_mul(value.slope, scale));
+    vec loss = v_mul(value.loss, factors);
+    if (tile->grads.data) {
+        vec scale = v_mul(factors, lanes_per_anchor(tile->grad_scales, group));
+        softmax_row_grads(tile, group, others, total, v_mul(value.slope, scale));
     }
-    lanes_store_losses(tile, &range, loss);
-    repair(tile, &range, loss, softmax_exact_anchor);
+    lanes_store_losses(tile, group, loss);
+    repair(tile, group, loss, softmax_exact_anchor);
 }
 
-FX_INLINE void softmax_rows_typed(const fx_tile *tile, const int type) {
-    const int plain = FX_SOFTMAX_CROSS_ENTROPY, other = tile->loss;
-    int has_grads = tile->grads.data != NULL;
-    if (tile->loss == plain && !has_grads)
-        FX_FOR_BLOCKS(tile, softmax_rows_block(tile, first, count, plain, 0, type));
-    else if (tile->loss == plain)
-        FX_FOR_BLOCKS(tile, softmax_rows_block(tile, first, count, plain, 1, type));
-    else if (has_grads)
-        FX_FOR_BLOCKS(tile, softmax_rows_block(tile, first, count, other, 1, type));
-    else
-        FX_FOR_BLOCKS(tile, softmax_rows_block(tile, first, count, other, 0, type));
+FX_INLINE void softmax_rows_block(const fx_tile *tile, ptrdiff_t first, int count, const int kind) {
+    softmax_block block;
+    rows_others(tile, first, count, &block, 0);
+    for (int i = count; i % LANES; i++) {
+        block.others[i] = v_zero();
+        block.own_logits[i] = block.centres[i] = 0;
+    }
+    for (int start = 0; start < count; start += LANES) {
+        lane_range group = group_of(first, count, start);
+        vec own = v_load(block.own_logits + start), others = v_reduce_add(block.others + start);
+        vec centres = v_load(block.centres + start);
+        if (!v_mask_all(v_less(v_set(-FX_EXP_LIMIT), v_negative_abs(others)))) {
+            softmax_block again;
+            group_centres(tile, &group, again.centres);
+            rows_others(tile, group.first, group.count, &again, 1);
+            for (int i = group.count; i < LANES; i++) again.others[i] = v_zero();
+            others = v_reduce_add(again.others);
+            centres = v_load(again.centres);
+        }
+        softmax_rows_group(tile, &group, others, v_sub(own, centres), kind);
+    }
 }
 
 static void softmax_rows(const fx_tile *tile) {
-#define FX_TYPED(type) softmax_rows_typed(tile, type)
-    FX_FOR_TYPE(tile, FX_TYPED);
-#undef FX_TYPED
+    if (tile->loss == FX_SOFTMAX_CROSS_ENTROPY)
+        FX_FOR_BLOCKS(tile, softmax_rows_block(tile, first, count, FX_SOFTMAX_CROSS_ENTROPY));
+    else
+        FX_FOR_BLOCKS(tile, softmax_rows_block(tile, first, count, tile->loss));
 }

@@ -27,11 +27,13 @@
 typedef double real;
 typedef int64_t real_bits;
 #define LANES 8
-#define FX_SMALLEST 0x1p-1022 /* normal number; dividing by less is slow */
+#define FX_ROUND_MAGIC 0x1.8p52 /* adding it rounds to an integer, in the low bits */
+#define FX_SMALLEST 0x1p-1022   /* normal number; dividing by less is slow */
 #else
 typedef float real;
 typedef int32_t real_bits;
 #define LANES 16
+#define FX_ROUND_MAGIC 0x1.8p23f
 #define FX_SMALLEST 0x1p-126f
 #endif
 
@@ -46,6 +48,14 @@ typedef int32_t real_bits;
 #define FX_MATH FX_INLINE
 #else
 #define FX_MATH FX_CALLED
+#endif
+
+#if defined(__clang__)
+#define FX_NO_UNROLL _Pragma("nounroll")
+#elif defined(__GNUC__)
+#define FX_NO_UNROLL _Pragma("GCC unroll 1")
+#else
+#define FX_NO_UNROLL
 #endif
 
 #include "half.h"

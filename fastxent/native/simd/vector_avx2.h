@@ -55,6 +55,7 @@ FX_BINARY(v_mul, mul)
 FX_BINARY(v_div, div)
 FX_BINARY(v_max, max)
 FX_BINARY(v_min, min)
+FX_BINARY(v_and, and)
 FX_BINARY(v_or, or)
 FX_BINARY(v_xor, xor)
 #undef FX_BINARY
@@ -95,23 +96,32 @@ FX_INLINE void v_store_first(real *p, int count, vec x) {
     FX_OP(maskstore)(p + LANES / 2, v_first_half(count - LANES / 2), x.high);
 }
 
-/* p * 2^n: the low bits of `biased` = n + FX_ROUND_MAGIC hold n, and shifted into an exponent field
- * they are a power of two; the guard keeps that field in range, and one multiplication by its
- * inverse rounds once into the subnormals. */
+/* p * 2^n for n <= 0: the low bits of `biased` = n + FX_ROUND_MAGIC hold n, and shifted into an
+ * exponent field they are a power of two; the guard keeps that field in range, and one
+ * multiplication by its inverse rounds once into the subnormals. */
 FX_INLINE half_vec v_scale_half(half_vec p, half_vec biased) {
 #if FX_DOUBLE
-    __m256i field = _mm256_add_epi64(FX_CAST_BITS(biased), _mm256_set1_epi64x(1023 + 512));
+    __m256i field = _mm256_add_epi64(FX_CAST_BITS(biased), _mm256_set1_epi64x(1023 + 60));
     half_vec power = FX_CAST_REAL(_mm256_slli_epi64(field, 52));
-    return _mm256_mul_pd(_mm256_mul_pd(p, power), _mm256_set1_pd(0x1p-512));
+    return _mm256_mul_pd(_mm256_mul_pd(p, power), _mm256_set1_pd(0x1p-60));
 #else
-    __m256i field = _mm256_add_epi32(FX_CAST_BITS(biased), _mm256_set1_epi32(127 + 64));
+    __m256i field = _mm256_add_epi32(FX_CAST_BITS(biased), _mm256_set1_epi32(127 + 28));
     half_vec power = FX_CAST_REAL(_mm256_slli_epi32(field, 23));
-    return _mm256_mul_ps(_mm256_mul_ps(p, power), _mm256_set1_ps(0x1p-64f));
+    return _mm256_mul_ps(_mm256_mul_ps(p, power), _mm256_set1_ps(0x1p-28f));
 #endif
 }
 FX_INLINE vec v_scale(vec p, vec n, vec biased) {
     (void)n;
     FX_BOTH(v_scale_half(p.low, biased.low), v_scale_half(p.high, biased.high));
+}
+/* The same for any n: from FX_SCALE_OVERFLOW on that field is the one of infinity. */
+#if FX_DOUBLE
+#define FX_SCALE_OVERFLOW (1024 - 60)
+#else
+#define FX_SCALE_OVERFLOW (128 - 28)
+#endif
+FX_INLINE vec v_scale_up(vec p, vec n, vec biased) {
+    return v_scale(p, n, v_min(v_set(FX_ROUND_MAGIC + FX_SCALE_OVERFLOW), biased));
 }
 
 /* The exponent k and 2^-k of x = 2^k * m with m in [0.75, 1.5), for normal positive x. */

@@ -44,6 +44,7 @@ FX_INLINE vec v_sqrt(vec x) { return FX_OP(sqrt)(x); }
 FX_INLINE vec v_fma(vec a, vec b, vec c) { return FX_OP(fmadd)(a, b, c); }
 FX_INLINE vec v_max(vec a, vec b) { return FX_OP(max)(a, b); }
 FX_INLINE vec v_min(vec a, vec b) { return FX_OP(min)(a, b); }
+FX_INLINE vec v_and(vec a, vec b) { return FX_OP (and)(a, b); }
 FX_INLINE vec v_or(vec a, vec b) { return FX_OP(or)(a, b); }
 FX_INLINE vec v_xor(vec a, vec b) { return FX_OP(xor)(a, b); }
 
@@ -58,11 +59,15 @@ FX_INLINE vec v_select(mask m, vec yes, vec no) { return FX_OP(mask_blend)(m, no
 FX_INLINE int v_mask_all(mask m) { return m == (mask)-1; }
 FX_INLINE int v_mask_any(mask m) { return m != 0; }
 
-/* p * 2^n, correctly rounded down into the subnormals; `biased` is n + FX_ROUND_MAGIC. */
+/* p * 2^n for n <= 0, correctly rounded down into the subnormals; `biased` is n + FX_ROUND_MAGIC.
+ */
 FX_INLINE vec v_scale(vec p, vec n, vec biased) {
     (void)biased;
     return FX_OP(scalef)(p, n);
 }
+
+/* The same for any n. */
+FX_INLINE vec v_scale_up(vec p, vec n, vec biased) { return v_scale(p, n, biased); }
 
 /* The exponent k and 2^-k of x = 2^k * m with m in [0.75, 1.5), for normal positive x. */
 FX_INLINE vec v_exponent(vec x, vec *inverse_power) {

@@ -1,6 +1,6 @@
 /* exp, expm1, log, log1p and powers of a vec: branch-free, one polynomial each.
  *
- * The coefficients come from scripts/fit_polynomials.py (Chebyshev fits in 60 digits). Over every
+ * The coefficients come from scripts/fit_polynomials.py. Over every
  * seventh float, exp, log1p and log are off by at most 0.89 ULP; tests/test_scores.py holds what is
  * promised of the functions made of them.
  */
@@ -8,7 +8,6 @@
 #define FX_VECTOR_MATH_H
 
 #if FX_DOUBLE
-#define FX_ROUND_MAGIC 0x1.8p52       /* adding it rounds to an integer, in the low bits */
 #define FX_EXP_UNDERFLOW -746.0       /* below it exp rounds to 0: 2^-1075 = exp(-745.13) */
 #define FX_EXPM1_LIMIT -40.0          /* exp(x) is less than half an ULP of 1 */
 #define FX_LN2_HIGH 0x1.62e42fefa4p-1 /* 41 bits: a product with an exponent is exact */
@@ -21,19 +20,18 @@ static const real log1p_tail[] = {0x1.5555555555555p-1, 0x1.9999999999f17p-2, 0x
                                   0x1.c71c72df580fcp-3, 0x1.745cac43cc003p-3, 0x1.3b29d0452d426p-3,
                                   0x1.0e8c55b42945fp-3, 0x1.169c38cc826bep-3};
 #else
-#define FX_ROUND_MAGIC 0x1.8p23f
 #define FX_EXP_UNDERFLOW -104.0f /* 2^-150 = exp(-103.97) */
 #define FX_EXPM1_LIMIT -20.0f    /* exp(x) is less than half an ULP of 1 */
 #define FX_LN2_HIGH 0x1.62e4p-1f /* 15 bits */
 #define FX_LN2_LOW 0x1.7f7d1cp-20f
-static const real exp_tail[] = {0.5f,           0x1.555556p-3f,  0x1.5554eap-5f,
-                                0x1.1110e0p-7f, 0x1.6d4324p-10f, 0x1.a124f2p-13f};
-static const real log1p_tail[] = {-0.5f,           0x1.555554p-2f, -0x1.00000ap-2f, 0x1.999b14p-3f,
-                                  -0x1.5551f8p-3f, 0x1.24498ap-3f, -0x1.ffb198p-4f, 0x1.d11e38p-4f,
-                                  -0x1.b0ea20p-4f, 0x1.4f116ap-4f, -0x1.0f2cd6p-5f};
-static const real log1p_unit_tail[] = {-0x1.fffffep-2f, 0x1.55540cp-2f,  -0x1.ffb95cp-3f,
-                                       0x1.969cb2p-3f,  -0x1.448ee2p-3f, 0x1.d992bcp-4f,
-                                       -0x1.11708cp-4f, 0x1.9d455ap-6f,  -0x1.24b298p-8f};
+static const real exp_tail[] = {0.5f, 0x1.5554a4p-3f, 0x1.555688p-5f, 0x1.122f88p-7f,
+                                0x1.6b6e42p-10f};
+static const real log1p_tail[] = {-0.5f,           0x1.5555a6p-2f,  -0x1.000024p-2f,
+                                  0x1.99685ap-3f,  -0x1.54f23ep-3f, 0x1.2897b0p-3f,
+                                  -0x1.0d8ff6p-3f, 0x1.abf6bcp-4f,  -0x1.6fe688p-5f};
+static const real log1p_unit_tail[] = {-0x1.ffff14p-2f, 0x1.5535d8p-2f,  -0x1.fd131ep-3f,
+                                       0x1.884446p-3f,  -0x1.19ad70p-3f, 0x1.446bc0p-4f,
+                                       -0x1.ec988ap-6f, 0x1.5f964ep-8f};
 #endif
 #define FX_LOG2_E ((real)0x1.71547652b82fep0)
 #define FX_COUNT(table) ((int)(sizeof(table) / sizeof((table)[0])))
@@ -45,11 +43,10 @@ FX_INLINE vec v_polynomial(const real *coefficients, int count, vec x) {
     return sum;
 }
 
-/* 2^n exp(r) for r within half an octave; biased = n + FX_ROUND_MAGIC. */
-FX_INLINE vec v_exp_reduced(vec n, vec biased, vec r) {
+/* exp(r) for r within half an octave. */
+FX_INLINE vec v_exp_reduced(vec r) {
     vec p = v_polynomial(exp_tail, FX_COUNT(exp_tail), r);
-    p = v_fma(v_fma(p, r, v_one()), r, v_one());
-    return v_scale(p, n, biased);
+    return v_fma(v_fma(p, r, v_one()), r, v_one());
 }
 
 /* exp(x) for x <= 0 (Cody and Waite: x = n ln 2 + r); exp(-inf) = 0, NaN stays NaN. */
@@ -58,10 +55,11 @@ FX_MATH vec v_exp_nonpositive(vec x) {
     vec biased = v_fma(clamped, v_set(FX_LOG2_E), v_set(FX_ROUND_MAGIC));
     vec n = v_sub(biased, v_set(FX_ROUND_MAGIC));
     vec r = v_fma(n, v_set(-FX_LN2_HIGH), clamped);
-    return v_exp_reduced(n, biased, v_fma(n, v_set(-FX_LN2_LOW), r));
+    return v_scale(v_exp_reduced(v_fma(n, v_set(-FX_LN2_LOW), r)), n, biased);
 }
 
-/* exp(z - centre) for z up to about the centre, to the last bits of the difference.
+/* exp(z - centre), to the last bits of the difference; what is above FX_EXP_LIMIT may be any number
+ * above it.
  *
  * z - centre rounded to a float is off by up to |z - centre| / 2 ULP, and exp makes that the
  * relative error of a tiny loss. Instead z is reduced by centre + n ln 2: with the centre on a grid
@@ -69,9 +67,11 @@ FX_MATH vec v_exp_nonpositive(vec x) {
  * are close. Beyond FX_CENTRE_LIMIT (`far` lanes) numbers lie so wide apart that z - centre itself
  * is exact. */
 #if FX_DOUBLE
+#define FX_EXP_LIMIT 0x1p960
 #define FX_CENTRE_LIMIT 8192.0
 #define FX_CENTRE_GRID 24576.0 /* adding it rounds to multiples of 2^-38 */
 #else
+#define FX_EXP_LIMIT 0x1p96f
 #define FX_CENTRE_LIMIT 256.0f
 #define FX_CENTRE_GRID 768.0f /* 2^-14; FX_LN2_HIGH is a multiple of 2^-15 */
 #endif
@@ -85,6 +85,10 @@ FX_INLINE vec v_on_grid(vec x) {
     vec grid = v_set(FX_CENTRE_GRID);
     return v_select(v_is_far(x), x, v_sub(v_add(x, grid), grid));
 }
+FX_INLINE real on_grid(real x) {
+    real distance = x < 0 ? -x : x;
+    return distance <= FX_CENTRE_LIMIT ? (x + FX_CENTRE_GRID) - FX_CENTRE_GRID : x;
+}
 FX_INLINE centre centre_at(vec on_grid) {
     centre result = {on_grid, v_add(on_grid, v_set(FX_EXP_UNDERFLOW)), v_is_far(on_grid)};
     return result;
@@ -97,7 +101,7 @@ FX_MATH vec v_exp_centred(vec z, const centre *c, int any_far) {
     vec n = v_sub(biased, v_set(FX_ROUND_MAGIC));
     vec r = v_sub(clamped, v_fma(n, v_set(FX_LN2_HIGH), c->value));
     if (any_far) r = v_select(c->far, v_fma(n, v_set(-FX_LN2_HIGH), x), r);
-    return v_exp_reduced(n, biased, v_fma(n, v_set(-FX_LN2_LOW), r));
+    return v_scale_up(v_exp_reduced(v_fma(n, v_set(-FX_LN2_LOW), r)), n, biased);
 }
 
 /* k ln 2 + log(1 + f) for f in [-0.25, 0.5]. */
@@ -188,7 +192,7 @@ FX_CALLED vec v_pow(vec x, power exponent) {
     vec n = v_sub(biased, v_set(FX_ROUND_MAGIC));
     vec distance = v_sub(octaves, n);
     vec r = v_fma(distance, v_set(FX_LN2_HIGH), v_fma(distance, v_set(FX_LN2_LOW), rest));
-    vec result = v_exp_reduced(n, biased, r);
+    vec result = v_scale(v_exp_reduced(r), n, biased);
     result = v_select(v_less(whole, v_set(FX_POWER_UNDERFLOW + 1)), v_zero(), result);
     return v_select(v_equal(x, v_zero()), v_zero(), result);
 }

@@ -73,6 +73,7 @@ FX_BINARY(v_add, +)
 FX_BINARY(v_sub, -)
 FX_BINARY(v_mul, *)
 FX_BINARY(v_div, /)
+FX_BITWISE(v_and, &)
 FX_BITWISE(v_or, |)
 FX_BITWISE(v_xor, ^)
 FX_COMPARE(v_less, <)
@@ -122,21 +123,21 @@ FX_INLINE int v_mask_all(mask m) {
 #define FX_MANTISSA_BITS 52
 #define FX_EXPONENT_BIAS 1023
 #define FX_BITS_OF_THREE_QUARTERS 0x3FE8000000000000
-#define FX_GUARD_POWER 0x1p-512
-#define FX_GUARD_EXPONENT 512
+#define FX_GUARD_POWER 0x1p-60
+#define FX_GUARD_EXPONENT 60
 typedef uint64_t real_unsigned;
 #else
 #define FX_MANTISSA_BITS 23
 #define FX_EXPONENT_BIAS 127
 #define FX_BITS_OF_THREE_QUARTERS 0x3F400000
-#define FX_GUARD_POWER 0x1p-64f
-#define FX_GUARD_EXPONENT 64
+#define FX_GUARD_POWER 0x1p-28f
+#define FX_GUARD_EXPONENT 28
 typedef uint32_t real_unsigned;
 #endif
 
-/* p * 2^n: the low bits of `biased` = n + FX_ROUND_MAGIC hold n, and shifted into an exponent field
- * they are a power of two; the guard keeps that field in range, and one multiplication by its
- * inverse rounds once into the subnormals. */
+/* p * 2^n for n <= 0: the low bits of `biased` = n + FX_ROUND_MAGIC hold n, and shifted into an
+ * exponent field they are a power of two; the guard keeps that field in range, and one
+ * multiplication by its inverse rounds once into the subnormals. */
 FX_INLINE vec v_scale(vec p, vec n, vec biased) {
     mask field = v_bits(biased);
     (void)n;
@@ -144,6 +145,11 @@ FX_INLINE vec v_scale(vec p, vec n, vec biased) {
         (real_bits)(((real_unsigned)FX_LANE(field, i) + FX_EXPONENT_BIAS + FX_GUARD_EXPONENT)
                     << FX_MANTISSA_BITS);
     return v_mul(v_mul(p, v_from_bits(field)), v_set(FX_GUARD_POWER));
+}
+/* The same for any n: from FX_SCALE_OVERFLOW on that field is the one of infinity. */
+#define FX_SCALE_OVERFLOW (FX_EXPONENT_BIAS + 1 - FX_GUARD_EXPONENT)
+FX_INLINE vec v_scale_up(vec p, vec n, vec biased) {
+    return v_scale(p, n, v_min(v_set(FX_ROUND_MAGIC + FX_SCALE_OVERFLOW), biased));
 }
 
 /* The exponent k and 2^-k of x = 2^k * m with m in [0.75, 1.5), for normal positive x. */
