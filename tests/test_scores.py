@@ -218,10 +218,14 @@ def test_elements_in_place(score, backend):
 @pytest.mark.parametrize("score", [fx.softmax, fx.log_softmax])
 @pytest.mark.parametrize("axis", [0, 1, 2])
 @pytest.mark.parametrize("classes", [3, 50])
-def test_classes_in_place(score, axis, classes, backend):
+@pytest.mark.parametrize("scale", [1, 100])
+def test_classes_in_place(score, axis, classes, scale, backend):
     shape = [70, 70, 70]
     shape[axis] = classes
-    logits = np.random.default_rng(0).normal(size=shape).astype(np.float32)
+    logits = np.random.default_rng(0).normal(scale=scale, size=shape).astype(np.float32)
+    # Sums that have to be made again, from logits that must still be there.
+    logits[2] *= 1e3
+    logits[1, 2, 2] = np.inf
     expected = score(logits.copy(), axis=axis)
     assert score(logits, axis=axis, out=logits) is logits
     np.testing.assert_array_equal(logits, expected)

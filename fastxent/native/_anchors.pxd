@@ -105,6 +105,12 @@ cdef inline void finish_run(const Job* job, const Cursor* cursor, Py_ssize_t run
     cdef real* masses = <real*>scratch.masses
     cdef double weight
     cdef Py_ssize_t i
+    if (weights == NULL and job.has_labels and job.out.data != NULL
+            and inner_stride(&job.out, &job.dimensions) == job.itemsize
+            and job.expectations.data == NULL):  # the common case, in one go
+        job.kernels.write_losses(losses, scratch.columns, run,
+                                 operand_at(&job.out, &job.dimensions, cursor))
+        return
     if job.lane_kernel != NULL:
         if weights != NULL:
             for i in range(run):

@@ -104,15 +104,15 @@ cdef inline Py_ssize_t count_positive(const Job* job, const fx_tile* tile) noexc
 cdef inline fx_matrix result_matrix(const Job* job, const Operand* operand, char* place,
                                     char* tile) noexcept nogil:
     """Return where a tile's results go: in place, or to a tile that `unpack_result` writes out."""
+    cdef bint is_direct = lies_in_lanes(job, operand) and not job.is_in_place
     cdef fx_matrix matrix
     matrix.data = NULL
     matrix.anchor_stride = 1
     matrix.class_stride = 0
     if place == NULL:
         return matrix
-    matrix.data = place if lies_in_lanes(job, operand) else tile
-    matrix.class_stride = (operand.class_stride // job.itemsize if lies_in_lanes(job, operand)
-                           else job.tile_anchors)
+    matrix.data = place if is_direct else tile
+    matrix.class_stride = operand.class_stride // job.itemsize if is_direct else job.tile_anchors
     return matrix
 
 

@@ -11,10 +11,11 @@ cdef enum:
     BLOCK_LOGITS = 65536
     # But no more anchors than this: their labels and losses stay in the first-level cache.
     BLOCK_ANCHORS = 2048
-    # Anchors of a packed tile, while its classes are few enough for the first-level cache.
-    WIDE_TILE = 64
-    NARROW_TILE = 16
-    WIDE_TILE_CLASSES = 128
+    BLOCK_STEP = 64
+    # Logits of a packed tile: half of the first-level cache. Its anchors are a multiple of the
+    # widest vector.
+    TILE_LOGITS = 4096
+    TILE_STEP = 16
     # Widest vector, in bytes: scratch arrays are aligned to it, and packing may write that much
     # more.
     VECTOR_BYTES = 64
@@ -114,9 +115,10 @@ cdef inline void plan_scratch(Job* job) noexcept:
     """Choose the sizes of blocks and tiles, and from them the scratch memory of a thread."""
     cdef Py_ssize_t anchors = BLOCK_LOGITS // job.classes
     cdef char* end
-    anchors = (anchors + WIDE_TILE - 1) // WIDE_TILE * WIDE_TILE
-    job.block_anchors = min(max(anchors, WIDE_TILE), BLOCK_ANCHORS)
-    job.tile_anchors = WIDE_TILE if job.classes <= WIDE_TILE_CLASSES else NARROW_TILE
+    anchors = (anchors + BLOCK_STEP - 1) // BLOCK_STEP * BLOCK_STEP
+    job.block_anchors = min(max(anchors, BLOCK_STEP), BLOCK_ANCHORS)
+    anchors = TILE_LOGITS // job.classes // TILE_STEP * TILE_STEP
+    job.tile_anchors = min(max(anchors, TILE_STEP), job.block_anchors)
     carve_scratch(job, NULL, &end)
     job.scratch_bytes = <Py_ssize_t><uintptr_t>end
 

@@ -175,9 +175,9 @@ def evaluate_score(str name, values, out, int threads):
         return
     job.classes = values.shape[values.ndim - 1]
     job.options.classes = job.classes
+    job.is_in_place = job.out.data == job.logits.data
     if name == "softmax":
         job.lane_kernel = job.kernels.softmax
-        job.is_in_place = job.out.data == job.logits.data
         if lies_in_rows(&job, &job.logits, True) and lies_in_rows(&job, &job.out, False):
             job.row_kernel = job.kernels.softmax_score_rows
     elif name == "log_softmax":

@@ -1,16 +1,36 @@
 /* Class labels and dense targets as the user holds them: any integer or float type, any stride. */
 
-/* The column of each label: -1 where it means "no class", -2 where it is ignored. */
+/* What each anchor of a run has lost, to where the caller wants it: ignored ones nothing. */
+static void write_losses(const void *losses, const int32_t *columns, ptrdiff_t count,
+                         void *destination) {
+    const real *loss = (const real *)losses;
+    real *written = (real *)destination;
+    for (ptrdiff_t i = 0; i < count; i++) written[i] = columns[i] == FX_IGNORED ? 0 : loss[i];
+}
+
+/* The column of each label: -1 where it means "no class", -2 where it is ignored. The labels of the
+ * next block are asked for: the kernel's work is between them, and the hardware forgets the stream.
+ */
+#define FX_LABEL_PIECE 64
 #define FX_LABEL_COLUMNS(type)                                                                     \
     do {                                                                                           \
-        for (ptrdiff_t i = 0; i < count; i++) {                                                    \
-            type element;                                                                          \
-            memcpy(&element, source + i * stride, sizeof element);                                 \
-            int64_t label = (int64_t)element;                                                      \
-            int32_t column = (int32_t)label - (label > map->gap);                                  \
-            columns[i] = label == map->none ? FX_NO_CLASS : column;                                \
+        const int64_t first_ignored = map->ignored_count > 0 ? map->ignored[0] : map->none;        \
+        const int32_t first_column = map->ignored_count > 0 ? FX_IGNORED : FX_NO_CLASS;            \
+        const int64_t none = map->none, gap = map->gap;                                            \
+        for (ptrdiff_t start = 0; start < count; start += FX_LABEL_PIECE) {                        \
+            ptrdiff_t end = start + FX_LABEL_PIECE < count ? start + FX_LABEL_PIECE : count;       \
+            for (int i = 0; stride == sizeof(type) && i < FX_LABEL_PIECE * stride; i += FX_LINE)   \
+                prefetch_line(source + (start + count) * stride + i);                              \
+            for (ptrdiff_t i = start; i < end; i++) {                                              \
+                type element;                                                                      \
+                memcpy(&element, source + i * stride, sizeof element);                             \
+                int64_t label = (int64_t)element;                                                  \
+                int32_t column = (int32_t)label - (label > gap);                                   \
+                column = label == none ? FX_NO_CLASS : column;                                     \
+                columns[i] = label == first_ignored ? first_column : column;                       \
+            }                                                                                      \
         }                                                                                          \
-        for (int j = 0; j < map->ignored_count; j++)                                               \
+        for (int j = 1; j < map->ignored_count; j++)                                               \
             for (ptrdiff_t i = 0; i < count; i++) {                                                \
                 type element;                                                                      \
                 memcpy(&element, source + i * stride, sizeof element);                             \

@@ -102,19 +102,34 @@ FX_INLINE void pack_rows(const char *source, ptrdiff_t anchor_stride, ptrdiff_t 
 }
 
 /* Rows of so few classes lie one behind the other: with their number a constant, the compiler
- * takes them apart by shuffles. */
-#define FX_PACK_FEW(count)                                                                         \
-    case count:                                                                                    \
-        for (ptrdiff_t k = 0; k < (count); k++)                                                    \
-            for (ptrdiff_t a = 0; a < anchors; a++)                                                \
-                tile[k * tile_stride + a] = rows[a * (count) + k];                                 \
-        return
+ * takes them apart by shuffles, where v_split_* does not. */
+#define FX_FEW_CLASSES 4
+FX_INLINE void pack_few_as(const real *restrict rows, ptrdiff_t anchors, real *restrict tile,
+                           ptrdiff_t tile_stride, const int classes) {
+    ptrdiff_t a = 0;
+#ifdef FX_HAS_SPLIT
+    for (; classes != 3 && a + LANES <= anchors; a += LANES) {
+        vec row[FX_FEW_CLASSES], column[FX_FEW_CLASSES];
+        for (int i = 0; i < classes; i++) {
+            v_prefetch(rows + a * classes + i * LANES);
+            row[i] = v_load(rows + a * classes + i * LANES);
+        }
+        if (classes == 2)
+            v_split_pairs(row, column);
+        else
+            v_split_quads(row, column);
+        for (int k = 0; k < classes; k++) v_store(tile + k * tile_stride + a, column[k]);
+    }
+#endif
+    for (int k = 0; k < classes; k++)
+        for (ptrdiff_t i = a; i < anchors; i++) tile[k * tile_stride + i] = rows[i * classes + k];
+}
 static void pack_few(const real *restrict rows, ptrdiff_t anchors, ptrdiff_t classes,
                      real *restrict tile, ptrdiff_t tile_stride) {
     switch (classes) {
-        FX_PACK_FEW(2);
-        FX_PACK_FEW(3);
-        FX_PACK_FEW(4);
+    case 2: pack_few_as(rows, anchors, tile, tile_stride, 2); break;
+    case 3: pack_few_as(rows, anchors, tile, tile_stride, 3); break;
+    default: pack_few_as(rows, anchors, tile, tile_stride, 4);
     }
 }
 
@@ -124,7 +139,7 @@ static void pack(const char *source, ptrdiff_t anchor_stride, ptrdiff_t class_st
     if (FX_IS_HALF(type) && anchor_stride == size_of_type(type))
         for (ptrdiff_t k = 0; k < classes; k++)
             widen(source + k * class_stride, type, anchors, (real *)tile + k * tile_stride);
-    else if (lies_in_rows && type == FX_OWN_TYPE && classes <= 4 &&
+    else if (lies_in_rows && type == FX_OWN_TYPE && classes <= FX_FEW_CLASSES &&
              anchor_stride == classes * class_stride)
         pack_few((const real *)source, anchors, classes, (real *)tile, tile_stride);
     else if (lies_in_rows && type == FX_OWN_TYPE)

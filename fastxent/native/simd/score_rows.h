@@ -1,20 +1,25 @@
 /* Scores over the class axis with classes as lanes. */
 
-/* Divided, not multiplied by a reciprocal: one rounding less. */
-FX_MATH void softmax_divide(const fx_tile *tile, const lane_range *group, vec sum) {
-    real sums[LANES];
+FX_CALLED void softmax_divide(const fx_tile *tile, const lane_range *group, vec sum) {
+    real sums[LANES], inverses[LANES];
     v_store(sums, sum);
+    v_store(inverses, v_div(v_one(), sum));
     for (int i = 0; i < group->count; i++) {
         real *p = row_of(&tile->results, group->first + i);
-        vec divisor = v_set(sums[i]);
-        for (ptrdiff_t k = 0; k < tile->classes; k += LANES) {
-            int width = tile->classes - k < LANES ? (int)(tile->classes - k) : LANES;
-            row_store(p + k, width, v_div(row_load(p + k, width, 0), divisor));
-        }
+        vec divisor = v_set(sums[i]), inverse = v_set(inverses[i]);
+        ptrdiff_t k = 0;
+        FX_NO_UNROLL
+        for (; k + LANES <= tile->classes; k += LANES)
+            v_store(p + k, v_divide_by(v_load(p + k), divisor, inverse));
+        int width = (int)(tile->classes - k);
+        if (width > 0)
+            v_store_first(p + k, width,
+                          v_divide_by(v_load_first(p + k, width, v_zero()), divisor, inverse));
     }
 }
 
-/* The exponentials are kept in the results, where rows_others has gradients. */
+/* The exponentials are kept in the results, where rows_others has gradients. Without labels, sums
+ * start from the first class. */
 static void softmax_score_rows(const fx_tile *tile) {
     fx_tile scores = *tile;
     scores.grads = tile->results;
@@ -22,10 +27,14 @@ static void softmax_score_rows(const fx_tile *tile) {
         ptrdiff_t left = tile->anchors - first;
         lane_range group = {first, left < LANES ? (int)left : LANES};
         softmax_block block;
-        group_centres(&scores, &group, block.centres);
-        rows_others(&scores, first, group.count, &block, 1);
+        rows_others(&scores, first, group.count, &block, 0);
         for (int i = group.count; i < LANES; i++) block.others[i] = v_one();
         vec sum = v_reduce_add(block.others);
+        if (!v_all_summed(sum)) {
+            group_centres(&scores, &group, block.centres);
+            rows_others(&scores, first, group.count, &block, 1);
+            sum = v_reduce_add(block.others);
+        }
         softmax_divide(tile, &group, sum);
         repair(tile, &group, sum, softmax_exact_scores);
     }

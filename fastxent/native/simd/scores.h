@@ -88,17 +88,32 @@ static double logsumexp_exact(const fx_tile *tile, ptrdiff_t anchor) {
     return normalizer.maximum + normalizer.log_sum;
 }
 
-FX_INLINE void softmax_lanes(const fx_tile *tile, const lane_range *range) {
-    centre at = centre_at(v_on_grid(lanes_maximum(tile, range)));
+/* The sum of exp(z - c) over the classes; the exponentials are kept in the results. */
+FX_INLINE vec lanes_exponentials(const fx_tile *tile, const lane_range *range, const centre *c,
+                                 const int any_far) {
     compensated total = compensated_zero();
     for (ptrdiff_t k = 0; k < tile->classes; k++) {
-        vec e = v_exp_centred(lanes_load(&tile->logits, range, k), &at, 1);
+        vec e = v_exp_centred(lanes_stream(&tile->logits, range, k), c, any_far);
         compensated_add(&total, e);
         lanes_store(&tile->results, range, k, e);
     }
-    vec sum = compensated_value(total);
-    for (ptrdiff_t k = 0; k < tile->classes; k++)
-        lanes_store(&tile->results, range, k, v_div(lanes_load(&tile->results, range, k), sum));
+    return compensated_value(total);
+}
+
+/* Sums start from the first class, as those of softmax_plain do from the label's. */
+FX_INLINE void softmax_lanes(const fx_tile *tile, const lane_range *range) {
+    centre c = centre_at(v_on_grid(lanes_load(&tile->logits, range, 0)));
+    vec sum = v_mask_any(c.far) ? lanes_exponentials(tile, range, &c, 1)
+                                : lanes_exponentials(tile, range, &c, 0);
+    if (!v_all_summed(sum)) {
+        c = centre_at(v_on_grid(lanes_maximum(tile, range)));
+        sum = lanes_exponentials(tile, range, &c, 1);
+    }
+    vec inverse = v_div(v_one(), sum);
+    for (ptrdiff_t k = 0; k < tile->classes; k++) {
+        vec e = lanes_load(&tile->results, range, k);
+        lanes_store(&tile->results, range, k, v_divide_by(e, sum, inverse));
+    }
     repair(tile, range, sum, softmax_exact_scores);
 }
 

@@ -33,10 +33,10 @@ FX_MATH void sigmoid_join(compensated *linear, compensated *product, sigmoid_sum
 
 /* The terms of a class: a product of one factor, and the linear part. */
 FX_INLINE sigmoid_sums sigmoid_term(const fx_tile *tile, const lane_range *range, ptrdiff_t k,
-                                    mask is_label) {
+                                    mask is_label, const int has_targets) {
     vec z = lanes_stream(&tile->logits, range, k);
     sigmoid_sums term;
-    if (tile->targets.data) {
+    if (has_targets) {
         vec y = lanes_load(&tile->targets, range, k);
         term.linear = v_negate(negative_linear_term(z, y));
     } else { /* softplus(z) - z = softplus(-z): flip the logit of the label */
@@ -49,11 +49,12 @@ FX_INLINE sigmoid_sums sigmoid_term(const fx_tile *tile, const lane_range *range
 
 /* The sums of some classes. */
 FX_MATH sigmoid_sums sigmoid_terms(const fx_tile *tile, const lane_range *range, ptrdiff_t first,
-                                   const int count, vec labels) {
+                                   const int count, vec labels, const int has_targets) {
     sigmoid_sums terms[FX_CLASS_GROUP];
     vec column = v_sub(labels, v_set((real)first));
     for (int i = 0; i < count; i++)
-        terms[i] = sigmoid_term(tile, range, first + i, v_equal(column, v_set((real)i)));
+        terms[i] =
+            sigmoid_term(tile, range, first + i, v_equal(column, v_set((real)i)), has_targets);
     for (int left = count; left > 1; left /= 2)
         for (int i = 0; i < left / 2; i++)
             terms[i] = sigmoid_sums_join(terms[2 * i], terms[2 * i + 1]);
@@ -64,7 +65,7 @@ FX_MATH sigmoid_sums sigmoid_terms(const fx_tile *tile, const lane_range *range,
 #define FX_PRODUCT_FACTORS 112
 
 /* No weights, no smoothing, per anchor. */
-FX_INLINE void sigmoid_plain(const fx_tile *tile, const lane_range *range) {
+FX_INLINE void sigmoid_many(const fx_tile *tile, const lane_range *range, const int has_targets) {
     vec labels = lanes_targets(tile, range).columns;
     compensated total = compensated_zero(), product;
     for (ptrdiff_t start = 0; start < tile->classes; start += FX_PRODUCT_FACTORS) {
@@ -72,7 +73,7 @@ FX_INLINE void sigmoid_plain(const fx_tile *tile, const lane_range *range) {
         ptrdiff_t end = start + (left < FX_PRODUCT_FACTORS ? left : FX_PRODUCT_FACTORS);
         product = compensated_zero();
 #define FX_TERMS(k, count)                                                                         \
-    sigmoid_join(&total, &product, sigmoid_terms(tile, range, k, count, labels))
+    sigmoid_join(&total, &product, sigmoid_terms(tile, range, k, count, labels, has_targets))
         FX_FOR_CLASSES(start, end, FX_TERMS);
 #undef FX_TERMS
         compensated_add(&total, v_log1p(compensated_value(product)));
@@ -82,25 +83,70 @@ FX_INLINE void sigmoid_plain(const fx_tile *tile, const lane_range *range) {
     repair(tile, range, loss, sigmoid_exact_anchor);
 }
 
-/* One class: one logarithm a logit is one an anchor, and its argument is at most 1. */
-FX_INLINE void sigmoid_single(const fx_tile *tile, const lane_range *range) {
-    vec labels = lanes_targets(tile, range).columns;
-    sigmoid_sums term = sigmoid_terms(tile, range, 0, 1, labels);
-    vec loss = v_add(term.linear, v_log1p_unit(term.product));
-    lanes_store_losses(tile, range, loss);
-    repair(tile, range, loss, sigmoid_exact_anchor);
+/* So few classes that their sums need no compensation. One class: one logarithm a logit is one an
+ * anchor, and its argument is at most 1. */
+FX_INLINE void sigmoid_few(const fx_tile *tile, ptrdiff_t first, const int vectors, int count,
+                           const int classes, const int has_targets) {
+    sigmoid_sums sums[FX_LANE_BLOCK];
+    FX_NO_UNROLL
+    for (int v = 0; v < vectors; v++) {
+        lane_range range = {first + v * LANES, count};
+        vec labels = lanes_targets(tile, &range).columns;
+        sums[v] = sigmoid_terms(tile, &range, 0, 1, labels, has_targets);
+        for (int k = 1; k < classes; k++)
+            sums[v] =
+                sigmoid_sums_join(sums[v], sigmoid_terms(tile, &range, k, 1, labels, has_targets));
+    }
+    FX_NO_UNROLL
+    for (int v = 0; v < vectors; v++) {
+        lane_range range = {first + v * LANES, count};
+        vec tail = classes == 1 ? v_log1p_unit(sums[v].product) : v_log1p(sums[v].product);
+        vec loss = v_add(sums[v].linear, tail);
+        lanes_store_losses(tile, &range, loss);
+        repair(tile, &range, loss, sigmoid_exact_anchor);
+    }
 }
 
-/* So few classes that their sums need no compensation. */
-#define FX_FEW_CLASSES 4
-FX_INLINE void sigmoid_few(const fx_tile *tile, const lane_range *range) {
-    vec labels = lanes_targets(tile, range).columns;
-    sigmoid_sums sums = sigmoid_terms(tile, range, 0, 1, labels);
-    for (ptrdiff_t k = 1; k < tile->classes; k++)
-        sums = sigmoid_sums_join(sums, sigmoid_terms(tile, range, k, 1, labels));
-    vec loss = v_add(sums.linear, v_log1p(sums.product));
-    lanes_store_losses(tile, range, loss);
-    repair(tile, range, loss, sigmoid_exact_anchor);
+/* Loops in which the compiler knows the number of classes and the kind of targets. */
+FX_INLINE void sigmoid_few_loop(const fx_tile *tile, const int classes, const int has_targets) {
+#define FX_BODY(first, vectors, count)                                                             \
+    sigmoid_few(tile, first, vectors, count, classes, has_targets)
+    FX_FOR_LANE_BLOCKS(tile, FX_BODY);
+#undef FX_BODY
+}
+#define FX_SIGMOID_FEW(name, classes)                                                              \
+    FX_CALLED void name(const fx_tile *tile) {                                                     \
+        if (tile->targets.data)                                                                    \
+            sigmoid_few_loop(tile, classes, 1);                                                    \
+        else                                                                                       \
+            sigmoid_few_loop(tile, classes, 0);                                                    \
+    }
+FX_SIGMOID_FEW(sigmoid_one, 1)
+FX_SIGMOID_FEW(sigmoid_two, 2)
+FX_SIGMOID_FEW(sigmoid_three, 3)
+FX_SIGMOID_FEW(sigmoid_four, 4)
+
+FX_INLINE void sigmoid_many_targets(const fx_tile *tile, const lane_range *range) {
+    sigmoid_many(tile, range, 1);
+}
+FX_INLINE void sigmoid_many_labels(const fx_tile *tile, const lane_range *range) {
+    sigmoid_many(tile, range, 0);
+}
+FX_CALLED void sigmoid_plain(const fx_tile *tile) {
+    if (tile->targets.data)
+        FX_FOR_LANES(tile, sigmoid_many_targets);
+    else
+        FX_FOR_LANES(tile, sigmoid_many_labels);
+}
+
+FX_INLINE void sigmoid_without_options(const fx_tile *tile) {
+    switch (tile->classes) {
+    case 1: sigmoid_one(tile); break;
+    case 2: sigmoid_two(tile); break;
+    case 3: sigmoid_three(tile); break;
+    case 4: sigmoid_four(tile); break;
+    default: sigmoid_plain(tile);
+    }
 }
 
 /* Every loss of the family with every option: one logarithm a logit. */
@@ -173,11 +219,7 @@ static void sigmoid_losses(const fx_tile *tile) {
     default:
         if (has_options)
             FX_FOR_LANES(tile, sigmoid_cross_entropy_general);
-        else if (tile->classes == 1)
-            FX_FOR_LANES(tile, sigmoid_single);
-        else if (tile->classes <= FX_FEW_CLASSES)
-            FX_FOR_LANES(tile, sigmoid_few);
         else
-            FX_FOR_LANES(tile, sigmoid_plain);
+            sigmoid_without_options(tile);
     }
 }

@@ -27,8 +27,8 @@ FX_INLINE vec shifted_sum(vec sum, vec small) {
 }
 
 /* The loss from the sum of the other classes' exp(z_k - c) and own = z_l - c, where the centre c is
- * the maximum rounded to a grid. Near the maximum, log1p(others / exp(own)); elsewhere others hold
- * the maximum, and the sum with the label's own term is at least about 1. */
+ * the label's logit or the maximum, rounded to a grid. Near the centre, log1p(others / exp(own));
+ * elsewhere others hold the maximum, and the sum with the label's own term is at least about 1. */
 FX_MATH vec softmax_loss(vec others, vec own) {
     mask is_near = v_less(v_set(FX_NEAR), own);
     vec with_own = v_add(others, v_sub(v_exp_nonpositive(own), v_one()));
@@ -42,7 +42,7 @@ FX_MATH vec softmax_terms(const fx_tile *tile, const lane_range *range, ptrdiff_
     vec terms[FX_CLASS_GROUP], column = v_sub(labels, v_set((real)first));
     for (int i = 0; i < count; i++) {
         mask is_label = v_equal(column, v_set((real)i));
-        vec z = lanes_load(&tile->logits, range, first + i);
+        vec z = lanes_stream(&tile->logits, range, first + i);
         terms[i] = v_select(is_label, v_zero(), v_exp_centred(z, c, any_far));
     }
     for (int left = count; left > 1; left /= 2)
@@ -50,38 +50,109 @@ FX_MATH vec softmax_terms(const fx_tile *tile, const lane_range *range, ptrdiff_
     return terms[0];
 }
 
-/* The logits of the labels; any finite number where there is none. */
-FX_INLINE vec lanes_label_logits(const fx_tile *tile, const lane_range *range) {
-    real own[LANES] = {0};
-    for (int i = 0; i < range->count; i++) {
-        ptrdiff_t anchor = range->first + i;
-        int32_t label = tile->labels[anchor];
-        if (label >= 0) own[i] = matrix_at(&tile->logits, anchor, label);
-    }
-    return v_load(own);
-}
-
-/* Labels, no weights, no smoothing. */
-FX_INLINE void softmax_plain_centred(const fx_tile *tile, const lane_range *range, const centre *c,
-                                     const int any_far) {
-    vec labels = lanes_labels(tile, range);
-    vec own = v_sub(lanes_label_logits(tile, range), c->value);
+FX_INLINE vec softmax_others(const fx_tile *tile, const lane_range *range, vec labels,
+                             const centre *c, const int any_far) {
     compensated others = compensated_zero();
 #define FX_TERMS(k, count)                                                                         \
     compensated_add(&others, softmax_terms(tile, range, k, count, labels, c, any_far))
     FX_FOR_CLASSES(0, tile->classes, FX_TERMS);
 #undef FX_TERMS
-    vec loss = softmax_loss(compensated_value(others), own);
+    return compensated_value(others);
+}
+
+/* The logits of the labels; those of the first class where there is none. */
+#define FX_SELECTED_CLASSES 16 /* for more of them, one by one is faster */
+FX_INLINE vec lanes_label_logits(const fx_tile *tile, const lane_range *range, vec labels) {
+    vec own = lanes_load(&tile->logits, range, 0);
+    if (tile->classes <= FX_SELECTED_CLASSES) {
+        for (ptrdiff_t k = 1; k < tile->classes; k++) {
+            mask is_label = v_equal(labels, v_set((real)k));
+            own = v_select(is_label, lanes_load(&tile->logits, range, k), own);
+        }
+        return own;
+    }
+    real logits[LANES];
+    v_store(logits, own);
+    for (int i = 0; i < range->count; i++) {
+        ptrdiff_t anchor = range->first + i;
+        int32_t label = tile->labels[anchor];
+        if (label > 0) logits[i] = matrix_at(&tile->logits, anchor, label);
+    }
+    return v_load(logits);
+}
+
+/* Whether sums of exponentials are in the range where v_exp_centred is right. */
+FX_INLINE int v_all_summed(vec others) {
+    return v_mask_all(v_less(v_set(-FX_EXP_LIMIT), v_negative_abs(others)));
+}
+
+/* Labels, no weights, no smoothing. The first choice for the centre is the label's own logit, which
+ * needs no pass over the classes: there the sum is out of range only where the loss is above 66
+ * (double: 665). */
+FX_CALLED void softmax_plain_from_maximum(const fx_tile *tile, const lane_range *range, vec labels,
+                                          vec own) {
+    centre c = centre_at(v_on_grid(lanes_maximum(tile, range)));
+    vec others = softmax_others(tile, range, labels, &c, 1);
+    vec loss = softmax_loss(others, v_sub(own, c.value));
     lanes_store_losses(tile, range, loss);
     repair(tile, range, loss, softmax_exact_anchor);
 }
 
 FX_INLINE void softmax_plain(const fx_tile *tile, const lane_range *range) {
-    centre c = centre_at(v_on_grid(lanes_maximum(tile, range)));
-    if (v_mask_any(c.far))
-        softmax_plain_centred(tile, range, &c, 1);
-    else
-        softmax_plain_centred(tile, range, &c, 0);
+    vec labels = lanes_labels(tile, range), own = lanes_label_logits(tile, range, labels);
+    centre c = centre_at(v_on_grid(own));
+    vec others = v_mask_any(c.far) ? softmax_others(tile, range, labels, &c, 1)
+                                   : softmax_others(tile, range, labels, &c, 0);
+    if (!v_all_summed(others)) {
+        softmax_plain_from_maximum(tile, range, labels, own);
+        return;
+    }
+    vec loss = softmax_loss(others, v_sub(own, c.value));
+    lanes_store_losses(tile, range, loss);
+    repair(tile, range, loss, softmax_exact_anchor);
+}
+
+/* The same for so few classes that their sums need no compensation, several vectors of anchors at a
+ * time (see sigmoid_few). */
+FX_INLINE void softmax_few(const fx_tile *tile, ptrdiff_t first, const int vectors, int count,
+                           const int classes) {
+    vec own[FX_LANE_BLOCK], centres[FX_LANE_BLOCK], sums[FX_LANE_BLOCK];
+    FX_NO_UNROLL
+    for (int v = 0; v < vectors; v++) {
+        lane_range range = {first + v * LANES, count};
+        vec labels = lanes_labels(tile, &range), logit = lanes_load(&tile->logits, &range, 0);
+        for (int k = 1; k < classes; k++)
+            logit = v_select(v_equal(labels, v_set((real)k)), lanes_load(&tile->logits, &range, k),
+                             logit);
+        centre c = centre_at(v_on_grid(logit));
+        vec sum = v_zero();
+        for (int k = 0; k < classes; k++) {
+            vec e = v_exp_centred(lanes_load(&tile->logits, &range, k), &c, 0);
+            sum = v_add(sum, v_select(v_equal(labels, v_set((real)k)), v_zero(), e));
+        }
+        /* `far` lanes are out of range, too. */
+        sums[v] = v_select(c.far, v_set((real)INFINITY), sum);
+        own[v] = logit;
+        centres[v] = c.value;
+    }
+    FX_NO_UNROLL
+    for (int v = 0; v < vectors; v++) {
+        lane_range range = {first + v * LANES, count};
+        if (v_all_summed(sums[v]))
+            lanes_store_losses(tile, &range, softmax_loss(sums[v], v_sub(own[v], centres[v])));
+        else
+            softmax_plain_from_maximum(tile, &range, lanes_labels(tile, &range), own[v]);
+    }
+}
+FX_CALLED void softmax_three(const fx_tile *tile) {
+#define FX_BODY(first, vectors, count) softmax_few(tile, first, vectors, count, 3)
+    FX_FOR_LANE_BLOCKS(tile, FX_BODY);
+#undef FX_BODY
+}
+FX_CALLED void softmax_four(const fx_tile *tile) {
+#define FX_BODY(first, vectors, count) softmax_few(tile, first, vectors, count, 4)
+    FX_FOR_LANE_BLOCKS(tile, FX_BODY);
+#undef FX_BODY
 }
 
 /* Two classes: softplus(d) with d = z_other - z_label, whose rounding error is kept, for exp would
@@ -228,6 +299,10 @@ static void softmax_losses(const fx_tile *tile) {
             FX_FOR_LANES(tile, softmax_cross_entropy_general);
         else if (tile->classes == 2)
             FX_FOR_LANES(tile, softmax_pair);
+        else if (tile->classes == 3)
+            softmax_three(tile);
+        else if (tile->classes == 4)
+            softmax_four(tile);
         else
             FX_FOR_LANES(tile, softmax_plain);
     }

@@ -1,10 +1,8 @@
 /* The softmax family with classes as lanes and labels: one reduction and one logarithm for LANES
  * anchors.
  *
- * Any centre c near the maximum or above the logit of the label does for the sum of exp(z_k - c),
- * as long as nothing overflows. So the first choice is the label's own logit, which needs no pass
- * over the classes. There the sum is above FX_EXP_LIMIT only where the loss is above 66 (double:
- * 665): groups with such an anchor are worked off again, from their maxima.
+ * As in softmax_plain, sums start from the labels' logits, and groups of anchors whose sums are out
+ * of range are worked off again, from their maxima.
  */
 FX_REDUCE(v_reduce_max, v_max)
 
@@ -174,7 +172,7 @@ FX_INLINE void softmax_rows_block(const fx_tile *tile, ptrdiff_t first, int coun
         lane_range group = group_of(first, count, start);
         vec own = v_load(block.own_logits + start), others = v_reduce_add(block.others + start);
         vec centres = v_load(block.centres + start);
-        if (!v_mask_all(v_less(v_set(-FX_EXP_LIMIT), v_negative_abs(others)))) {
+        if (!v_all_summed(others)) {
             softmax_block again;
             group_centres(tile, &group, again.centres);
             rows_others(tile, group.first, group.count, &again, 1);

@@ -53,6 +53,7 @@ const fx_kernels FX_TABLE = {
     .widen = widen,
     .narrow = narrow,
     .label_columns = label_columns,
+    .write_losses = write_losses,
     .first_invalid_label = first_invalid_label,
     .first_invalid_target = first_invalid_target,
     .read = read_values,

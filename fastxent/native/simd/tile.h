@@ -76,6 +76,23 @@ FX_INLINE vec lanes_labels(const fx_tile *tile, const lane_range *range) {
         }                                                                                          \
     } while (0)
 
+/* The same with body(first, vectors, count) for several vectors at a time: with few classes an
+ * anchor is one long chain of operations, and the logarithms of several vectors, one after the
+ * other, overlap. */
+#define FX_LANE_BLOCK 4
+#define FX_FOR_LANE_BLOCKS(tile, body)                                                             \
+    do {                                                                                           \
+        ptrdiff_t first = 0, left = (tile)->anchors;                                               \
+        for (; left >= FX_LANE_BLOCK * LANES; left -= FX_LANE_BLOCK * LANES) {                     \
+            body(first, FX_LANE_BLOCK, LANES);                                                     \
+            first += FX_LANE_BLOCK * LANES;                                                        \
+        }                                                                                          \
+        for (; left > 0; left -= LANES) {                                                          \
+            body(first, 1, left < LANES ? (int)left : LANES);                                      \
+            first += LANES;                                                                        \
+        }                                                                                          \
+    } while (0)
+
 FX_INLINE real matrix_at(const fx_matrix *m, ptrdiff_t anchor, ptrdiff_t k) {
     return ((const real *)m->data)[anchor * m->anchor_stride + k * m->class_stride];
 }

@@ -80,6 +80,16 @@ FX_INLINE void v_prefetch(const void *p) {
 #endif
 }
 
+/* One line of memory that is read after some other work, into the second-level cache. */
+#define FX_LINE 64
+FX_INLINE void prefetch_line(const void *p) {
+#if defined(__GNUC__)
+    __builtin_prefetch(p, 0, 2);
+#else
+    (void)p;
+#endif
+}
+
 /* Where lanes are anchors, each class is a stream of its own, in a page of its own: the next lines
  * of all of them are asked for while these are worked off. */
 #define FX_LANES_AHEAD 512

@@ -176,6 +176,31 @@ FX_INLINE void v_transpose(vec *v) {
 }
 
 #if !FX_DOUBLE
+/* LANES rows of two, three or four numbers to as many vectors of LANES numbers. */
+#define FX_HAS_SPLIT
+FX_INLINE __m512i v_places(int first, int step, int second) {
+    __m512i lane = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+    __m512i upper = _mm512_set1_epi32(second - first - 8 * step);
+    __m512i places = _mm512_mullo_epi32(lane, _mm512_set1_epi32(step));
+    places = _mm512_add_epi32(places, _mm512_set1_epi32(first));
+    return _mm512_mask_add_epi32(places, 0xFF00, places, upper);
+}
+FX_INLINE void v_split_pairs(const vec *rows, vec *columns) {
+    columns[0] = _mm512_permutex2var_ps(rows[0], v_places(0, 2, 16), rows[1]);
+    columns[1] = _mm512_permutex2var_ps(rows[0], v_places(1, 2, 17), rows[1]);
+}
+FX_INLINE void v_split_quads(const vec *rows, vec *columns) {
+    __m512i low = v_places(0, 4, 1), high = v_places(2, 4, 3);
+    vec low_first = _mm512_permutex2var_ps(rows[0], low, rows[1]);
+    vec low_second = _mm512_permutex2var_ps(rows[2], low, rows[3]);
+    vec high_first = _mm512_permutex2var_ps(rows[0], high, rows[1]);
+    vec high_second = _mm512_permutex2var_ps(rows[2], high, rows[3]);
+    columns[0] = FX_CHUNKS(low_first, low_second, 0x44);
+    columns[1] = FX_CHUNKS(low_first, low_second, 0xEE);
+    columns[2] = FX_CHUNKS(high_first, high_second, 0x44);
+    columns[3] = FX_CHUNKS(high_first, high_second, 0xEE);
+}
+
 /* 16-bit numbers: LANES of them. float16 by instruction; bfloat16 is the upper half of a float,
  * rounded to the nearest, ties to even; a NaN keeps its sign and stays one. */
 FX_INLINE vec v_load_float16(const uint16_t *p) {

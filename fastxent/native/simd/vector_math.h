@@ -147,6 +147,13 @@ FX_MATH vec v_log(vec x) {
     return v_log_sum(k, v_fma(x, inverse_power, v_set((real)-1)));
 }
 
+/* a / b from inverse = 1 / b: the rounding error of the first quotient is exact, and taken off it
+ * leaves what a division gives, for a third of its time. */
+FX_INLINE vec v_divide_by(vec a, vec b, vec inverse) {
+    vec quotient = v_mul(a, inverse);
+    return v_fma(v_fma(v_negate(quotient), b, a), inverse, quotient);
+}
+
 /* Powers with the exponents that losses use most have forms of their own. */
 typedef struct {
     enum { POWER_0, POWER_HALF, POWER_1, POWER_2, POWER_3, POWER_4, POWER_ANY } kind;
