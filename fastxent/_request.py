@@ -34,6 +34,8 @@ class Loss(NamedTuple):
     #: What the second argument may be: class labels or dense targets, class labels only (with a
     #: score for each), or positions between the classes.
     grammar: Literal["classes", "labels", "positions"] = "classes"
+    #: Native backend: short calls without options go past the LossRequest.
+    has_short_calls: bool = False
 
 
 class LossRequest:

@@ -12,8 +12,10 @@ from fastxent._request import Array, ArrayOrScalar, IgnoreIndex, Loss
 
 __all__ = ["poly1_cross_entropy", "sigmoid_cross_entropy", "softmax_cross_entropy"]
 
-_SIGMOID_CROSS_ENTROPY = Loss("sigmoid_cross_entropy", "logits", sigmoid=True)
-_SOFTMAX_CROSS_ENTROPY = Loss("softmax_cross_entropy", "logits", sigmoid=False)
+_SIGMOID_CROSS_ENTROPY = Loss("sigmoid_cross_entropy", "logits", sigmoid=True, has_short_calls=True)
+_SOFTMAX_CROSS_ENTROPY = Loss(
+    "softmax_cross_entropy", "logits", sigmoid=False, has_short_calls=True
+)
 _POLY1_CROSS_ENTROPY = Loss("poly1_cross_entropy", "logits", sigmoid=False)
 
 

@@ -86,6 +86,8 @@ cdef inline int read_operand(object array, bint has_classes, bint writable, Oper
         count = view.ndim - has_classes
         operand.type = (FX_BFLOAT16 if is_bfloat16
                         else element_type(view.format, view.itemsize))
+        if count < 0:
+            raise ValueError("an operand has no class axis")
         if operand.type < 0:
             raise TypeError(f"elements of format {view.format} are not supported")
         if dimensions.count < 0:

@@ -26,6 +26,7 @@ from fastxent.native._requests cimport (
     choose_kernels, choose_precision, describe_loss, lies_in_rows, map_labels, per_class,
     weighs_anchors,
 )
+from fastxent.native._short_calls cimport describe_short_call
 
 import numpy as np
 
@@ -89,6 +90,21 @@ cdef run_loss(request, bint counts_only):
     if not job.wants_totals:
         return NO_TOTALS
     return LossTotals(totals.loss, totals.valid, totals.weight, totals.positive)
+
+
+def evaluate_short_call(str loss, logits, labels, out, int64_t ignore_index):
+    """Fill `out` with the losses of a short call without options.
+
+    False, with nothing written, where the arrays are not such a call's, or not valid.
+    """
+    cdef Job job
+    try:
+        if not describe_short_call(&job, loss, logits, labels, out, &ignore_index, selected_isa):
+            return False
+    except (BufferError, TypeError, ValueError):
+        return False
+    run_job(&job, 1)
+    return True
 
 
 cdef set_factors(Job* job, request):

@@ -124,6 +124,22 @@ cdef inline bint weighs_anchors(const Job* job) noexcept:
             and job.has_labels and job.options.label_smoothing == 0)
 
 
+cdef inline void set_label_map(Job* job, const int64_t* ignored, int ignored_count,
+                               int64_t background) noexcept:
+    """Fill in what labels mean."""
+    job.labels.ignored = ignored
+    job.labels.ignored_count = ignored_count
+    job.labels.none = INT64_MIN
+    job.labels.gap = INT64_MAX
+    job.background_column = -1
+    if job.is_sigmoid:
+        job.labels.none = background
+        if 0 <= background <= job.classes:
+            job.labels.gap = background
+    else:
+        job.background_column = <int>background
+
+
 cdef inline int64_t* map_labels(Job* job, object request) except NULL:
     """Fill in what labels mean; the caller frees the result."""
     cdef Py_ssize_t count = len(request.ignore)
@@ -134,17 +150,7 @@ cdef inline int64_t* map_labels(Job* job, object request) except NULL:
         raise MemoryError
     for i in range(count):
         ignored[i] = request.ignore[i]
-    job.labels.ignored = ignored
-    job.labels.ignored_count = <int>count
-    job.labels.none = INT64_MIN
-    job.labels.gap = INT64_MAX
-    job.background_column = -1
-    if job.is_sigmoid:
-        job.labels.none = background
-        if 0 <= background <= job.classes:
-            job.labels.gap = background
-    else:
-        job.background_column = <int>background
+    set_label_map(job, ignored, <int>count, background)
     return ignored
 
 
