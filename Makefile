@@ -2,6 +2,7 @@
 # Set-up is incremental: the stamps .venv/.made-* say what is in place.
 
 PYTHON ?= python3
+PORT ?= 8080
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --quiet --quiet --disable-pip-version-check
@@ -12,10 +13,10 @@ C_SOURCES := $(filter-out %/_native.c,$(filter %.c %.h,$(NATIVE_SOURCES)))
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test bench lint format check-dist clean
+.PHONY: help setup demo test bench bench-compare dashboard dashboard-serve lint format check-dist clean
 
 help:  ## show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(VENV)/.made-extra-test $(VENV)/.made-extra-lint  ## make .venv and build the package in place
 
@@ -27,6 +28,17 @@ test: $(VENV)/.made-extra-test  ## run the tests (PYTEST_ARGS="-k softmax" to ch
 
 bench: $(VENV)/.made-bench-peers  ## time all functions and their peers (BENCH_ARGS="--quick": minutes)
 	$(BIN)/python -m benchmarks $(BENCH_ARGS)
+
+bench-compare: $(VENV)/.made-extra-cli  ## fail if the working tree is slower than BASE=revision
+	$(BIN)/python asv_bench/compare.py $(BASE) $(COMPARE_ARGS)
+
+dashboard: $(VENV)/.made-extra-asv  ## record the last commits' speed, make pages (DASHBOARD_ARGS="--full")
+	$(BIN)/python asv_bench/dashboard.py record $(DASHBOARD_ARGS)
+	$(BIN)/python asv_bench/dashboard.py publish
+
+dashboard-serve: $(VENV)/.made-extra-asv  ## show those pages on localhost (PORT=8080)
+	@test -e asv_bench/html/index.json || $(BIN)/python asv_bench/dashboard.py publish
+	$(BIN)/python asv_bench/dashboard.py serve --port $(PORT)
 
 lint: $(VENV)/.made-extra-test $(VENV)/.made-extra-lint  ## check style and types
 	$(BIN)/ruff check
@@ -47,7 +59,8 @@ check-dist: $(VENV)/.made-extra-test  ## build sdist and wheel, test the wheel o
 clean:  ## remove .venv and everything that was built
 	rm -rf $(VENV) build dist *.egg-info .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	rm -f fastxent/native/*.so
-	find benchmarks fastxent tests scripts -name __pycache__ -prune -exec rm -rf {} +
+	rm -rf asv_bench/env asv_bench/html
+	find asv_bench benchmarks fastxent tests scripts -name __pycache__ -prune -exec rm -rf {} +
 
 $(VENV)/.made-env:
 	@command -v $(PYTHON) >/dev/null || { \
