@@ -30,8 +30,8 @@ HTML = HERE / "html"
 SPEED_PATHS = ("fastxent/native", "fastxent/numba", "setup.py")
 #: Modules of the suite whose benchmarks are not run under several conditions.
 WITHOUT_CONDITIONS = r"^(calls|detection|heads|instructions|memory|size|start)\."
-#: Where a dashboard would look for what we do not have; a missing file is an error to browsers.
-ABSENT = {"profiles.json": {"paths": {}}}
+#: What the pages look for and we do not have. To a browser, a missing file is an error.
+ABSENT = {"profiles.json": {"paths": {}}, "regressions-ignore.json": []}
 
 app = typer.Typer(add_completion=False, help="Speed over commits.", no_args_is_help=True)
 
@@ -147,6 +147,18 @@ def complete_pages(folder: Path) -> None:
     subjects = dict(line.split(" ", 1) for line in git("log", "--format=%H %s", "HEAD"))
     for name, content in {"commits.json": subjects, **ABSENT}.items():
         (folder / name).write_text(json.dumps(content), encoding="utf-8")
+    graphs = folder / "graphs"
+    for graph in graphs.rglob("*.json"):
+        samples = folder / "samples" / graph.relative_to(graphs)  # absent as well
+        samples.parent.mkdir(parents=True, exist_ok=True)
+        samples.write_text("{}", encoding="utf-8")
+
+
+class QuietHandler(SimpleHTTPRequestHandler):
+    """Serves files, and does not print a line for each."""
+
+    def log_message(self, *_: object) -> None:
+        pass
 
 
 @app.command()
@@ -158,7 +170,7 @@ def serve(
     if not (folder / "index.json").exists():
         typer.echo("There are no pages yet: `make dashboard` makes them.", err=True)
         raise typer.Exit(1)
-    handler = partial(SimpleHTTPRequestHandler, directory=str(folder))
+    handler = partial(QuietHandler, directory=str(folder))
     with ThreadingHTTPServer(("127.0.0.1", port), handler) as server:
         typer.echo(f"http://127.0.0.1:{server.server_port}/")
         try:

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from http.server import ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -115,14 +115,9 @@ def test_pages_name_the_commits(pages):
 # --- in a browser ---------------------------------------------------------------------------------
 
 
-class QuietHandler(SimpleHTTPRequestHandler):
-    def log_message(self, *args):
-        pass
-
-
 @pytest.fixture
 def address(pages):
-    handler = partial(QuietHandler, directory=str(pages))
+    handler = partial(dashboard.QuietHandler, directory=str(pages))
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
@@ -148,3 +143,57 @@ def browser():
     window = webdriver.Chrome(options, webdriver.ChromeService(driver))
     yield window
     window.quit()
+
+
+def wait_for(browser, question, seconds=30):
+    """Return the first answer that JavaScript gives to a question and that says something."""
+    from selenium.webdriver.support.ui import WebDriverWait
+
+    return WebDriverWait(browser, seconds).until(lambda window: window.execute_script(question))
+
+
+def events(browser, method):
+    """Return the parameters of events of the DevTools protocol since the last call."""
+    messages = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]
+    return [message["params"] for message in messages if message["method"] == method]
+
+
+DRAWN = """
+const chart = document.querySelector(".uplot canvas");
+if (!chart || !chart.width) return 0;
+const pixels = chart.getContext("2d").getImageData(0, 0, chart.width, chart.height).data;
+let colourful = 0;
+for (let at = 0; at < pixels.length; at += 4) {
+    const rgb = pixels.slice(at, at + 3);
+    if (pixels[at + 3] && Math.max(...rgb) - Math.min(...rgb) > 60) colourful++;
+}
+return colourful;
+"""
+
+
+def test_in_a_browser_without_a_network(browser, address, request):
+    browser.get(address)
+    shown = wait_for(browser, "return document.body.innerText.match(/\\d+ benchmarks/)")
+    index = json.loads((request.getfixturevalue("pages") / "index.json").read_text())
+    assert shown == [f"{len(index['benchmarks'])} benchmarks"]
+    revisions = wait_for(browser, "return document.body.innerText.match(/(\\d+) revisions/)")
+    assert int(revisions[1]) >= FEWEST_COMMITS
+
+    browser.find_element("css selector", "input[type=search], input").send_keys(BENCHMARK)
+    tile = f"//*[normalize-space(text())='{BENCHMARK}']"
+    browser.find_element("xpath", tile).click()
+    wait_for(browser, "return location.hash.includes('view=explore')")
+    assert BENCHMARK in browser.current_url
+    assert wait_for(browser, DRAWN) > 100  # of the axes and the grid, none are
+
+    # What the graph was made of: the file that the page asked for.
+    requests = [each["request"]["url"] for each in events(browser, "Network.requestWillBeSent")]
+    (graph,) = {url for url in requests if "/graphs/" in url and url.endswith(f"/{BENCHMARK}.json")}
+    points = browser.execute_script("return fetch(arguments[0]).then(each => each.json())", graph)
+    with_values = [values for _, values in points if any(value is not None for value in values)]
+    assert len(with_values) >= FEWEST_COMMITS
+
+    assert browser.get_log("browser") == []
+    elsewhere = [url for url in requests if not url.startswith((address, "data:", "blob:"))]
+    assert elsewhere == []
+    browser.save_screenshot(str(request.getfixturevalue("tmp_path") / "dashboard.png"))
