@@ -110,9 +110,9 @@ def record(
     sys.path.insert(0, str(HERE))
     from suite._cases import QUICK
 
-    chosen = commits_of_speed()
-    if count != "all":
-        chosen = chosen[: int(count)]
+    if not (count == "all" or count.isdecimal()):
+        raise typer.BadParameter(f'{count} is neither a number nor "all"')
+    chosen = commits_of_speed()[: None if count == "all" else int(count)]
     environment = {} if full else {"FASTXENT_ASV_CASES": QUICK}
     selected = [only] if only else [] if full else [QUICK, WITHOUT_CONDITIONS]
     arguments = ["run", "--machine", register_machine()]

@@ -48,9 +48,10 @@ def test_each_loss_is_in_the_module_of_its_name(loss):
         assert cases == tuple(_cases.CONDITIONS)
 
 
-def test_each_score_and_head_is_there():
-    from suite import heads
+def test_each_score_head_and_function_of_detection_is_there():
+    from suite import detection, heads
 
+    assert set(detection.FUNCTIONS) == set(_package.public_functions("detection"))
     assert set(scores.Score.params[0]) == set(SCORE_ULP_BOUNDS)
     assert set(heads.FUNCTIONS) == {"sigmoid_to_softmax_logits", "softmax_to_sigmoid_logit"}
 

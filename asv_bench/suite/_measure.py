@@ -53,10 +53,15 @@ def can_run(condition: Condition) -> bool:
         return False
     if condition.dtype == "bfloat16" and find_spec("ml_dtypes") is None:
         return False
+    return has_backend(condition.backend)
+
+
+def has_backend(name: str) -> bool:
+    """Say whether a backend can be used."""
     try:
-        with fx.backend(condition.backend):
+        with fx.backend(name):
             return True
-    except (ValueError, ImportError):  # unknown to this commit; not installed
+    except (ValueError, ImportError, RuntimeError):  # unknown to this commit; not installed
         return False
 
 
