@@ -65,11 +65,13 @@ def judge(base: list[float], head: list[float]) -> Verdict:
 
 
 def run(*command: str | Path, **options: object) -> str:
-    """Run a command and return what it prints; on failure, show it."""
+    """Run a command and return what it prints; if it fails, say so and end with status 2."""
     done = subprocess.run(command, capture_output=True, text=True, check=False, **options)
     if done.returncode:
-        sys.stderr.write(done.stdout + done.stderr)
-        raise subprocess.CalledProcessError(done.returncode, command)
+        typer.echo(
+            f"{done.stdout}{done.stderr}This failed: {' '.join(map(str, command))}", err=True
+        )
+        raise typer.Exit(2)
     return done.stdout.strip()
 
 
@@ -185,7 +187,7 @@ def main(
     everything: Annotated[bool, typer.Option("--all", help="All losses and scores.")] = False,
     repository: Annotated[Path, typer.Option(help="Where the revisions are.")] = HERE.parent,
 ) -> None:
-    """Compare the speed of two revisions; status 1: head is slower, 2: nothing to compare."""
+    """Compare the speed of two revisions; status 1: head is slower, 2: there is no telling."""
     base = base or last_release(repository)
     if not base:
         typer.echo(f"SKIPPED: there is no release ({RELEASES}) to compare with")

@@ -169,6 +169,14 @@ def test_a_slower_working_tree_is_refused_and_an_equal_one_is_not(repository):
     assert len(left.splitlines()) == 1
 
 
+def test_an_unknown_revision_is_an_error(repository):
+    commit(repository, 0.002)
+    done = run_gate(repository, "nowhere")
+    assert done.returncode == 2
+    assert "nowhere" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 def test_what_has_no_benchmark_in_common_is_an_error(repository):
     package = repository / "fastxent" / "__init__.py"
     commit(repository, 0.002, tag="v0.1.0")
