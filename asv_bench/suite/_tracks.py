@@ -44,8 +44,9 @@ class _Tracks:
         """Time."""
         return self.figure.ns_per_logit
 
-    track_over_read.unit = "plain reads"
-    track_ns_per_logit.unit = "ns per logit"
+    # Short, for the pages write them at each line of the grid.
+    track_over_read.unit = "x"
+    track_ns_per_logit.unit = "ns"
 
 
 def tracks(

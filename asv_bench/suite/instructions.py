@@ -125,4 +125,4 @@ class Instructions:
     def track_avx2_per_logit(self, counts: Counts, function: str, kind: str) -> float:
         return counts[function, kind]
 
-    track_avx2_per_logit.unit = "instructions"
+    track_avx2_per_logit.unit = "instr"
