@@ -71,6 +71,8 @@ def test_equal_builds_are_equal(copies):
         ([10, 20, 40], [13, 26, 52], 1.3, True),
         # Ratios of 0.9, 1.2 and 1.5: their median is too much, and so is their distance.
         ([10, 10, 10], [9, 12, 15], 1.2, False),
+        # The best processes do not say so.
+        ([10, 15, 20], [10.5, 19.5, 26], 1.3, False),
     ],
 )
 def test_judgement(base, head, ratio, is_slower):
