@@ -124,10 +124,8 @@ def evaluate_loss(  # noqa: PLR0917 - see below
 
 def _are_off(parameters: Mapping[str, Any]) -> bool:
     """Tell whether the parameters of a cross-entropy are those that change nothing."""
-    for value in parameters.values():
-        if value is not None and (type(value) is not float or value != 0.0):
-            return False
-    return True
+    smoothing = parameters["label_smoothing"]
+    return type(smoothing) is float and smoothing == 0.0 and parameters.get("pos_weight") is None
 
 
 def _returned(result: Array, out: Array | None) -> ArrayOrScalar:

@@ -19,6 +19,7 @@ cdef enum:  # as in NumPy 2
 cdef struct Operand:
     char* data
     int type
+    Py_ssize_t itemsize
     Py_ssize_t class_stride
     Py_ssize_t strides[MAX_DIMENSIONS]
 
@@ -99,6 +100,7 @@ cdef inline int read_operand(object array, bint has_classes, bint writable, Oper
         elif dimensions.count != count:
             raise ValueError("operands differ in dimensions")
         operand.data = <char*>view.buf
+        operand.itemsize = view.itemsize
         operand.class_stride = view.strides[count] if has_classes else 0
         for axis in range(count):
             if view.shape[axis] != dimensions.shape[axis]:

@@ -224,6 +224,30 @@ cdef inline void copy_rows(const Job* job, const fx_matrix* rows, Py_ssize_t anc
         memcpy(copy + a * size, <char*>rows.data + a * rows.anchor_stride * job.itemsize, size)
 
 
+cdef inline fx_matrix target_rows(const Job* job, const Cursor* place, Py_ssize_t anchors,
+                                  char* tile) noexcept nogil:
+    """Return dense targets as reals side by side: in place, or converted into `tile`."""
+    cdef const Operand* targets = &job.targets
+    cdef char* source = operand_at(targets, &job.dimensions, place)
+    cdef Py_ssize_t step = inner_stride(targets, &job.dimensions), size = targets.itemsize, a
+    if not converts_targets(job):
+        return row_matrix(job, targets, place)
+    if step == job.classes * size:
+        job.kernels.pack(source, size, 0, targets.type, anchors * job.classes, 1, tile, 0)
+    else:
+        for a in range(anchors):
+            job.kernels.pack(source + a * step, size, 0, targets.type, job.classes, 1,
+                             tile + a * job.classes * job.itemsize, 0)
+    return row_tile(job, tile)
+
+
+cdef inline bint converts_targets(const Job* job) noexcept nogil:
+    """Tell whether there are dense targets that the row kernels cannot read where they are."""
+    return (not job.has_labels and job.targets.data != NULL
+            and (job.targets.type != job.element
+                 or inner_stride(&job.targets, &job.dimensions) % job.itemsize))
+
+
 cdef inline void write_rows(const Job* job, const fx_matrix* rows, char* destination,
                             Py_ssize_t anchors) noexcept nogil:
     """Write gradients as halves."""
@@ -251,13 +275,13 @@ cdef inline void row_run(const Job* job, const Cursor* cursor, Py_ssize_t run,
     tile.grad_type = job.element if narrows_grads else job.grads.type
     while first < run:
         tile.anchors = run
-        if narrows_grads or job.is_in_place:
+        if narrows_grads or job.is_in_place or converts_targets(job):
             tile.anchors = min(job.tile_anchors, run - first)
         set_anchor_vectors(job, &tile, scratch, first)
         tile.logits = row_matrix(job, &job.logits, &place)
         tile.targets.data = tile.results.data = tile.grads.data = NULL
         if not job.has_labels:
-            tile.targets = row_matrix(job, &job.targets, &place)
+            tile.targets = target_rows(job, &place, tile.anchors, scratch.targets)
         if job.per_logit:
             tile.results = row_matrix(job, &job.out, &place)
         if job.is_in_place:

@@ -168,7 +168,7 @@ cdef inline void choose_kernels(Job* job) noexcept:
         if job.has_labels and not job.has_positions:
             job.row_kernel = job.kernels.softmax_rows
     if not (lies_in_rows(job, &job.logits, True) and lies_in_rows(job, &job.grads, True)
-            and (job.has_labels or lies_in_rows(job, &job.targets, False))
+            and (job.has_labels or job.targets.class_stride == job.targets.itemsize)
             and not job.per_logit and job.logit_weight.data == NULL
             and job.logit_grad_output.data == NULL and job.options.label_smoothing == 0):
         job.row_kernel = NULL

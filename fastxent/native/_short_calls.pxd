@@ -1,4 +1,4 @@
-# The commonest call, where it is short: labels, the class axis last, no options. A LossRequest takes
+# The commonest call, where it is short: labels, the class axis last, no options. A request takes
 # longer than the losses of 100 anchors, so such a call goes from its arrays straight to a Job.
 
 from libc.stdint cimport int64_t

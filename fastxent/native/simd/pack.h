@@ -3,18 +3,25 @@
  * A tile holds class k of lane a at [k * tile_stride + a]: LANES x LANES blocks are transposed
  * in registers where the classes lie side by side, and anything else goes element by element.
  */
+#define FX_PACK_STEPS(type, value, step)                                                           \
+    for (ptrdiff_t k = 0; k < classes; k++)                                                        \
+        for (ptrdiff_t a = 0; a < anchors; a++) {                                                  \
+            type element;                                                                          \
+            memcpy(&element, source + a * (step) + k * class_stride, sizeof element);              \
+            tile[k * tile_stride + a] = (real)(value);                                             \
+        }
+/* With its length a constant, the compiler makes vectors of the common step. */
 #define FX_PACK_ELEMENTS(type, value)                                                              \
     do {                                                                                           \
-        for (ptrdiff_t k = 0; k < classes; k++)                                                    \
-            for (ptrdiff_t a = 0; a < anchors; a++) {                                              \
-                type element;                                                                      \
-                memcpy(&element, source + a * anchor_stride + k * class_stride, sizeof element);   \
-                tile[k * tile_stride + a] = (real)(value);                                         \
-            }                                                                                      \
+        if (anchor_stride == (ptrdiff_t)sizeof(type)) {                                            \
+            FX_PACK_STEPS(type, value, (ptrdiff_t)sizeof(type))                                    \
+        } else {                                                                                   \
+            FX_PACK_STEPS(type, value, anchor_stride)                                              \
+        }                                                                                          \
     } while (0)
 
 static void pack_elements(const char *source, ptrdiff_t anchor_stride, ptrdiff_t class_stride,
-                          int type, ptrdiff_t anchors, ptrdiff_t classes, real *tile,
+                          int type, ptrdiff_t anchors, ptrdiff_t classes, real *restrict tile,
                           ptrdiff_t tile_stride) {
     switch (type) {
     case FX_BOOL:

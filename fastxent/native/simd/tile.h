@@ -79,7 +79,7 @@ FX_INLINE vec lanes_labels(const fx_tile *tile, const lane_range *range) {
 /* The same with body(first, vectors, count) for several vectors at a time: with few classes an
  * anchor is one long chain of operations, and the logarithms of several vectors, one after the
  * other, overlap. */
-#define FX_LANE_BLOCK 4
+#define FX_LANE_BLOCK 16
 #define FX_FOR_LANE_BLOCKS(tile, body)                                                             \
     do {                                                                                           \
         ptrdiff_t first = 0, left = (tile)->anchors;                                               \
