@@ -34,6 +34,7 @@ def draw(rows: list[Figures], folder: Path) -> None:
         if f.row["threads"] == threads
         and f.row["dtype"] == "float32"
         and f.row["foreground"] == 0.01
+        and not f.row["dense"]
         and f.row["kind"] in {"losses", "gradients", "scores"}
         and f.ratio is not None
     ]

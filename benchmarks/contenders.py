@@ -12,7 +12,7 @@ import numpy as np
 import fastxent as fx
 from benchmarks import peers
 from benchmarks.inputs import Array, Inputs, error, reference
-from benchmarks.shapes import ELEMENT_SCORES
+from benchmarks.shapes import ELEMENT_SCORES, SMALL
 from fastxent import native
 
 Run = Callable[[], Any]
@@ -62,6 +62,8 @@ def our_run(inputs: Inputs, threads: int) -> Run:
             "return_grad": True,
             "grad_out": np.empty_like(inputs.values),
         }
+    elif inputs.shape == SMALL:
+        pass  # a new array of that size is made faster than one that exists is checked
     elif inputs.function in ELEMENT_SCORES or inputs.function in {"softmax", "log_softmax"}:
         options["out"] = np.empty(dims, inputs.float_dtype)
     else:

@@ -80,6 +80,7 @@ def ordered(rows: list[dict[str, Any]]) -> list[Figures]:
             row["logits"],
             _index(row["dtype"], DTYPES),
             row["foreground"],
+            row["dense"],
             -row["threads"],
         )
 

@@ -90,6 +90,7 @@ def make_row(
         "dtype": case.dtype,
         "threads": threads,
         "foreground": case.foreground,
+        "dense": case.dense,
         "seconds": {name: float(f"{t.median:.4g}") for name, t in contest.turns.items()},
         "spread": {name: round(t.spread, 3) for name, t in contest.turns.items()},
         "rounds": {name: len(t.seconds) for name, t in contest.turns.items()},

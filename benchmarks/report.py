@@ -56,7 +56,8 @@ def _peer_cells(figures: Figures, factor: float = 1) -> list[str]:
 
 def _conditions(figures: Figures) -> list[str]:
     row = figures.row
-    return [figures.label, row["shape"], row["dtype"], str(row["threads"])]
+    dtype = row["dtype"] + (", dense targets" if row["dense"] else "")
+    return [figures.label, row["shape"], dtype, str(row["threads"])]
 
 
 def throughput_table(rows: list[Figures]) -> str:
@@ -114,6 +115,7 @@ def short_table(rows: list[Figures]) -> str:
         if f.row["threads"] == best
         and f.row["dtype"] == "float32"
         and f.row["foreground"] == 0.01
+        and not f.row["dense"]
         and f.row["shape"] in SHORT_SHAPES
         and f.row["kind"] in {"losses", "gradients", "scores"}
         and (f.row["function"] in MAIN_LOSSES or f.row["function"] in {"sigmoid", "softmax"})

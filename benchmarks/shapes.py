@@ -83,18 +83,22 @@ class Shape:
 SINGLE_CLASS = Shape((8_000_000,), None)
 TWO_CLASSES = Shape((4_000_000, 2))
 FOUR_CLASSES = Shape((2_000_000, 4))
+VOC = Shape((800_000, 21))
 COCO = Shape((200_000, 80))
+COCO_PAPER = Shape((200_000, 91))
+LVIS = Shape((13_000, 1_203))
+SSD = Shape((32, 81, 8_732), 1)
 CHANNELS = Shape((8, 80, 16_800), 1)
 SMALL = Shape((100, 80))
 SHAPES = (
     SINGLE_CLASS,
     TWO_CLASSES,
     FOUR_CLASSES,
-    Shape((800_000, 21)),
+    VOC,
     COCO,
-    Shape((200_000, 91)),
-    Shape((13_000, 1_203)),
-    Shape((32, 81, 8_732), 1),
+    COCO_PAPER,
+    LVIS,
+    SSD,
     CHANNELS,
     SMALL,
 )
@@ -109,6 +113,8 @@ class Case:
     dtype: str = "float32"
     foreground: float = FOREGROUND[0]
     gradient: bool = False
+    #: fastxent gets dense targets too, where it would take class labels.
+    dense: bool = False
 
     @property
     def kind(self) -> str:
@@ -123,7 +129,8 @@ class Case:
         dims = "x".join(map(str, self.shape.dims))
         axis = "" if self.shape.axis == -1 else f"_axis{self.shape.axis}"
         gradient = "-gradient" if self.gradient else ""
-        return f"{self.function}-{dims}{axis}-{self.dtype}-{self.foreground:.0%}{gradient}"
+        dense = "-dense" if self.dense else ""
+        return f"{self.function}-{dims}{axis}-{self.dtype}-{self.foreground:.0%}{gradient}{dense}"
 
 
 def fits(function: str, shape: Shape) -> bool:
@@ -143,12 +150,16 @@ def cases(grid: str, kind: str, scale: float = 1) -> list[Case]:
 
 
 def _quick() -> Iterator[Case]:
+    """Yield what the project has targets for."""
     for function in MAIN_LOSSES:
         yield Case(function, COCO)
         yield Case(function, COCO, gradient=True)
     for function in MAIN_LOSSES[:2]:
-        for shape in (CHANNELS, FOUR_CLASSES, SMALL):
-            yield Case(function, shape)
+        for shape in SHAPES:
+            if fits(function, shape):
+                yield Case(function, shape)
+        yield Case(function, COCO, "bfloat16")
+    yield Case("sigmoid_cross_entropy", COCO, dense=True)
     for function in ("sigmoid", "softmax"):
         yield Case(function, COCO)
 
@@ -160,6 +171,8 @@ def _full() -> Iterator[Case]:
             for shape, dtype in _loss_arrays(function):
                 yield Case(function, shape, dtype, gradient=gradient)
             yield Case(function, COCO, foreground=FOREGROUND[1], gradient=gradient)
+            if function in {"sigmoid_cross_entropy", "sigmoid_focal_loss"}:
+                yield Case(function, COCO, gradient=gradient, dense=True)
     for function in SCORES:
         for shape in SHAPES:
             if fits(function, shape):
@@ -181,6 +194,7 @@ def _loss_arrays(function: str) -> Iterator[tuple[Shape, str]]:
 
 def _cross() -> Iterator[Case]:
     """Cross everything with everything: days of it."""
+    yield from (case for case in _full() if case.dense)
     for dtype in DTYPES:
         for shape in SHAPES:
             for function in LOSSES:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from fastxent import native
-from fastxent._config import backend_module, thread_count
+from fastxent._config import MAX_THREADS, backend_module, thread_count
 from fastxent._request import (
     Array,
     ArrayOrScalar,
@@ -71,7 +71,7 @@ def evaluate_loss(  # noqa: PLR0917 - see below
         and grad_output is None
         and out is None
         and grad_out is None
-        and num_threads is None
+        and (num_threads is None or (type(num_threads) is int and 0 < num_threads <= MAX_THREADS))
         and reduction is _ANCHOR
         and normalizer is _VALID
         and type(axis) is int

@@ -30,6 +30,7 @@ def case_row(function, seconds, **fields):
         "dtype": "float32",
         "threads": 2,
         "foreground": 0.01,
+        "dense": False,
         "seconds": seconds,
         "spread": dict.fromkeys(seconds, 0.02),
         "rounds": dict.fromkeys(seconds, 7),
@@ -303,12 +304,7 @@ def test_quick_grid_is_part_of_the_full_one():
     quick = cases("quick")
     assert set(quick) <= set(cases("full")) <= set(cases("cross"))
     assert {case.kind for case in quick} == set(shapes.KINDS)
-    assert {case.shape for case in quick} == {
-        shapes.COCO,
-        shapes.CHANNELS,
-        shapes.FOUR_CLASSES,
-        shapes.SMALL,
-    }
+    assert {case.shape for case in quick} == set(shapes.SHAPES)
 
 
 def test_names_tell_cases_apart():
