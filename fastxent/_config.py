@@ -24,8 +24,15 @@ from fastxent._request import Backend
 
 MAX_THREADS = 1024
 
+#: The process that imported the package: its forked children have other numbers.
+HOME_PROCESS = os.getpid()
+
 #: Every backend, and the module that computes. It is imported at the first use.
-BACKENDS = {"native": "fastxent.native", "numpy": "fastxent._reference"}
+BACKENDS = {
+    "native": "fastxent.native",
+    "numba": "fastxent.numba",
+    "numpy": "fastxent._reference",
+}
 
 
 @dataclass(slots=True)
@@ -239,7 +246,7 @@ def set_backend(name: str | None) -> None:
 
     Parameters
     ----------
-    name : {"native", "numpy"} or None
+    name : {"native", "numba", "numpy"} or None
         None takes back what was set: FASTXENT_BACKEND decides again or, where that is not set,
         "native" it is.
 
@@ -260,7 +267,8 @@ def backend(name: str) -> Iterator[None]:
 
     Parameters
     ----------
-    name : {"native", "numpy"}
+    name : {"native", "numba", "numpy"}
+        "numba" compiles the same kernels at their first use, and needs ``fastxent[numba]``;
         "numpy" is the float64 reference: slow, and right.
 
     Yields

@@ -86,7 +86,7 @@ Threads: `num_threads`; short calls use fewer. The result has the same bits for 
 _EXECUTION = """
 num_threads : int, optional
     From 1 to 1024; see :func:`get_num_threads` for the default.
-backend : {"native", "numpy"}, optional
+backend : {"native", "numba", "numpy"}, optional
     What computes; see :func:`set_backend` for the default.
 """
 

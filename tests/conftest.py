@@ -23,13 +23,20 @@ hypothesis.settings.load_profile("fastxent")
 @pytest.fixture(params=_config.BACKENDS)
 def backend(request):
     """Compute with this backend."""
+    if request.param == "numba":
+        pytest.importorskip("numba")
     with fx.backend(request.param):
         yield request.param
 
 
-@pytest.fixture(params=native.available_isas())
+@pytest.fixture(params=[*native.available_isas(), "numba"])
 def isa(request):
-    """Compute with the native backend's kernels for this instruction set."""
+    """Compute with the native backend's kernels for this instruction set, or with Numba's."""
+    if request.param == "numba":
+        pytest.importorskip("numba")
+        with fx.backend("numba"):
+            yield "numba"
+        return
     before = native.get_isa()
     native.set_isa(request.param)
     with fx.backend("native"):

@@ -165,7 +165,7 @@ def test_backends_differ(monkeypatch):
 
 
 def test_unknown_backend():
-    message = "name = 'cuda' is not one of 'native', 'numpy'"
+    message = "name = 'cuda' is not one of 'native', 'numba', 'numpy'"
     with pytest.raises(ValueError, match=message):
         fx.set_backend("cuda")
     with pytest.raises(ValueError, match=message), fx.backend("cuda"):
@@ -250,7 +250,7 @@ def test_omp_num_threads_is_respected():
         ("NUM_THREADS", "two", "FASTXENT_NUM_THREADS = 'two' is not an integer in 1..1024"),
         ("NUM_THREADS", "-1", "FASTXENT_NUM_THREADS = '-1' is not an integer in 1..1024"),
         ("NUM_THREADS", "2.5", "FASTXENT_NUM_THREADS = '2.5' is not an integer in 1..1024"),
-        ("BACKEND", "cuda", "FASTXENT_BACKEND = 'cuda' is not one of 'native', 'numpy'"),
+        ("BACKEND", "cuda", "FASTXENT_BACKEND = 'cuda' is not one of 'native', 'numba', 'numpy'"),
         ("ISA", "mmx", "FASTXENT_ISA = 'mmx' is not one of "),
     ],
 )

@@ -48,12 +48,14 @@ all_cases = pytest.mark.parametrize(
 # --- what computes, and how well it should --------------------------------------------------------
 
 
-@pytest.fixture(params=["numpy", *native.available_isas()])
+@pytest.fixture(params=["numpy", "numba", *native.available_isas()])
 def engine(request):
-    """Compute with the backend "numpy", or with the native kernels of an instruction set."""
-    if request.param == "numpy":
-        with fx.backend("numpy"):
-            yield "numpy"
+    """Compute with one of the other backends, or with the native kernels of an instruction set."""
+    if request.param == "numba":
+        pytest.importorskip("numba")
+    if request.param in {"numpy", "numba"}:
+        with fx.backend(request.param):
+            yield request.param
         return
     before = native.get_isa()
     native.set_isa(request.param)

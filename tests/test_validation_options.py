@@ -185,7 +185,7 @@ def test_threads_and_backend_of_a_call(function):
     for threads in (True, 2.0, "2"):
         with raises(TypeError, f"num_threads must be an integer, not {threads!r}"):
             function(*arguments, num_threads=threads)
-    with raises(ValueError, "backend = 'cuda' is not one of 'native', 'numpy'"):
+    with raises(ValueError, "backend = 'cuda' is not one of 'native', 'numba', 'numpy'"):
         function(*arguments, backend="cuda")
     with raises(TypeError, "backend must be a string, not 1"):
         function(*arguments, backend=1)

@@ -1,0 +1,12 @@
+"""The numba backend: the kernels of native/simd written on vectors for Numba, and compiled here."""
+
+try:
+    import numba  # noqa: F401 - the library; this package is fastxent.numba
+except ImportError as error:
+    raise ImportError(
+        "the backend 'numba' needs Numba, which is not installed: pip install fastxent[numba]"
+    ) from error
+
+from fastxent.numba.backend import count_anchors, evaluate_loss, evaluate_score
+
+__all__ = ["count_anchors", "evaluate_loss", "evaluate_score"]

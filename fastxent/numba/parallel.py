@@ -1,0 +1,84 @@
+"""The threads around the blocks of a call, and what keeps them safe; design.md, section 6.
+
+Numba's threading layers have limits of their own. OpenMP's, which is what there is on Linux, ends
+a forked child that computes in parallel; "workqueue" ends the process when two threads of Python do
+so at once. So at most one call at a time runs in parallel, one that comes meanwhile works on its
+own thread, and so does every forked child. Nobody has to set an environment variable.
+"""
+
+import functools
+import os
+import threading
+from typing import Any
+
+import numba
+import numpy as np
+from numba.core import types
+from numba.core.compiler_lock import global_compiler_lock
+
+from fastxent._config import HOME_PROCESS
+from fastxent._request import Array
+from fastxent.numba.compilation import compile_cached
+from fastxent.numba.jobs import VECTOR_BYTES, Job
+from fastxent.numba.kernels import function_of, kernel_of
+from fastxent.numba.simd.memory import call_three
+
+_turn = threading.Lock()
+
+if hasattr(os, "register_at_fork"):
+    # A child that is forked while another thread compiles would wait for the compiler for ever.
+    os.register_at_fork(
+        before=global_compiler_lock.acquire,
+        after_in_parent=global_compiler_lock.release,
+        after_in_child=global_compiler_lock.release,
+    )
+
+
+def _run_parallel(
+    function: int, job: int, counter: int, memory: int, step: int, workers: int
+) -> None:
+    for worker in numba.prange(workers):
+        call_three(function, job, counter, memory + worker * step)
+
+
+@functools.cache
+def _parallel_runner() -> Any:
+    """Compile the parallel loop: one for all kernels, which it knows by their addresses."""
+    return compile_cached(_run_parallel, types.void(*[types.intp] * 6), "parallel", parallel=True)
+
+
+def run(job: Job, threads: int, *, is_map: bool = False) -> Array:
+    """Run all blocks, and return what each of them adds up to."""
+    step = job.plan_memory(is_map=is_map)
+    totals = job.totals()
+    plan = job.plan("run_blocks", has_rows=job.has_rows, has_totals=job.has_totals)
+    function, blocks = function_of(plan), int(job.record["blocks"])
+    workers = min(threads, blocks, numba.config.NUMBA_NUM_THREADS)
+    counter = np.zeros(1, np.int64)
+    address, next_block = job.record.ctypes.data, counter.ctypes.data
+    if workers == 1 or os.getpid() != HOME_PROCESS or not _turn.acquire(blocking=False):
+        memory = _memory(step)
+        function(address, next_block, _aligned(memory))
+        return totals
+    try:
+        memory = _memory(workers * step)
+        before = numba.get_num_threads()
+        numba.set_num_threads(workers)
+        try:
+            _parallel_runner()(
+                kernel_of(plan), address, next_block, _aligned(memory), step, workers
+            )
+        finally:
+            numba.set_num_threads(before)
+    finally:
+        _turn.release()
+    return totals
+
+
+def _memory(size: int) -> Array:
+    return np.empty(size + VECTOR_BYTES, np.uint8)
+
+
+def _aligned(memory: Array) -> int:
+    address = memory.ctypes.data
+    return address + -address % VECTOR_BYTES

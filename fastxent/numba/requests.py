@@ -1,0 +1,270 @@
+"""From a LossRequest to a Job: what the request holds, which kernels it takes; _requests.pxd."""
+
+import math
+from typing import Any
+
+import numpy as np
+
+from fastxent._factors import term_factors
+from fastxent._request import Array, LossRequest
+from fastxent.numba.jobs import Job, others_table
+from fastxent.numba.kernels import kernel_of
+from fastxent.numba.simd.plan import SIGMOID_LOSSES, Plan
+from fastxent.numba.simd.vector_math import (
+    POWER_0,
+    POWER_1,
+    POWER_2,
+    POWER_3,
+    POWER_4,
+    POWER_ANY,
+    POWER_HALF,
+)
+
+_POWERS = {0: POWER_0, 0.5: POWER_HALF, 1: POWER_1, 2: POWER_2, 3: POWER_3, 4: POWER_4}
+#: Beyond it, x^g is 0 for all x but 1; times the exponent of x it does not overflow.
+_LARGEST_POWER = 1e30
+_NO_LABEL, _NO_GAP = np.iinfo(np.int64).min, np.iinfo(np.int64).max
+#: Losses whose class weight is that of the label, a factor of the whole anchor.
+_WEIGHS_ANCHORS = frozenset({"softmax_cross_entropy", "softmax_focal_loss", "poly1_cross_entropy"})
+#: Losses with lane kernels of their own.
+_OWN_LANES = {
+    "binary_cross_entropy": "binary_lanes",
+    "categorical_cross_entropy": "categorical_lanes",
+    "quality_focal_loss": "quality_lanes",
+}
+#: Arrays with a value for each anchor, which are gathered.
+_PER_ANCHOR = ("shares", "anchor_weight", "anchor_grad_output")
+_PACKED = ("logits", "targets", "logit_weight", "logit_grad_output")
+
+
+def describe_loss(request: LossRequest, *, counts_only: bool) -> Job:
+    """Describe a call of a loss; nothing is compiled but what it needs."""
+    targets = request.dense
+    if targets is None:
+        targets = request.labels if request.positions is None else request.positions
+    arrays: dict[str, Array | None] = {
+        "logits": request.logits,
+        "targets": targets,
+        "anchor_weight": request.anchor_weight,
+        "logit_weight": request.logit_weight,
+        "out": request.out,
+    }
+    if not counts_only:
+        arrays |= {"shares": request.scores, "expectations": request.expectation}
+        if request.grad is not None:
+            arrays |= {
+                "grads": request.grad,
+                "anchor_grad_output": request.anchor_grad_output,
+                "logit_grad_output": request.logit_grad_output,
+            }
+    has_labels = request.dense is None
+    job = Job(arrays, targets_have_classes=not has_labels, per_logit=request.per_logit)
+    record = job.record
+    record["is_sigmoid"] = request.loss in SIGMOID_LOSSES
+    record["has_labels"] = has_labels
+    record["has_positions"] = request.positions is not None
+    job.has_totals = counts_only or request.out is None
+    record["weight"] = request.weight
+    record["grad_scale"] = request.grad_scale
+    _set_labels(job, request)
+    _set_factors(job, request)
+    if not counts_only:
+        _set_options(job, request)
+        _choose_kernels(job, request)
+    _choose_copies(job, counts_only=counts_only)
+    return job
+
+
+# --- parameters -----------------------------------------------------------------------------------
+
+
+def _set_labels(job: Job, request: LossRequest) -> None:
+    """Say what labels mean."""
+    record = job.record
+    record["nothing"], record["gap"] = _NO_LABEL, _NO_GAP
+    if record["is_sigmoid"]:
+        record["nothing"] = request.background
+        if 0 <= request.background <= job.classes:
+            record["gap"] = request.background
+    else:
+        record["background_column"] = request.background
+    record["ignored"] = job.keep(np.array([len(request.ignore), *request.ignore], np.int64))
+
+
+def _set_factors(job: Job, request: LossRequest) -> None:
+    """Fill in the factors of y and of 1 - y, and what class weights mean for the totals."""
+    record, class_weight = job.record, request.class_weight
+    record["mean_class_weight"] = 1.0
+    weighs_anchors = (
+        request.loss in _WEIGHS_ANCHORS
+        and request.labels is not None
+        and request.label_smoothing == 0
+    )
+    if class_weight is not None and weighs_anchors:
+        record["label_weight"] = class_weight.ctypes.data
+        class_weight = None
+    elif class_weight is not None:
+        record["class_weight"] = class_weight.ctypes.data
+        if record["is_sigmoid"]:
+            record["mean_class_weight"] = class_weight.mean(dtype=float)
+    options = record["options"]
+    positive, negative = term_factors(request, class_weight)
+    factors = np.empty((2, job.classes), job.precision)
+    factors[0], factors[1] = positive, negative
+    options["positive"] = job.keep(factors)
+    options["negative"] = factors.ctypes.data + factors.strides[0]
+    if isinstance(positive, float) and isinstance(negative, float):
+        options["positive_value"], options["negative_value"] = positive, negative
+    else:
+        options["factor_step"] = job.itemsize
+
+
+def _set_options(job: Job, request: LossRequest) -> None:
+    """Fill in the numbers that kernels take."""
+    options = job.record["options"]
+    for name in ("label_smoothing", "eps", "epsilon", "clip", "iou_weighted"):
+        options[name] = getattr(request, name)
+    options["others"] = others_table(job.precision).ctypes.data
+    gammas = (request.gamma, request.gamma)
+    if request.loss == "asymmetric_loss":
+        gammas = (request.gamma_pos, request.gamma_neg)
+    elif request.loss == "varifocal_loss":  # its positives have no modulating factor
+        gammas = (0.0, request.gamma)
+    for name, gamma in zip(("gamma_positive", "gamma_negative"), gammas, strict=True):
+        _set_power(options[name], gamma, job.precision)
+    if request.clip > 0:
+        threshold = math.log(request.clip) - math.log1p(-request.clip)
+        options["threshold"] = _rounded(threshold, job.precision)
+        options["threshold_low"] = threshold - _rounded(threshold, job.precision)
+
+
+def _rounded(number: float, precision: str) -> float:
+    return float(np.dtype(precision).type(number))
+
+
+def _set_power(power: Any, gamma: float, precision: str) -> None:
+    """Take an exponent apart."""
+    high = _rounded(min(gamma, _LARGEST_POWER), precision)
+    power["value"] = gamma
+    power["exponent"] = high
+    power["exponent_low"] = gamma - high if gamma < _LARGEST_POWER else 0.0
+    power["kind"] = _POWERS.get(gamma, POWER_ANY)
+
+
+# --- kernels --------------------------------------------------------------------------------------
+
+
+def _choose_kernels(job: Job, request: LossRequest) -> None:
+    """Pick the kernel of a loss: the row kernel, where it can do what is asked."""
+    record, has_grads = job.record, "grads" in job.arrays
+    has_targets = request.dense is not None
+    dtype = request.logits.dtype.name
+    name = _row_kernel(job, request)
+    if name is not None:
+        plan = job.plan(
+            name,
+            loss=request.loss,
+            dtype=dtype,
+            has_targets=has_targets,
+            has_grads=has_grads,
+            is_square=_is_square(job, request, name),
+        )
+        job.has_rows = True
+        if has_grads and plan.grad_dtype != dtype:
+            record["narrows_grads"] = 1
+            record["narrow"] = kernel_of(job.plan("narrow", dtype=dtype))
+    else:
+        name = _lane_kernel(job, request)
+        plan = job.plan(name, loss=request.loss, dtype=job.precision, has_targets=has_targets)
+    record["kernel"] = kernel_of(plan)
+    if request.loss not in {"binary_cross_entropy", "categorical_cross_entropy"}:
+        job.exact = exact_plan(plan)
+
+
+def exact_plan(plan: Plan) -> Plan:
+    """Return what repairs the anchors of a kernel."""
+    name = "sigmoid_exact" if plan.is_sigmoid else "softmax_exact"
+    return Plan(name, plan.precision, plan.loss, plan.dtype, has_targets=plan.has_targets)
+
+
+def _is_square(job: Job, request: LossRequest, name: str) -> bool:
+    """Tell whether the modulating factor of negatives has a kernel of its own."""
+    gamma = job.record["options"]["gamma_negative"]["kind"]
+    return name.startswith(("modulated", "quality")) and gamma == POWER_2 and request.clip == 0
+
+
+def _row_kernel(job: Job, request: LossRequest) -> str | None:
+    """Return the name of the row kernel that can do what is asked."""
+    lies_in_rows = (
+        job.lies_in_rows("logits", may_be_half=True)
+        and job.lies_in_rows("grads", may_be_half=True)
+        and (request.dense is None or job.lies_in_rows("targets", may_be_half=False))
+    )
+    has_options = (
+        request.per_logit
+        or request.label_smoothing != 0
+        or not job.arrays.keys().isdisjoint({"logit_weight", "logit_grad_output"})
+    )
+    if not lies_in_rows or has_options or request.eps != 0:
+        return None
+    if not job.record["is_sigmoid"]:
+        return "softmax_rows" if request.labels is not None else None
+    options = job.record["options"]
+    if options["factor_step"] != 0:
+        return None
+    if request.loss == "sigmoid_cross_entropy":
+        has_factors = options["positive_value"] != 1 or options["negative_value"] != 1
+        return None if has_factors else "sigmoid_rows"
+    if request.dense is not None:
+        return None
+    return "quality_rows" if request.loss == "quality_focal_loss" else "modulated_rows"
+
+
+def _lane_kernel(job: Job, request: LossRequest) -> str:
+    """Return the name of the lane kernel that suits the options."""
+    if request.loss in _OWN_LANES:
+        return _OWN_LANES[request.loss]
+    if request.loss == "sigmoid_cross_entropy":
+        is_plain = _is_plain(job, request) and not request.per_logit
+        return "sigmoid_plain_lanes" if is_plain else "sigmoid_lanes"
+    if job.record["is_sigmoid"]:
+        return "sigmoid_lanes"
+    is_plain = _is_plain(job, request) and request.labels is not None
+    if request.loss != "softmax_cross_entropy" or not is_plain:
+        return "softmax_lanes"
+    return "softmax_pair_lanes" if job.classes == 2 else "softmax_plain_lanes"
+
+
+def _is_plain(job: Job, request: LossRequest) -> bool:
+    """Tell whether a loss is asked for without factors, smoothing and gradient."""
+    options = job.record["options"]
+    return (
+        options["factor_step"] == 0
+        and options["positive_value"] == 1
+        and options["negative_value"] == 1
+        and request.label_smoothing == 0
+        and job.arrays.keys().isdisjoint({"grads", "logit_weight"})
+    )
+
+
+# --- copies ---------------------------------------------------------------------------------------
+
+
+def _choose_copies(job: Job, *, counts_only: bool) -> None:
+    """Compile what copies the operands that the kernels cannot work on where they are."""
+    record, arrays = job.record, job.arrays
+    if record["has_labels"] and not record["has_positions"]:
+        dtype = arrays["targets"].dtype.name
+        record["label_columns"] = kernel_of(job.plan("label_columns", dtype=dtype))
+    names = [*_PER_ANCHOR, *(["targets"] if record["has_positions"] else [])]
+    for name in names:
+        if name in arrays:
+            record[name]["pack"] = kernel_of(job.plan("gather", dtype=arrays[name].dtype.name))
+    if job.has_rows:
+        return
+    for name in _PACKED[1 if counts_only else 0 :]:
+        if name in job.with_classes and job.needs_copies(name):
+            record[name]["pack"] = kernel_of(job.plan("pack", dtype=arrays[name].dtype.name))
+    for name in ("grads", "out"):
+        if name in job.with_classes and job.needs_copies(name):
+            record[name]["unpack"] = kernel_of(job.plan("unpack", dtype=arrays[name].dtype.name))

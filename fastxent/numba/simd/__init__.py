@@ -1,0 +1,1 @@
+"""The kernels, on vectors: the same formulas as in native/simd, file by file."""

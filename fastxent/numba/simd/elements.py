@@ -1,0 +1,101 @@
+"""Numbers as they lie in memory, of the kernel's precision or halves; mirrors simd/elements.h.
+
+`dtype` is the precision's own name, "float16" or "bfloat16", and always known to the compiler.
+"""
+
+from llvmlite import ir
+from numba.core import cgutils
+
+from fastxent.numba.simd.half import SHORT, narrow, widen, widened_number
+from fastxent.numba.simd.lanes import Lanes, Number, Operand, lane_function, real_value, splat_value
+from fastxent.numba.simd.memory import read_real, write_real
+from fastxent.numba.simd.plan import Plan
+from fastxent.numba.simd.vector import (
+    first_lanes,
+    load,
+    load_first,
+    pointer_to,
+    select,
+    store,
+    store_first,
+)
+
+
+def _halves_at(plan: Plan, address: Number) -> ir.Value:
+    return pointer_to(address.builder, address, ir.VectorType(SHORT, plan.real.lanes))
+
+
+@lane_function
+def load_as(plan: Plan, address: Number, dtype: str) -> Lanes:
+    """Return the numbers at an address."""
+    if dtype == plan.precision:
+        return load(plan, address)
+    builder = address.builder
+    halves = builder.load(_halves_at(plan, address), align=2)
+    return Lanes(builder, widen(builder, halves, dtype), plan.real)
+
+
+@lane_function
+def store_as(plan: Plan, address: Number, x: Lanes, dtype: str) -> None:
+    """Write all lanes to an address."""
+    if dtype == plan.precision:
+        store(address, x)
+        return
+    halves = narrow(x.builder, x.value, dtype)
+    x.builder.store(halves, _halves_at(plan, address), align=2)
+
+
+@lane_function
+def load_first_as(plan: Plan, address: Number, count: Number, fill: Operand, dtype: str) -> Lanes:
+    """Return the first numbers at an address, reading nothing behind them."""
+    if dtype == plan.precision:
+        return load_first(plan, address, count, fill)
+    builder, lanes = address.builder, plan.real.lanes
+    mask = first_lanes(builder, plan.real, count)
+    pointer = _halves_at(plan, address)
+    zeros = ir.VectorType(SHORT, lanes)([0] * lanes)
+    kind = ir.FunctionType(zeros.type, [pointer.type, ir.IntType(32), mask.value.type, zeros.type])
+    name = f"llvm.masked.load.v{lanes}i16.p0"
+    function = cgutils.get_or_insert_function(builder.module, kind, name)
+    halves = builder.call(function, [pointer, ir.IntType(32)(2), mask.value, zeros])
+    otherwise = splat_value(builder, plan.real, 0.0).like(fill)
+    return select(mask, Lanes(builder, widen(builder, halves, dtype), plan.real), otherwise)
+
+
+@lane_function
+def store_first_as(plan: Plan, address: Number, count: Number, x: Lanes, dtype: str) -> None:
+    """Write the first lanes to an address, and nothing behind them."""
+    if dtype == plan.precision:
+        store_first(address, count, x)
+        return
+    builder, lanes = x.builder, plan.real.lanes
+    mask = first_lanes(builder, plan.real, count)
+    pointer = _halves_at(plan, address)
+    halves = narrow(builder, x.value, dtype)
+    kind = ir.FunctionType(
+        ir.VoidType(), [halves.type, pointer.type, ir.IntType(32), mask.value.type]
+    )
+    name = f"llvm.masked.store.v{lanes}i16.p0"
+    function = cgutils.get_or_insert_function(builder.module, kind, name)
+    builder.call(function, [halves, pointer, ir.IntType(32)(2), mask.value])
+
+
+@lane_function
+def load_one_as(plan: Plan, address: Number, dtype: str) -> Number:
+    """Return one number."""
+    if dtype == plan.precision:
+        return read_real(plan, address)
+    builder = address.builder
+    half = builder.load(pointer_to(builder, address, SHORT), align=2)
+    return widened_number(builder, half, dtype)
+
+
+@lane_function
+def store_one_as(plan: Plan, address: Number, number: Number, dtype: str) -> None:
+    """Write one number."""
+    if dtype == plan.precision:
+        write_real(plan, address, number)
+        return
+    builder = address.builder
+    half = narrow(builder, real_value(builder, plan.real, number), dtype)
+    builder.store(half, pointer_to(builder, address, SHORT), align=2)

@@ -1,0 +1,145 @@
+"""How the row kernels see a tile: a vector's worth of anchors, their classes as lanes; rows.h.
+
+A loop over a row is written once, `over_row`: it takes the lane function of a step, and the running
+sums of even and odd vectors, so that two sums are under way.
+"""
+
+from typing import Any, NamedTuple
+
+from fastxent.numba.compilation import inlined
+from fastxent.numba.simd.elements import (
+    load_as,
+    load_first_as,
+    load_one_as,
+    store_as,
+    store_first_as,
+)
+from fastxent.numba.simd.lanes import Lanes, Number, Operand, lane_function, splat_value
+from fastxent.numba.simd.memory import read_int32, read_real
+from fastxent.numba.simd.plan import Plan
+from fastxent.numba.simd.tile import NO_CLASS
+from fastxent.numba.simd.vector import PREFETCH_BYTES, load, load_first, prefetch
+
+#: Classes of a row that the table of `others_than` serves.
+ROW_CHUNK = 1024
+MASK_CENTRE = ROW_CHUNK + 16
+MASK_LENGTH = 2 * ROW_CHUNK + 32
+#: Every term of a row's padding is 0: exp(-2^100) = 0, and its target is 0.
+PADDING = -(2.0**100)
+#: Vectors of classes whose terms are added up before they join the others: errors grow with the
+#: additions.
+PIECE_VECTORS = 16
+
+
+class ClassRow(NamedTuple):
+    """Where one anchor's row lies: the addresses of a class, and of what masks its label out."""
+
+    logits: Number
+    targets: Number
+    grads: Number
+    others: Number
+
+
+@inlined
+def others_than(plan: Plan, tile: Any, label: int, start: int) -> Any:
+    """Return an address in the table that is 1 but 0 at the label, for classes from `start` on."""
+    column = label - start
+    if 0 <= column < ROW_CHUNK:
+        return tile.others + (MASK_CENTRE - column) * plan.size
+    return tile.others
+
+
+@inlined
+def label_of(tile: Any, anchor: int) -> int:
+    """Return the column of an anchor's label."""
+    if tile.labels == 0:
+        return NO_CLASS
+    return read_int32(tile.labels + 4 * anchor)
+
+
+@inlined
+def class_row(plan: Plan, tile: Any, anchor: int, label: int, start: int) -> ClassRow:
+    """Return the row of an anchor, from a class on."""
+    return ClassRow(
+        tile.logits.data + (anchor * tile.logits.anchor_stride + start) * plan.item,
+        tile.targets.data + (anchor * tile.targets.anchor_stride + start) * plan.size,
+        tile.grads.data + (anchor * tile.grads.anchor_stride + start) * plan.grad_item,
+        others_than(plan, tile, label, start),
+    )
+
+
+@inlined
+def row_logit(plan: Plan, tile: Any, anchor: int, k: int) -> float:
+    """Return one logit."""
+    place = anchor * tile.logits.anchor_stride + k
+    return load_one_as(plan, tile.logits.data + place * plan.item, plan.dtype)
+
+
+@lane_function
+def row_logits(plan: Plan, row: ClassRow, k: Number, count: int | Number, fill: Operand) -> Lanes:
+    """Return the logits of some classes; `count` is the literal 0 where the vector is full."""
+    place = row.logits + k * plan.item
+    if isinstance(count, int):
+        return load_as(plan, place, plan.dtype)
+    return load_first_as(plan, place, count, fill, plan.dtype)
+
+
+@lane_function
+def row_targets(plan: Plan, row: ClassRow, k: Number, count: int | Number) -> Lanes:
+    """Return the targets of some classes, 0 behind the last."""
+    place = row.targets + k * plan.size
+    return load(plan, place) if isinstance(count, int) else load_first(plan, place, count, 0.0)
+
+
+@lane_function
+def row_others(plan: Plan, row: ClassRow, k: Number) -> Lanes:
+    """Return 1, but 0 at the label."""
+    return load(plan, row.others + k * plan.size)
+
+
+@lane_function
+def row_put_grads(plan: Plan, row: ClassRow, k: Number, count: int | Number, x: Lanes) -> None:
+    """Write the gradients of some classes."""
+    place = row.grads + k * plan.grad_item
+    if isinstance(count, int):
+        store_as(plan, place, x, plan.grad_dtype)
+    else:
+        store_first_as(plan, place, count, x, plan.grad_dtype)
+
+
+@lane_function
+def row_prefetch(plan: Plan, row: ClassRow, k: Number) -> None:
+    """Ask for what is read soon."""
+    prefetch(row.logits + k * plan.item, PREFETCH_BYTES)
+
+
+@inlined
+def over_row(plan: Plan, step: Any, options: Any, row: ClassRow, classes: int, none: Any) -> Any:
+    """Return the sums of even and of odd vectors: step(plan, options, row, k, count, sums).
+
+    The last step is apart, for masks would cost the others their registers.
+    """
+    lanes = plan.lanes
+    even = none
+    odd = none
+    k = 0
+    while k + 2 * lanes <= classes:
+        row_prefetch(plan, row, k)
+        row_prefetch(plan, row, k + lanes)
+        even = step(plan, options, row, k, 0, even)
+        odd = step(plan, options, row, k + lanes, 0, odd)
+        k += 2 * lanes
+    if k + lanes <= classes:
+        row_prefetch(plan, row, k)
+        even = step(plan, options, row, k, 0, even)
+        k += lanes
+    if k < classes:
+        row_prefetch(plan, row, k)
+        odd = step(plan, options, row, k, classes - k, odd)
+    return even, odd
+
+
+@lane_function
+def anchor_scale(plan: Plan, scales: Number) -> Lanes:
+    """Return the factor of an anchor's gradient in all lanes."""
+    return splat_value(scales.builder, plan.real, read_real(plan, scales))

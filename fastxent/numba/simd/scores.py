@@ -1,0 +1,197 @@
+"""Scores and links: of single values, and over classes; mirrors simd/scores.h, score_rows.h."""
+
+import math
+from typing import Any
+
+from fastxent.numba.compilation import inlined
+from fastxent.numba.simd.lanes import Lanes, lane_function
+from fastxent.numba.simd.plan import Plan
+from fastxent.numba.simd.rows import anchor_scale
+from fastxent.numba.simd.sigmoid import no_terms
+from fastxent.numba.simd.softmax import lanes_maximum, normalize, normalizer_log_sum
+from fastxent.numba.simd.softmax_rows import rows_centres, rows_sums
+from fastxent.numba.simd.summation import compensated_add, compensated_value
+from fastxent.numba.simd.tile import lanes_load, lanes_store, repair, stream_of
+from fastxent.numba.simd.vector import (
+    fma,
+    load,
+    load_first,
+    minimum,
+    negative_abs,
+    relu,
+    select,
+    stack,
+    store,
+    store_first,
+)
+from fastxent.numba.simd.vector_math import (
+    centre_at,
+    exp_far,
+    exp_nonpositive,
+    log,
+    log1p,
+    log1p_unit,
+    on_grid,
+)
+
+
+@lane_function
+def sigmoid(x: Lanes) -> Lanes:
+    """Return 1 / (1 + exp(-x))."""
+    e = exp_nonpositive(negative_abs(x))
+    return select(x < 0.0, e, 1.0) / (1.0 + e)
+
+
+@lane_function
+def softplus(x: Lanes) -> Lanes:
+    """Return log(1 + exp(x))."""
+    tail = log1p_unit(exp_nonpositive(negative_abs(x)))
+    # The logarithm of a NaN is not one: take it from the relu.
+    positive = relu(x)
+    return select(x == x, positive + tail, positive)
+
+
+@lane_function
+def log_sigmoid(x: Lanes) -> Lanes:
+    """Return -softplus(-x)."""
+    return -softplus(-x)
+
+
+#: Subnormal probabilities are brought into the range of `log`: by a factor, whose logarithm is
+#: 64 ln 2 or, for doubles, 128 ln 2.
+TINY_SCALE = {
+    4: (2.0**64, float.fromhex("0x1.62e43p5")),
+    8: (2.0**128, float.fromhex("0x1.62e42fefa39efp6")),
+}
+
+
+@lane_function
+def logit(p: Lanes) -> Lanes:
+    """Return log(p / (1 - p)).
+
+    With q the smaller of p and 1 - p, its size is log1p(|2p - 1| / q), accurate near p = 1/2 too;
+    where q is tiny it is -log q.
+    """
+    scale, scale_log = TINY_SCALE[p.real.size]
+    distance = fma(2.0, p, -1.0)
+    lower = distance < 0.0
+    q = select(lower, p, 1.0 - p)
+    ratio = select(lower, -distance, distance) / q
+    tiny = q < 2.0**-60
+    size = log1p(select(tiny, 0.0, ratio))
+    size = select(tiny, scale_log - log(q * scale), size)
+    size = select(q == 0.0, math.inf, size)
+    result = select(lower, -size, size)
+    return select(q < 0.0, math.nan, select(p == p, result, p))
+
+
+@lane_function
+def odds(p: Lanes) -> Lanes:
+    """Return p / (1 - p); p = 1 leaves +0, whose quotient is +infinity."""
+    rest = 1.0 - p
+    return select(minimum(p, rest) < 0.0, math.nan, p / rest)
+
+
+MAPS = {
+    "sigmoid": sigmoid,
+    "softplus": softplus,
+    "log_sigmoid": log_sigmoid,
+    "logit": logit,
+    "odds": odds,
+}
+
+
+@lane_function
+def element_score(plan: Plan, x: Lanes) -> Lanes:
+    """Return the plan's score of single values."""
+    return MAPS[plan.loss](x)
+
+
+@inlined
+def map_lanes(plan: Plan, tile: Any) -> None:
+    """Fill in the scores of single values: a class of which each is an anchor."""
+    for first in range(0, tile.anchors, plan.lanes):
+        x = load(plan, tile.logits.data + first * plan.size)
+        store(tile.results.data + first * plan.size, element_score(plan, x))
+
+
+# --- over the class axis, anchors as lanes --------------------------------------------------------
+
+
+@inlined
+def softmax_score_lanes(plan: Plan, tile: Any) -> None:
+    """Softmax."""
+    for first in range(0, tile.anchors, plan.lanes):
+        logits, results = stream_of(plan, tile.logits, first), stream_of(plan, tile.results, first)
+        centre = centre_at(on_grid(lanes_maximum(plan, logits, tile.classes)))
+        total = no_terms(plan, first)
+        for k in range(tile.classes):
+            e = exp_far(lanes_load(plan, logits, k), centre)
+            total = compensated_add(total, e)
+            lanes_store(results, k, e)
+        whole = compensated_value(total)
+        for k in range(tile.classes):
+            lanes_store(results, k, lanes_load(plan, results, k) / whole)
+        repair(plan, tile, first, min(plan.lanes, tile.anchors - first), whole)
+
+
+@inlined
+def log_softmax_lanes(plan: Plan, tile: Any) -> None:
+    """Z - logsumexp = -((maximum - z) + log_sum), two non-negative terms."""
+    for first in range(0, tile.anchors, plan.lanes):
+        logits, results = stream_of(plan, tile.logits, first), stream_of(plan, tile.results, first)
+        normalizer = normalize(plan, logits, tile.classes)
+        log_sum = normalizer_log_sum(normalizer)
+        for k in range(tile.classes):
+            gap = lanes_load(plan, logits, k) - normalizer.maximum
+            lanes_store(results, k, gap - log_sum)
+        repair(plan, tile, first, min(plan.lanes, tile.anchors - first), log_sum)
+
+
+@lane_function
+def cancelled(result: Lanes, maximum: Lanes) -> Lanes:
+    """Return NaN where a negative maximum cancels against the logarithm."""
+    kept = negative_abs(result) - 0.5 * maximum
+    return select(kept > 0.0, math.nan, result)
+
+
+@inlined
+def logsumexp_lanes(plan: Plan, tile: Any) -> None:
+    """logsumexp; anchors in which it cancels are summed in double."""
+    for first in range(0, tile.anchors, plan.lanes):
+        normalizer = normalize(plan, stream_of(plan, tile.logits, first), tile.classes)
+        result = normalizer.maximum + normalizer_log_sum(normalizer)
+        store(tile.losses + first * plan.size, result)
+        count = min(plan.lanes, tile.anchors - first)
+        repair(plan, tile, first, count, cancelled(result, normalizer.maximum))
+
+
+# --- classes as lanes -----------------------------------------------------------------------------
+
+
+@inlined
+def divide_row(plan: Plan, place: int, classes: int, total: Lanes) -> None:
+    """Divide, not multiply by a reciprocal: one rounding less."""
+    vector = plan.lanes * plan.size
+    k = 0
+    while k + plan.lanes <= classes:
+        store(place, load(plan, place) / total)
+        place += vector
+        k += plan.lanes
+    if k < classes:
+        rest = classes - k
+        store_first(place, rest, load_first(plan, place, rest, 0.0) / total)
+
+
+@inlined
+def softmax_score_rows(plan: Plan, tile: Any) -> None:
+    """softmax, whose exponentials are kept in its results: those are the tile's gradients."""
+    for first in range(0, tile.anchors, plan.lanes):
+        count = min(plan.lanes, tile.anchors - first)
+        total = rows_sums(plan, tile, first, count, rows_centres(plan, tile, first, count))
+        totals = stack(plan, 1, first)
+        store(totals, total)
+        for i in range(count):
+            place = tile.grads.data + (first + i) * tile.grads.anchor_stride * plan.size
+            divide_row(plan, place, tile.classes, anchor_scale(plan, totals + i * plan.size))
+        repair(plan, tile, first, count, total)

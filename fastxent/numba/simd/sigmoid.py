@@ -1,0 +1,308 @@
+"""The sigmoid family with anchors as lanes: every option; mirrors native/simd/sigmoid.h.
+
+One logit: softplus(z) - y z = log1p(e) + (1 - y) relu(z) + y relu(-z), e = exp(-|z|): every term is
+non-negative, so nothing cancels. An anchor's log1p(e_k) are summed as one product,
+Q = prod(1 + e_k) - 1 by Q <- Q + (e + Q e), and one log1p(Q): one logarithm for many logits, and Q
+keeps the relative accuracy of tiny losses that a product near 1 would lose.
+"""
+
+from typing import Any, NamedTuple
+
+from fastxent.numba.compilation import inlined
+from fastxent.numba.simd.lanes import Lanes, Number, lane_function, splat_value
+from fastxent.numba.simd.memory import double, read_int32, read_real, write_real
+from fastxent.numba.simd.plan import Plan
+from fastxent.numba.simd.sigmoid_exact import exact_sigmoid_value
+from fastxent.numba.simd.sigmoid_terms import (
+    SigmoidOptions,
+    SigmoidValue,
+    sigmoid_options_of,
+    sigmoid_value_of,
+)
+from fastxent.numba.simd.summation import Compensated, compensated_add, compensated_value
+from fastxent.numba.simd.tile import (
+    CLASS_GROUP,
+    Labels,
+    Stream,
+    factors_of,
+    is_class,
+    labels_of,
+    lanes_load,
+    lanes_negative,
+    lanes_positive,
+    lanes_store,
+    lanes_stream,
+    lanes_target,
+    matrix_at,
+    repair,
+    stream_of,
+)
+from fastxent.numba.simd.vector import (
+    any_lane,
+    fma,
+    load,
+    load_all,
+    negative_abs,
+    reduce_lanes,
+    relu,
+    select,
+    splat,
+    stack,
+    store,
+)
+from fastxent.numba.simd.vector_math import exp_nonpositive, log1p, log1p_unit
+
+
+def product_add(q: Lanes, e: Lanes) -> Lanes:
+    """Return a product (1 + q) (1 + e) - 1."""
+    return q + fma(q, e, e)
+
+
+@lane_function
+def reduce_product(plan: Plan, address: Number) -> Lanes:
+    """Return the products of the vectors at an address, a lane each."""
+    return reduce_lanes(product_add, load_all(plan, address))
+
+
+def negative_linear_term(z: Lanes, y: Lanes) -> Lanes:
+    """Return (1 - y) relu(z) + y relu(-z), negated."""
+    return negative_abs(z) * select(z < 0.0, y, 1.0 - y)
+
+
+class SigmoidSums(NamedTuple):
+    """The sums of some classes."""
+
+    product: Lanes
+    linear: Lanes
+
+
+@lane_function
+def no_sums(plan: Plan, like: Number) -> SigmoidSums:
+    """Return the sums of no class; `like` may be any number that is not a constant."""
+    zero = splat_value(like.builder, plan.real, 0.0)
+    return SigmoidSums(zero, zero)
+
+
+@lane_function
+def sigmoid_sums_join(a: SigmoidSums, b: SigmoidSums) -> SigmoidSums:
+    """Return the sums of both."""
+    return SigmoidSums(product_add(a.product, b.product), a.linear + b.linear)
+
+
+class SigmoidTotals(NamedTuple):
+    """The sums of an anchor."""
+
+    linear: Compensated
+    product: Compensated
+
+
+@lane_function
+def no_terms(plan: Plan, like: Number) -> Compensated:
+    """Return a sum of nothing."""
+    zero = splat_value(like.builder, plan.real, 0.0)
+    return Compensated(zero, zero)
+
+
+@lane_function
+def sigmoid_join(totals: SigmoidTotals, terms: SigmoidSums) -> SigmoidTotals:
+    """Join some classes' sums to an anchor's.
+
+    The product's rounding error is kept as if the product were a sum, which it is where errors
+    matter, for small factors.
+    """
+    grown = fma(totals.product.total, terms.product, terms.product)
+    return SigmoidTotals(
+        compensated_add(totals.linear, terms.linear), compensated_add(totals.product, grown)
+    )
+
+
+class SigmoidInputs(NamedTuple):
+    """What the terms of a vector of anchors are made of."""
+
+    logits: Stream
+    targets: Stream
+    columns: Lanes
+
+
+@inlined
+def sigmoid_inputs(plan: Plan, tile: Any, first: int) -> SigmoidInputs:
+    """Return the inputs of a vector of anchors."""
+    return SigmoidInputs(
+        stream_of(plan, tile.logits, first),
+        stream_of(plan, tile.targets, first),
+        labels_of(plan, tile, first).columns,
+    )
+
+
+@lane_function
+def sigmoid_terms(plan: Plan, inputs: SigmoidInputs, first: Number, count: int) -> SigmoidSums:
+    """Return the sums of some classes."""
+    terms = []
+    column = inputs.columns - first
+    for i in range(count):
+        z = lanes_stream(plan, inputs.logits, first + i)
+        if plan.has_targets:
+            y = lanes_load(plan, inputs.targets, first + i)
+            linear = -negative_linear_term(z, y)
+        else:  # softplus(z) - z = softplus(-z): flip the logit of the label
+            z = select(column == float(i), -z, z)
+            linear = relu(z)
+        terms.append(SigmoidSums(exp_nonpositive(negative_abs(z)), linear))
+    while len(terms) > 1:
+        pairs = zip(terms[::2], terms[1::2], strict=True)
+        terms = [sigmoid_sums_join(*pair) for pair in pairs]
+    return terms[0]
+
+
+#: Products of more factors up to 2 would come near overflow (2^127).
+PRODUCT_FACTORS = 112
+
+
+@inlined
+def sigmoid_range(
+    plan: Plan, inputs: SigmoidInputs, start: int, end: int, total: Compensated
+) -> Compensated:
+    """Add up to PRODUCT_FACTORS classes to a sum."""
+    totals = SigmoidTotals(total, no_terms(plan, start))
+    k = start
+    while k + CLASS_GROUP <= end:
+        totals = sigmoid_join(totals, sigmoid_terms(plan, inputs, k, 8))
+        k += CLASS_GROUP
+    if k + 4 <= end:
+        totals = sigmoid_join(totals, sigmoid_terms(plan, inputs, k, 4))
+        k += 4
+    while k < end:
+        totals = sigmoid_join(totals, sigmoid_terms(plan, inputs, k, 1))
+        k += 1
+    return compensated_add(totals.linear, log1p(compensated_value(totals.product)))
+
+
+#: So few classes that their sums need no compensation.
+FEW_CLASSES = 4
+
+
+@inlined
+def sigmoid_sum(plan: Plan, inputs: SigmoidInputs, classes: int) -> Lanes:
+    """Return the losses of a vector of anchors without options."""
+    if classes == 1:  # one logarithm a logit is one an anchor, and its argument is at most 1
+        sums = sigmoid_terms(plan, inputs, classes - 1, 1)
+        return sums.linear + log1p_unit(sums.product)
+    if classes <= FEW_CLASSES:
+        sums = sigmoid_terms(plan, inputs, classes * 0, 1)
+        for k in range(1, classes):
+            sums = sigmoid_sums_join(sums, sigmoid_terms(plan, inputs, k, 1))
+        return sums.linear + log1p(sums.product)
+    total = no_terms(plan, classes)
+    for start in range(0, classes, PRODUCT_FACTORS):
+        total = sigmoid_range(plan, inputs, start, min(classes, start + PRODUCT_FACTORS), total)
+    return compensated_value(total)
+
+
+@inlined
+def sigmoid_plain_lanes(plan: Plan, tile: Any) -> None:
+    """No weights, no smoothing, per anchor."""
+    for first in range(0, tile.anchors, plan.lanes):
+        loss = sigmoid_sum(plan, sigmoid_inputs(plan, tile, first), tile.classes)
+        store(tile.losses + first * plan.size, loss)
+        repair(plan, tile, first, min(plan.lanes, tile.anchors - first), loss)
+
+
+# --- every loss of the family with every option: one logarithm a logit ----------------------------
+
+
+@lane_function
+def sigmoid_class(
+    plan: Plan, options: SigmoidOptions, z: Lanes, y: Lanes, positive: Lanes, negative: Lanes
+) -> SigmoidValue:
+    """Return loss and slope of a class."""
+    return sigmoid_value_of(plan, options, z, y, positive, negative)
+
+
+@lane_function
+def keep_value(
+    plan: Plan,  # noqa: ARG001 - the interface that quality_at_labels needs
+    tile: Any,  # noqa: ARG001
+    first: Number,  # noqa: ARG001
+    k: Number,  # noqa: ARG001
+    labels: Labels,  # noqa: ARG001
+    value: SigmoidValue,
+) -> SigmoidValue:
+    """Return a value as it is."""
+    return value
+
+
+@inlined
+def quality_at_labels(
+    plan: Plan, tile: Any, first: int, k: int, labels: Labels, value: SigmoidValue
+) -> SigmoidValue:
+    """Put the exact values where a label says that the target is a score.
+
+    Near it, p - score cancels.
+    """
+    if not any_lane(is_class(labels.columns, k)):
+        return value
+    losses, slopes = stack(plan, 1, k), stack(plan, 1, k)
+    store(losses, value.loss)
+    store(slopes, value.slope)
+    for i in range(min(plan.lanes, tile.anchors - first)):
+        anchor = first + i
+        if read_int32(tile.labels + 4 * anchor) != k:
+            continue
+        z = double(matrix_at(plan, tile.logits, anchor, k))
+        score = double(read_real(plan, tile.shares + anchor * plan.size))
+        loss, slope = exact_sigmoid_value(plan, tile, z, score, k)
+        write_real(plan, losses + i * plan.size, loss)
+        write_real(plan, slopes + i * plan.size, slope)
+    return SigmoidValue(load(plan, losses), load(plan, slopes))
+
+
+@inlined
+def sigmoid_general(plan: Plan, tile: Any, first: int, adjust: Any) -> None:
+    """One vector of anchors."""
+    options, factors = sigmoid_options_of(tile), factors_of(tile)
+    labels = labels_of(plan, tile, first)
+    logits, targets = stream_of(plan, tile.logits, first), stream_of(plan, tile.targets, first)
+    weights, results = stream_of(plan, tile.weights, first), stream_of(plan, tile.results, first)
+    grads = stream_of(plan, tile.grads, first)
+    grad_weights = stream_of(plan, tile.grad_weights, first)
+    has_weights, has_results = tile.weights.data != 0, tile.results.data != 0
+    has_grads, has_grad_weights = tile.grads.data != 0, tile.grad_weights.data != 0
+    scales = splat(plan, 1.0, first)
+    if has_grads:
+        scales = load(plan, tile.grad_scales + first * plan.size)
+    total = no_terms(plan, first)
+    for k in range(tile.classes):
+        z = lanes_stream(plan, logits, k)
+        y = lanes_target(plan, targets, k, labels)
+        positive, negative = lanes_positive(plan, factors, k), lanes_negative(plan, factors, k)
+        value = sigmoid_class(plan, options, z, y, positive, negative)
+        value = adjust(plan, tile, first, k, labels, value)
+        loss, slope = value.loss, value.slope
+        if has_weights:
+            weight = lanes_load(plan, weights, k)
+            loss, slope = loss * weight, slope * weight
+        if has_results:
+            lanes_store(results, k, loss)
+        if has_grad_weights:
+            slope = slope * lanes_load(plan, grad_weights, k)
+        if has_grads:
+            lanes_store(grads, k, slope * scales)
+        total = compensated_add(total, loss)
+    loss = compensated_value(total)
+    if tile.losses != 0:
+        store(tile.losses + first * plan.size, loss)
+    repair(plan, tile, first, min(plan.lanes, tile.anchors - first), loss)
+
+
+@inlined
+def sigmoid_lanes(plan: Plan, tile: Any) -> None:
+    """Every option."""
+    for first in range(0, tile.anchors, plan.lanes):
+        sigmoid_general(plan, tile, first, keep_value)
+
+
+@inlined
+def quality_lanes(plan: Plan, tile: Any) -> None:
+    """quality_focal_loss, whose exact values are part of it."""
+    for first in range(0, tile.anchors, plan.lanes):
+        sigmoid_general(plan, tile, first, quality_at_labels)

@@ -1,0 +1,306 @@
+"""The sigmoid family with classes as lanes; mirrors native/simd/sigmoid_rows.h.
+
+A vector's worth of anchors at a time: their partial sums, one vector each, are reduced together, so
+that what runs once an anchor runs once for all of them. With labels every class of a row is taken
+for a negative, and the label is masked out. The labels' own terms follow, in one vector.
+"""
+
+from typing import Any
+
+from fastxent.numba.compilation import inlined
+from fastxent.numba.simd.elements import store_one_as
+from fastxent.numba.simd.exact import share_at
+from fastxent.numba.simd.lanes import Lanes, Number, lane_function, splat_value
+from fastxent.numba.simd.memory import double, read_real, write_real
+from fastxent.numba.simd.plan import Plan
+from fastxent.numba.simd.rows import (
+    PADDING,
+    PIECE_VECTORS,
+    ROW_CHUNK,
+    ClassRow,
+    anchor_scale,
+    class_row,
+    label_of,
+    over_row,
+    row_logit,
+    row_logits,
+    row_others,
+    row_put_grads,
+    row_targets,
+)
+from fastxent.numba.simd.sigmoid import (
+    PRODUCT_FACTORS,
+    SigmoidSums,
+    negative_linear_term,
+    no_sums,
+    product_add,
+    reduce_product,
+    sigmoid_sums_join,
+)
+from fastxent.numba.simd.sigmoid_exact import exact_sigmoid_value
+from fastxent.numba.simd.sigmoid_terms import (
+    SigmoidOptions,
+    modulated_value,
+    shifted_value,
+    sigmoid_options_of,
+    sigmoid_parts,
+)
+from fastxent.numba.simd.tile import repair
+from fastxent.numba.simd.vector import (
+    fma,
+    load,
+    negative_abs,
+    reduce_add,
+    relu,
+    select,
+    splat,
+    stack,
+    store,
+)
+from fastxent.numba.simd.vector_math import exp_nonpositive, log1p
+
+# --- cross-entropy: one logarithm an anchor -------------------------------------------------------
+
+
+@lane_function
+def sigmoid_row_step(
+    plan: Plan, scale: Lanes, row: ClassRow, k: Number, count: int | Number, sums: SigmoidSums
+) -> SigmoidSums:
+    """Add some classes to the sums, and write their gradients."""
+    z = row_logits(plan, row, k, count, PADDING)
+    e = exp_nonpositive(negative_abs(z))
+    product = product_add(sums.product, e)
+    if plan.has_targets:
+        y = row_targets(plan, row, k, count)
+        linear = sums.linear - negative_linear_term(z, y)
+    else:
+        y = z.like(0.0)
+        linear = fma(relu(z), row_others(plan, row, k), sums.linear)
+    if plan.has_grads:
+        is_negative = z < 0.0
+        larger = 1.0 / (1.0 + e)
+        smaller = e * larger
+        slope = select(is_negative, smaller, larger)
+        if plan.has_targets:
+            q = select(is_negative, larger, smaller)
+            slope = (1.0 - y) * slope - y * q
+        row_put_grads(plan, row, k, count, slope * scale)
+    return SigmoidSums(product, linear)
+
+
+@inlined
+def sigmoid_row(plan: Plan, row: ClassRow, scale: Lanes, classes: int) -> SigmoidSums:
+    """Return the sums of up to ROW_CHUNK classes; the label is masked out of the linear term."""
+    even, odd = over_row(plan, sigmoid_row_step, scale, row, classes, no_sums(plan, classes))
+    return sigmoid_sums_join(even, odd)
+
+
+@inlined
+def long_row(plan: Plan, tile: Any, anchor: int, label: int, scale: Lanes) -> Lanes:
+    """Return the loss of a row of so many classes that one product could overflow."""
+    total = splat(plan, 0.0, anchor)
+    for start in range(0, tile.classes, ROW_CHUNK):
+        row = class_row(plan, tile, anchor, label, start)
+        sums = sigmoid_row(plan, row, scale, min(tile.classes - start, ROW_CHUNK))
+        total = total + (log1p(sums.product) + sums.linear)
+    return total
+
+
+@inlined
+def row_scale(plan: Plan, tile: Any, anchor: int) -> Lanes:
+    """Return the factor of an anchor's gradient, where there is one."""
+    if tile.grads.data == 0:
+        return splat(plan, 0.0, anchor)
+    return anchor_scale(plan, tile.grad_scales + anchor * plan.size)
+
+
+@inlined
+def put_label_grad(plan: Plan, tile: Any, anchor: int, label: int, slope: float) -> None:
+    """Write the gradient of a label's class."""
+    grad = slope * read_real(plan, tile.grad_scales + anchor * plan.size)
+    place = anchor * tile.grads.anchor_stride + label
+    store_one_as(plan, tile.grads.data + place * plan.grad_item, grad, plan.grad_dtype)
+
+
+@lane_function
+def label_slopes(z: Lanes) -> Lanes:
+    """Return the slopes at the labels, -sigmoid(-z)."""
+    return -sigmoid_parts(z).q
+
+
+@inlined
+def sigmoid_label_grads(plan: Plan, tile: Any, first: int, count: int) -> None:
+    """Write the gradients at the labels."""
+    own = stack(plan, 1, first)
+    for i in range(plan.lanes):
+        anchor = first + min(i, count - 1)
+        label = label_of(tile, anchor)
+        z = double(row_logit(plan, tile, anchor, label)) if label >= 0 else 0.0
+        write_real(plan, own + i * plan.size, z)
+    store(own, label_slopes(load(plan, own)))
+    for i in range(count):
+        label = label_of(tile, first + i)
+        if label >= 0:
+            slope = read_real(plan, own + i * plan.size)
+            put_label_grad(plan, tile, first + i, label, slope)
+
+
+@inlined
+def sigmoid_rows_block(plan: Plan, tile: Any, first: int, count: int) -> None:
+    """Work off a vector's worth of anchors."""
+    products, linears = stack(plan, plan.lanes, first), stack(plan, plan.lanes, first)
+    own = stack(plan, 1, first)  # relu(-z) at the label
+    is_short = tile.classes <= PRODUCT_FACTORS
+    for i in range(plan.lanes):
+        anchor = first + min(i, count - 1)
+        label = label_of(tile, anchor)
+        z = double(row_logit(plan, tile, anchor, label)) if label >= 0 else 0.0
+        write_real(plan, own + i * plan.size, -z if z < 0 else 0.0)
+        scale = row_scale(plan, tile, anchor)
+        offset = i * plan.lanes * plan.size
+        if is_short:
+            row = class_row(plan, tile, anchor, label, 0)
+            sums = sigmoid_row(plan, row, scale, tile.classes)
+            store(products + offset, sums.product)
+            store(linears + offset, sums.linear)
+        else:
+            store(linears + offset, long_row(plan, tile, anchor, label, scale))
+    if plan.has_grads and not plan.has_targets:
+        sigmoid_label_grads(plan, tile, first, count)
+    loss = reduce_add(plan, linears) + load(plan, own)
+    if is_short:
+        loss = loss + log1p(reduce_product(plan, products))
+    store(tile.losses + first * plan.size, loss)
+    repair(plan, tile, first, count, loss)
+
+
+@inlined
+def sigmoid_rows(plan: Plan, tile: Any) -> None:
+    """Labels or dense targets, and no other option."""
+    for first in range(0, tile.anchors, plan.lanes):
+        sigmoid_rows_block(plan, tile, first, min(plan.lanes, tile.anchors - first))
+
+
+# --- losses with a modulating factor --------------------------------------------------------------
+
+
+@lane_function
+def modulated_step(
+    plan: Plan,
+    options: tuple[SigmoidOptions, Lanes],
+    row: ClassRow,
+    k: Number,
+    count: int | Number,
+    total: Lanes,
+) -> Lanes:
+    """Add the losses of some classes, and write their gradients."""
+    parameters, scale = options
+    z = row_logits(plan, row, k, count, PADDING)
+    value = shifted_value(plan, z, parameters)
+    if plan.has_grads:
+        row_put_grads(plan, row, k, count, value.slope * scale)
+    return fma(value.loss, row_others(plan, row, k), total)
+
+
+@inlined
+def modulated_row(
+    plan: Plan, tile: Any, anchor: int, label: int, options: tuple[SigmoidOptions, Lanes]
+) -> Lanes:
+    """Return the sum over a row, piece by piece."""
+    total = splat(plan, 0.0, anchor)
+    piece = PIECE_VECTORS * plan.lanes
+    for start in range(0, tile.classes, piece):
+        row = class_row(plan, tile, anchor, label, start)
+        nothing = splat(plan, 0.0, anchor)
+        length = min(tile.classes - start, piece)
+        even, odd = over_row(plan, modulated_step, options, row, length, nothing)
+        total = total + (even + odd)
+    return total
+
+
+@lane_function
+def label_values(
+    plan: Plan, own: Number, losses: Number, slopes: Number, options: SigmoidOptions, factor: Number
+) -> None:
+    """Write losses and slopes of the labels, whose logits are negated, to their places."""
+    value = modulated_value(load(plan, own), options.gamma_positive)
+    weight = splat_value(own.builder, plan.real, factor)
+    store(losses, value.loss * weight)
+    store(slopes, value.slope * -weight)
+
+
+@inlined
+def modulated_labels(
+    plan: Plan, tile: Any, first: int, count: int, options: SigmoidOptions, slopes: int
+) -> Lanes:
+    """Return the losses of the labels' classes, and write the slopes."""
+    own, losses = stack(plan, 1, first), stack(plan, 1, first)
+    for i in range(plan.lanes):  # what is not there has no loss
+        anchor = first + min(i, count - 1)
+        label = label_of(tile, anchor)
+        z = -double(row_logit(plan, tile, anchor, label)) if label >= 0 else PADDING
+        write_real(plan, own + i * plan.size, z)
+    label_values(plan, own, losses, slopes, options, tile.positive_value)
+    return load(plan, losses)
+
+
+@inlined
+def quality_labels(
+    plan: Plan,
+    tile: Any,
+    first: int,
+    count: int,
+    options: SigmoidOptions,  # noqa: ARG001 - the interface of modulated_labels
+    slopes: int,
+) -> Lanes:
+    """Return the same where near the score, p - score cancels in floats."""
+    losses = stack(plan, 1, first)
+    for i in range(plan.lanes):
+        loss, slope = 0.0, 0.0
+        label = label_of(tile, first + i) if i < count else -1
+        if label >= 0:
+            z = double(row_logit(plan, tile, first + i, label))
+            score = share_at(plan, tile, first + i)
+            loss, slope = exact_sigmoid_value(plan, tile, z, score, label)
+        write_real(plan, losses + i * plan.size, loss)
+        write_real(plan, slopes + i * plan.size, slope)
+    return load(plan, losses)
+
+
+@inlined
+def modulated_block(plan: Plan, tile: Any, first: int, count: int, at_labels: Any) -> None:
+    """Work off a vector's worth of anchors."""
+    options = sigmoid_options_of(tile)
+    partial, slopes = stack(plan, plan.lanes, first), stack(plan, 1, first)
+    negative = splat(plan, tile.negative_value, first)
+    for i in range(plan.lanes):
+        anchor = first + min(i, count - 1)
+        scale = row_scale(plan, tile, anchor) * negative
+        total = modulated_row(plan, tile, anchor, label_of(tile, anchor), (options, scale))
+        store(partial + i * plan.lanes * plan.size, total)
+    own = at_labels(plan, tile, first, count, options, slopes)
+    if plan.has_grads:
+        for i in range(count):
+            label = label_of(tile, first + i)
+            if label >= 0:
+                slope = read_real(plan, slopes + i * plan.size)
+                put_label_grad(plan, tile, first + i, label, slope)
+    loss = fma(reduce_add(plan, partial), negative, own)
+    store(tile.losses + first * plan.size, loss)
+    repair(plan, tile, first, count, loss)
+
+
+@inlined
+def modulated_rows(plan: Plan, tile: Any) -> None:
+    """Compute a loss with a modulating factor, for labels."""
+    for first in range(0, tile.anchors, plan.lanes):
+        count = min(plan.lanes, tile.anchors - first)
+        modulated_block(plan, tile, first, count, modulated_labels)
+
+
+@inlined
+def quality_rows(plan: Plan, tile: Any) -> None:
+    """quality_focal_loss, whose labels have exact values."""
+    for first in range(0, tile.anchors, plan.lanes):
+        count = min(plan.lanes, tile.anchors - first)
+        modulated_block(plan, tile, first, count, quality_labels)

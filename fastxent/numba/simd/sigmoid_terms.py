@@ -1,0 +1,222 @@
+"""One logit of the losses of the sigmoid family; mirrors native/simd/sigmoid_terms.h.
+
+All of them are made of p = sigmoid(z), q = 1 - p and softplus(z), and these of e = exp(-|z|), none
+by subtracting nearly equal numbers.
+"""
+
+from typing import Any, NamedTuple
+
+from fastxent.numba.compilation import inlined
+from fastxent.numba.simd.branches import choose_if
+from fastxent.numba.simd.lanes import Lanes, Number, lane_function
+from fastxent.numba.simd.plan import Plan
+from fastxent.numba.simd.vector import exponent, fma, maximum, negative_abs, relu, select
+from fastxent.numba.simd.vector_math import (
+    SQUARE,
+    Power,
+    exp_nonpositive,
+    expm1_nonpositive,
+    log1p_unit,
+    log_sum,
+    power_of,
+)
+
+
+class SigmoidValue(NamedTuple):
+    """A loss, and its slope d loss / d z."""
+
+    loss: Lanes
+    slope: Lanes
+
+
+class SigmoidParts(NamedTuple):
+    """sigmoid(z), sigmoid(-z) and log1p(exp(-|z|))."""
+
+    p: Lanes
+    q: Lanes
+    tail: Lanes
+
+
+class SigmoidOptions(NamedTuple):
+    """What the parameters of a call amount to."""
+
+    gamma_positive: Power
+    gamma_negative: Power
+    keep: Number  # smoothed targets are y keep + spread
+    spread: Number
+    clip: Number  # clip = sigmoid(threshold), in two parts
+    threshold: Number
+    threshold_low: Number
+    is_clipped: Number
+    iou_weighted: Number
+
+
+@inlined
+def sigmoid_options_of(tile: Any) -> SigmoidOptions:
+    """Read the parameters of a tile."""
+    positive, negative = tile.gamma_positive, tile.gamma_negative
+    return SigmoidOptions(
+        Power(positive.kind, positive.exponent, positive.exponent_low),
+        Power(negative.kind, negative.exponent, negative.exponent_low),
+        1 - tile.label_smoothing,
+        tile.label_smoothing / 2,
+        tile.clip,
+        tile.threshold,
+        tile.threshold_low,
+        tile.clip > 0,
+        tile.iou_weighted != 0,
+    )
+
+
+@lane_function
+def sigmoid_parts(z: Lanes) -> SigmoidParts:
+    """Return what all losses are made of."""
+    e = exp_nonpositive(negative_abs(z))
+    larger = 1.0 / (1.0 + e)
+    smaller = e * larger
+    is_negative = z < 0.0
+    return SigmoidParts(
+        select(is_negative, smaller, larger), select(is_negative, larger, smaller), log1p_unit(e)
+    )
+
+
+def cross_entropy_value(
+    z: Lanes, parts: SigmoidParts, positive: Lanes, negative: Lanes
+) -> SigmoidValue:
+    """Return positive softplus(-z) + negative softplus(z)."""
+    side = select(z < 0.0, positive, negative)
+    both = (positive + negative) * parts.tail
+    loss = fma(negative_abs(z), -side, both)
+    return SigmoidValue(loss, negative * parts.p - positive * parts.q)
+
+
+@lane_function
+def modulated_value(z: Lanes, gamma: Power) -> SigmoidValue:
+    """Return p^gamma softplus(z): the focal loss of a negative; of a positive, for -z."""
+    parts = sigmoid_parts(z)
+    softplus = relu(z) + parts.tail
+    modulation = power_of(parts.p, gamma)
+    growth = (z.like(gamma.exponent) * parts.q) * softplus
+    return SigmoidValue(modulation * softplus, modulation * (growth + parts.p))
+
+
+@lane_function
+def shifted_value(plan: Plan, z: Lanes, options: SigmoidOptions) -> SigmoidValue:
+    """Return a focal negative with its probability shifted down, m = max(p - clip, 0)."""
+    if plan.is_square:
+        return modulated_value(z, SQUARE)
+    if not plan.may_be_clipped:
+        return modulated_value(z, options.gamma_negative)
+    return SigmoidValue(
+        *choose_if(
+            options.is_clipped,
+            lambda: _clipped_value(z, options),
+            lambda: modulated_value(z, options.gamma_negative),
+        )
+    )
+
+
+def _clipped_value(z: Lanes, options: SigmoidOptions) -> SigmoidValue:
+    """Return m^gamma (-log(1 - m)).
+
+    p - clip would cancel near clip = sigmoid(threshold). There
+    sigmoid(z) - sigmoid(t) = sigmoid(z) (1 - sigmoid(t)) (1 - exp(t - z)).
+    """
+    parts = sigmoid_parts(z)
+    above = (z - options.threshold) - options.threshold_low
+    share = -expm1_nonpositive(-relu(above))
+    m = (parts.p * (1.0 - z.like(options.clip))) * share
+    rest = parts.q + options.clip
+    # log(1 - m), of whichever of m and 1 - m is the smaller.
+    is_small = m < 0.5
+    k, inverse_power = exponent(select(is_small, 1.0 - m, rest))
+    of_small = fma(-m, inverse_power, inverse_power - 1.0)
+    of_rest = fma(rest, inverse_power, -1.0)
+    size = -log_sum(k, select(is_small, of_small, of_rest))
+    modulation = power_of(m, options.gamma_negative)
+    ratio = size / maximum(m, z.real.smallest)
+    growth = fma(options.gamma_negative.exponent, ratio, 1.0 / rest)
+    slope = (modulation * (parts.p * parts.q)) * growth
+    # The exponent field of a NaN would pass for a number.
+    loss = select(z == z, modulation * size, z)
+    return SigmoidValue(loss, select(above > 0.0, slope, 0.0))
+
+
+# --- the losses of a logit with any target --------------------------------------------------------
+
+
+def _focal_value(
+    options: SigmoidOptions, z: Lanes, y: Lanes, positive: Lanes, negative: Lanes
+) -> SigmoidValue:
+    """Return factor m^gamma ce with m = y q + (1 - y) p, as torchvision has it."""
+    gamma = options.gamma_positive
+    rest = 1.0 - y
+    parts = sigmoid_parts(z)
+    entropy = cross_entropy_value(z, parts, y, rest)
+    miss = fma(y, parts.q, rest * parts.p)
+    factor = fma(y, positive, rest * negative) * power_of(miss, gamma)
+    drift = (parts.p * parts.q) / maximum(miss, z.real.smallest)
+    growth = (z.like(gamma.exponent) * (rest - y)) * drift
+    return SigmoidValue(factor * entropy.loss, factor * fma(growth, entropy.loss, entropy.slope))
+
+
+def _varifocal_value(
+    options: SigmoidOptions, z: Lanes, y: Lanes, positive: Lanes, negative: Lanes
+) -> SigmoidValue:
+    gamma = options.gamma_negative
+    is_positive = y > 0.0
+    parts = sigmoid_parts(z)
+    entropy = cross_entropy_value(z, parts, y, 1.0 - y)
+    of_positive = positive * choose_if(options.iou_weighted, lambda: y, lambda: y.like(1.0))
+    of_negative = negative * power_of(parts.p, gamma)
+    factor = select(is_positive, of_positive, of_negative)
+    growth = (z.like(gamma.exponent) * parts.q) * entropy.loss
+    growth = select(is_positive, 0.0, growth)
+    return SigmoidValue(factor * entropy.loss, factor * (growth + entropy.slope))
+
+
+def _asymmetric_value(
+    plan: Plan, options: SigmoidOptions, z: Lanes, y: Lanes, factors: tuple[Lanes, Lanes]
+) -> SigmoidValue:
+    """Return y times the loss of a positive, and 1 - y times that of a negative."""
+    of_positive = modulated_value(-z, options.gamma_positive)
+    of_negative = shifted_value(plan, z, options)
+    positive = y * factors[0]
+    negative = (1.0 - y) * factors[1]
+    return SigmoidValue(
+        fma(positive, of_positive.loss, negative * of_negative.loss),
+        negative * of_negative.slope - positive * of_positive.slope,
+    )
+
+
+def _smoothed_value(
+    options: SigmoidOptions, z: Lanes, y: Lanes, positive: Lanes, negative: Lanes
+) -> SigmoidValue:
+    rest = 1.0 - y
+    of_positive = fma(y, options.keep, options.spread) * positive
+    of_negative = fma(rest, options.keep, options.spread) * negative
+    return cross_entropy_value(z, sigmoid_parts(z), of_positive, of_negative)
+
+
+def _quality_value(options: SigmoidOptions, z: Lanes, positive: Lanes) -> SigmoidValue:
+    """Return the loss of a target of 0; where it is a score, the caller puts the exact value."""
+    value = modulated_value(z, options.gamma_negative)
+    return SigmoidValue(value.loss * positive, value.slope * positive)
+
+
+@lane_function
+def sigmoid_value_of(
+    plan: Plan, options: SigmoidOptions, z: Lanes, y: Lanes, positive: Lanes, negative: Lanes
+) -> SigmoidValue:
+    """Return loss and slope of a logit."""
+    match plan.loss:
+        case "sigmoid_focal_loss":
+            return _focal_value(options, z, y, positive, negative)
+        case "quality_focal_loss":
+            return _quality_value(options, z, positive)
+        case "varifocal_loss":
+            return _varifocal_value(options, z, y, positive, negative)
+        case "asymmetric_loss":
+            return _asymmetric_value(plan, options, z, y, (positive, negative))
+        case _:
+            return _smoothed_value(options, z, y, positive, negative)

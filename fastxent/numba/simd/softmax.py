@@ -1,0 +1,394 @@
+"""The softmax family with anchors as lanes; mirrors native/simd/softmax.h.
+
+With m the maximum and l the label: loss = (m - z_l) + log(sum_k exp(z_k - m)). The sum holds an
+exact 1 for the maximum; taking it out and log1p of the rest keep the accuracy of tiny losses, and
+both terms are non-negative, so nothing cancels. For labels the term taken out is the label's own.
+"""
+
+from typing import Any, NamedTuple
+
+from fastxent.numba.compilation import inlined
+from fastxent.numba.simd.lanes import Lanes, Number, lane_function
+from fastxent.numba.simd.plan import Plan
+from fastxent.numba.simd.sigmoid import no_terms
+from fastxent.numba.simd.summation import (
+    Compensated,
+    compensated_add,
+    compensated_value,
+    rounding_error,
+)
+from fastxent.numba.simd.tile import (
+    CLASS_GROUP,
+    Stream,
+    factors_of,
+    label_logits,
+    labels_of,
+    lanes_load,
+    lanes_positive,
+    lanes_store,
+    lanes_stream,
+    lanes_target,
+    repair,
+    stream_of,
+)
+from fastxent.numba.simd.vector import (
+    any_lane,
+    fma,
+    load,
+    maximum,
+    negative_abs,
+    relu,
+    select,
+    splat,
+    store,
+)
+from fastxent.numba.simd.vector_math import (
+    Centre,
+    Exponential,
+    Power,
+    centre_at,
+    exp_far,
+    exp_near,
+    exp_nonpositive,
+    log1p,
+    log1p_unit,
+    on_grid,
+    power_of,
+)
+
+
+@inlined
+def lanes_maximum(plan: Plan, logits: Stream, classes: int) -> Lanes:
+    """Return the largest logit of each anchor."""
+    largest = lanes_load(plan, logits, 0)
+    for k in range(1, classes):
+        largest = maximum(largest, lanes_stream(plan, logits, k))
+    return largest
+
+
+def shifted_sum(total: Lanes, small: Lanes) -> Lanes:
+    """Return total * exp(-small) for small within `near`, by two terms of the series."""
+    change = (0.5 * small) * small - small
+    return fma(total, change, total)
+
+
+@lane_function
+def softmax_loss(others: Lanes, own: Lanes) -> Lanes:
+    """Return the loss from the sum of the other classes' exp(z_k - c) and own = z_l - c.
+
+    The centre c is the maximum rounded to a grid. Near the maximum, log1p(others / exp(own));
+    elsewhere others hold the maximum, and the sum with the label's own term is at least about 1.
+    """
+    near = -(2.0**-12) if own.real.size == 4 else -(2.0**-36)
+    is_near = own > near
+    with_own = others + (exp_nonpositive(own) - 1.0)
+    rest = select(is_near, shifted_sum(others, own), with_own)
+    return log1p(rest) - select(is_near, 0.0, own)
+
+
+@lane_function
+def softmax_terms(
+    plan: Plan,
+    logits: Stream,
+    first: Number,
+    count: int,
+    columns: Lanes,
+    centre: Centre,
+    exp: Exponential,
+) -> Lanes:
+    """Return the sum of exp(z_k - c) of some classes other than the label."""
+    terms, column = [], columns - first
+    for i in range(count):
+        z = lanes_load(plan, logits, first + i)
+        terms.append(select(column == float(i), 0.0, exp(z, centre)))
+    while len(terms) > 1:
+        terms = [a + b for a, b in zip(terms[::2], terms[1::2], strict=True)]
+    return terms[0]
+
+
+@inlined
+def softmax_others(
+    plan: Plan,
+    logits: Stream,
+    classes: int,
+    columns: Lanes,
+    centre: Centre,
+    exp: Exponential,
+) -> Lanes:
+    """Return the sum of exp(z_k - c) of all classes other than the label."""
+    others = no_terms(plan, classes)
+    k = 0
+    while k + CLASS_GROUP <= classes:
+        terms = softmax_terms(plan, logits, k, 8, columns, centre, exp)
+        others = compensated_add(others, terms)
+        k += CLASS_GROUP
+    if k + 4 <= classes:
+        terms = softmax_terms(plan, logits, k, 4, columns, centre, exp)
+        others = compensated_add(others, terms)
+        k += 4
+    while k < classes:
+        terms = softmax_terms(plan, logits, k, 1, columns, centre, exp)
+        others = compensated_add(others, terms)
+        k += 1
+    return compensated_value(others)
+
+
+@inlined
+def softmax_plain_lanes(plan: Plan, tile: Any) -> None:
+    """Labels, no weights, no smoothing."""
+    for first in range(0, tile.anchors, plan.lanes):
+        count = min(plan.lanes, tile.anchors - first)
+        logits = stream_of(plan, tile.logits, first)
+        centre = centre_at(on_grid(lanes_maximum(plan, logits, tile.classes)))
+        columns = labels_of(plan, tile, first).columns
+        own = label_logits(plan, tile, first, count) - centre.value
+        others = softmax_sum(plan, logits, tile.classes, columns, centre)
+        loss = softmax_loss(others, own)
+        store(tile.losses + first * plan.size, loss)
+        repair(plan, tile, first, count, loss)
+
+
+@inlined
+def softmax_sum(plan: Plan, logits: Stream, classes: int, columns: Lanes, centre: Centre) -> Lanes:
+    """Return what the classes other than the label add up to."""
+    if any_lane(centre.far):
+        return softmax_others(plan, logits, classes, columns, centre, exp_far)
+    return softmax_others(plan, logits, classes, columns, centre, exp_near)
+
+
+@lane_function
+def pair_loss(plan: Plan, logits: Stream, columns: Lanes) -> Lanes:
+    """Return softplus(d) with d = z_other - z_label.
+
+    Its rounding error is kept, for exp would make it the relative error of a tiny loss.
+    """
+    is_second = columns == 1.0
+    first = load(plan, logits.place)
+    second = load(plan, logits.place + logits.step)
+    own, other = select(is_second, second, first), select(is_second, first, second)
+    distance = other - own
+    lost = rounding_error(other, -own, distance)
+    change = select(distance < 0.0, lost, -lost)
+    e = exp_nonpositive(negative_abs(distance))
+    return relu(distance) + log1p_unit(fma(e, change, e))
+
+
+@inlined
+def softmax_pair_lanes(plan: Plan, tile: Any) -> None:
+    """Two classes."""
+    for first in range(0, tile.anchors, plan.lanes):
+        columns = labels_of(plan, tile, first).columns
+        loss = pair_loss(plan, stream_of(plan, tile.logits, first), columns)
+        store(tile.losses + first * plan.size, loss)
+        repair(plan, tile, first, min(plan.lanes, tile.anchors - first), loss)
+
+
+# --- the normalizer -------------------------------------------------------------------------------
+
+
+class Normalizer(NamedTuple):
+    """The maximum of each lane, where it first stands, and the others' sum of exp(z - centre)."""
+
+    maximum: Lanes
+    largest: Lanes
+    others: Lanes
+    own: Lanes  # the maximum less the centre
+    centre: Centre
+
+
+class Largest(NamedTuple):
+    """The maximum so far, and its class."""
+
+    maximum: Lanes
+    largest: Lanes
+
+
+@lane_function
+def take_larger(running: Largest, z: Lanes, k: Number) -> Largest:
+    """Return the larger logit, and its class."""
+    largest = select(running.maximum < z, z.like(k), running.largest)
+    return Largest(maximum(running.maximum, z), largest)
+
+
+@lane_function
+def normalizer_term(z: Lanes, largest: Lanes, k: Number, centre: Centre) -> Lanes:
+    """Return the term of a class, but 0 at the largest."""
+    e = exp_far(z, centre)
+    # z - z is 0, or NaN where the first class, which is the largest so far, is NaN.
+    return select(largest == k, z - z, e)
+
+
+@inlined
+def normalize(plan: Plan, logits: Stream, classes: int) -> Normalizer:
+    """Return the normalizer of a vector of anchors."""
+    running = Largest(lanes_load(plan, logits, 0), splat(plan, 0.0, classes))
+    for k in range(1, classes):
+        running = take_larger(running, lanes_stream(plan, logits, k), k)
+    centre = centre_at(on_grid(running.maximum))
+    others = no_terms(plan, classes)
+    for k in range(classes):
+        z = lanes_load(plan, logits, k)
+        others = compensated_add(others, normalizer_term(z, running.largest, k, centre))
+    # The maximum less its centre is NaN where it is infinite, and so are all results.
+    own = running.maximum - centre.value
+    return Normalizer(running.maximum, running.largest, compensated_value(others), own, centre)
+
+
+@lane_function
+def normalizer_log_sum(normalizer: Normalizer) -> Lanes:
+    """Return log of the sum of exp(z - maximum)."""
+    return log1p(shifted_sum(normalizer.others, normalizer.own))
+
+
+@lane_function
+def normalizer_inverse(normalizer: Normalizer) -> Lanes:
+    """Return 1 / sum of exp(z - centre)."""
+    return 1.0 / (normalizer.others + exp_nonpositive(normalizer.own))
+
+
+# --- every option ---------------------------------------------------------------------------------
+
+
+class SoftmaxValue(NamedTuple):
+    """One class, before its target: the loss, and the slope -d loss / d log p."""
+
+    loss: Lanes
+    slope: Lanes
+
+
+class SoftmaxOptions(NamedTuple):
+    """What the parameters of a call amount to."""
+
+    gamma: Power
+    epsilon: Number
+    keep: Number
+    spread: Number
+
+
+@inlined
+def softmax_options_of(tile: Any) -> SoftmaxOptions:
+    """Read the parameters of a tile."""
+    gamma = tile.gamma_positive
+    return SoftmaxOptions(
+        Power(gamma.kind, gamma.exponent, gamma.exponent_low),
+        tile.epsilon,
+        1 - tile.label_smoothing,
+        tile.label_smoothing / float(tile.classes),
+    )
+
+
+@lane_function
+def softmax_value_of(
+    plan: Plan, options: SoftmaxOptions, surprise: Lanes, p: Lanes, q: Lanes
+) -> SoftmaxValue:
+    """Return a class's loss from surprise = -log p, p and q = 1 - p."""
+    if plan.loss == "softmax_focal_loss":
+        modulation = power_of(q, options.gamma)
+        ratio = surprise / maximum(q, q.real.smallest)
+        growth = (p.like(options.gamma.exponent) * p) * ratio
+        return SoftmaxValue(modulation * surprise, fma(modulation, growth, modulation))
+    if plan.loss == "poly1_cross_entropy":
+        epsilon = p.like(options.epsilon)
+        # 1 + epsilon p, for negative epsilon too without cancelling at p = 1.
+        from_p = fma(epsilon, p, 1.0)
+        from_q = p.like(_one_more(options.epsilon)) - epsilon * q
+        return SoftmaxValue(fma(epsilon, q, surprise), select(p < 0.5, from_p, from_q))
+    return SoftmaxValue(surprise, surprise.like(1.0))
+
+
+def _one_more(number: Number) -> Number:
+    """Return 1 + a double, in double."""
+    one = number.value.type(1.0)
+    return Number(number.builder, number.builder.fadd(one, number.value), number.type)
+
+
+class Probability(NamedTuple):
+    """p of a class, and 1 - p."""
+
+    p: Lanes
+    q: Lanes
+
+
+@lane_function
+def probability_of(z: Lanes, k: Number, normalizer: Normalizer, inverse: Lanes) -> Probability:
+    """Return the probability of a class."""
+    p = exp_far(z, normalizer.centre) * inverse
+    q = select(normalizer.largest == k, normalizer.others * inverse, 1.0 - p)
+    return Probability(p, q)
+
+
+@lane_function
+def class_share(
+    plan: Plan, options: SoftmaxOptions, y: Lanes, factor: Lanes, surprise: Lanes, odds: Probability
+) -> SoftmaxValue:
+    """Return the loss and the pull, mass times slope, of a class with its target."""
+    mass = fma(y, options.keep, options.spread) * factor
+    value = softmax_value_of(plan, options, surprise, odds.p, odds.q)
+    return SoftmaxValue(mass * value.loss, mass * value.slope)
+
+
+@lane_function
+def surprise_of(z: Lanes, normalizer: Normalizer, log_sum: Lanes) -> Lanes:
+    """Return -log p."""
+    return (normalizer.maximum - z) + log_sum
+
+
+class SoftmaxTotals(NamedTuple):
+    """The sums over the classes of an anchor."""
+
+    loss: Compensated
+    pulls: Compensated
+    expectation: Compensated
+
+
+@inlined
+def softmax_general(plan: Plan, tile: Any, first: int, options: SoftmaxOptions) -> Lanes:
+    """sum_k mass_k loss(-log p_k); the gradient is p_k sum_c pull_c - pull_k.
+
+    Where only the label has a mass, the sum less its own pull is exactly 0.
+    """
+    logits, targets = stream_of(plan, tile.logits, first), stream_of(plan, tile.targets, first)
+    grads, factors = stream_of(plan, tile.grads, first), factors_of(tile)
+    labels = labels_of(plan, tile, first)
+    normalizer = normalize(plan, logits, tile.classes)
+    log_sum, inverse = normalizer_log_sum(normalizer), normalizer_inverse(normalizer)
+    has_grads, has_expectations = tile.grads.data != 0, tile.expectations != 0
+    needs_p = plan.needs_p or has_expectations
+    total = no_terms(plan, first)
+    pulls, expectation = total, total
+    odds = Probability(splat(plan, 1.0, first), splat(plan, 1.0, first))
+    for k in range(tile.classes):
+        z = lanes_load(plan, logits, k)
+        if needs_p:
+            odds = probability_of(z, k, normalizer, inverse)
+        y = lanes_target(plan, targets, k, labels)
+        surprise = surprise_of(z, normalizer, log_sum)
+        factor = lanes_positive(plan, factors, k)
+        share = class_share(plan, options, y, factor, surprise, odds)
+        total = compensated_add(total, share.loss)
+        pulls = compensated_add(pulls, share.slope)
+        if has_expectations:
+            expectation = compensated_add(expectation, odds.p * k)
+        if has_grads:
+            lanes_store(grads, k, share.slope)
+    if has_grads:
+        everything = compensated_value(pulls)
+        scale = load(plan, tile.grad_scales + first * plan.size)
+        for k in range(tile.classes):
+            odds = probability_of(lanes_load(plan, logits, k), k, normalizer, inverse)
+            pull = lanes_load(plan, grads, k)
+            slope = odds.p * (everything - pull) - odds.q * pull
+            lanes_store(grads, k, slope * scale)
+    if has_expectations:
+        store(tile.expectations + first * plan.size, compensated_value(expectation))
+    return compensated_value(total)
+
+
+@inlined
+def softmax_lanes(plan: Plan, tile: Any) -> None:
+    """Every option."""
+    options = softmax_options_of(tile)
+    for first in range(0, tile.anchors, plan.lanes):
+        loss = softmax_general(plan, tile, first, options)
+        store(tile.losses + first * plan.size, loss)
+        repair(plan, tile, first, min(plan.lanes, tile.anchors - first), loss)

@@ -1,0 +1,32 @@
+"""Sums of many terms without the rounding errors of many additions; mirrors simd/summation.h."""
+
+from typing import NamedTuple
+
+from fastxent.numba.simd.lanes import Lanes, lane_function
+
+
+class Compensated(NamedTuple):
+    """A running sum in two parts, total + lost, so that rounding errors do not add up (Knuth)."""
+
+    total: Lanes
+    lost: Lanes
+
+
+@lane_function
+def rounding_error(a: Lanes, b: Lanes, total: Lanes) -> Lanes:
+    """Return what the addition a + b = total rounded away."""
+    shadow = total - a
+    return (a - (total - shadow)) + (b - shadow)
+
+
+@lane_function
+def compensated_add(running: Compensated, term: Lanes) -> Compensated:
+    """Return a running sum with one more term."""
+    total = running.total + term
+    return Compensated(total, running.lost + rounding_error(running.total, term, total))
+
+
+@lane_function
+def compensated_value(running: Compensated) -> Lanes:
+    """Return both parts of a running sum as one."""
+    return running.total + running.lost

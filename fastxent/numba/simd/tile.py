@@ -1,0 +1,185 @@
+"""How the lane kernels see a tile: a vector of anchors at a time; mirrors native/simd/tile.h.
+
+Unlike in C, what is read and written is always a whole vector: the driver sees to it that the
+memory is there. Only `repair` and what reads logits at labels need the number of anchors.
+"""
+
+from typing import Any, NamedTuple
+
+from fastxent.numba.compilation import inlined
+from fastxent.numba.simd.lanes import Lanes, Mask, Number, lane_function, splat_value
+from fastxent.numba.simd.memory import call_exact, double, read_int32, read_real, write_real
+from fastxent.numba.simd.plan import Plan
+from fastxent.numba.simd.vector import (
+    LANES_AHEAD,
+    all_finite,
+    load,
+    load_int32,
+    prefetch,
+    select,
+    stack,
+    store,
+)
+from fastxent.numba.structs import address_of
+
+#: Every addition to a running sum can cost half an ULP. So classes are taken up to eight at a time
+#: and added pairwise, and these sums join a compensated one.
+CLASS_GROUP = 8
+NO_CLASS, IGNORED = -1, -2
+
+
+class Stream(NamedTuple):
+    """A vector of anchors, class by class: the address of class 0, the bytes to the next one."""
+
+    place: Number
+    step: Number
+
+
+class Factors(NamedTuple):
+    """What the terms of targets y and of 1 - y are multiplied by, class by class."""
+
+    positive: Number
+    negative: Number
+    step: Number
+
+
+class Labels(NamedTuple):
+    """The targets of anchors without dense ones: the label, and what belongs to it."""
+
+    columns: Lanes
+    shares: Lanes
+
+
+@inlined
+def stream_of(plan: Plan, matrix: Any, first: int) -> Stream:
+    """Return the part of a matrix that belongs to a vector of anchors."""
+    return Stream(matrix.data + first * plan.size, matrix.class_stride * plan.size)
+
+
+@lane_function
+def lanes_load(plan: Plan, stream: Stream, k: Number | int) -> Lanes:
+    """Return the numbers of a class."""
+    return load(plan, stream.place + stream.step * k)
+
+
+@lane_function
+def lanes_stream(plan: Plan, stream: Stream, k: Number) -> Lanes:
+    """Return the same in a kernel's first pass over the classes."""
+    place = stream.place + k * stream.step
+    prefetch(place, LANES_AHEAD)
+    return load(plan, place)
+
+
+@lane_function
+def lanes_store(stream: Stream, k: Number, x: Lanes) -> None:
+    """Write the numbers of a class."""
+    store(stream.place + k * stream.step, x)
+
+
+@inlined
+def factors_of(tile: Any) -> Factors:
+    """Return where the factors of the classes are."""
+    return Factors(tile.positive, tile.negative, tile.factor_step)
+
+
+@lane_function
+def lanes_positive(plan: Plan, factors: Factors, k: Number) -> Lanes:
+    """Return the factor of targets y."""
+    number = read_real(plan, factors.positive + k * factors.step)
+    return splat_value(k.builder, plan.real, number)
+
+
+@lane_function
+def lanes_negative(plan: Plan, factors: Factors, k: Number) -> Lanes:
+    """Return the factor of 1 - y."""
+    number = read_real(plan, factors.negative + k * factors.step)
+    return splat_value(k.builder, plan.real, number)
+
+
+@lane_function
+def labels_at(plan: Plan, labels: Number, shares: Number) -> Labels:
+    """Return the labels of a vector of anchors, where there are any."""
+    if plan.has_targets:
+        nothing = splat_value(labels.builder, plan.real, 0.0)
+        return Labels(nothing, nothing)
+    columns = load_int32(plan, labels)
+    return Labels(columns, load(plan, shares) if plan.has_shares else columns)
+
+
+@inlined
+def labels_of(plan: Plan, tile: Any, first: int) -> Labels:
+    """Return the labels of a vector of anchors."""
+    return labels_at(plan, tile.labels + first * 4, tile.shares + first * plan.size)
+
+
+@lane_function
+def lanes_target(plan: Plan, targets: Stream, k: Number, labels: Labels) -> Lanes:
+    """Return the targets of a class."""
+    if plan.has_targets:
+        return lanes_load(plan, targets, k)
+    is_label = labels.columns == k
+    if plan.loss == "distribution_focal_loss":
+        is_next = labels.columns == k + -1
+        return select(is_label, 1.0 - labels.shares, select(is_next, labels.shares, 0.0))
+    return select(is_label, 1.0, 0.0)
+
+
+@lane_function
+def is_class(columns: Lanes, k: Number) -> Mask:
+    """Tell which anchors have a class for their label."""
+    return columns == k
+
+
+# --- one number at a time -------------------------------------------------------------------------
+
+
+@inlined
+def matrix_at(plan: Plan, matrix: Any, anchor: int, k: int) -> float:
+    """Return one number of a matrix."""
+    place = anchor * matrix.anchor_stride + k * matrix.class_stride
+    return read_real(plan, matrix.data + place * plan.size)
+
+
+@inlined
+def matrix_put(plan: Plan, matrix: Any, anchor: int, k: int, number: float) -> None:
+    """Write one number of a matrix, if it is there."""
+    if matrix.data != 0:
+        place = anchor * matrix.anchor_stride + k * matrix.class_stride
+        write_real(plan, matrix.data + place * plan.size, number)
+
+
+@inlined
+def label_logits(plan: Plan, tile: Any, first: int, count: int) -> Lanes:
+    """Return the logits of the labels; any finite number where there is none."""
+    own = stack(plan, 1, first)
+    for i in range(plan.lanes):
+        number = 0.0
+        if i < count:
+            label = read_int32(tile.labels + 4 * (first + i))
+            if label >= 0:
+                number = double(matrix_at(plan, tile.logits, first + i, label))
+        write_real(plan, own + i * plan.size, number)
+    return load(plan, own)
+
+
+@inlined
+def repair(plan: Plan, tile: Any, first: int, count: int, loss: Lanes) -> None:
+    """Recompute the anchors whose vector result is not finite.
+
+    Infinite logits, NaN and overflow have their limits in scalar double, and nowhere else. Where
+    that code is not compiled yet, say that it is needed.
+    """
+    if all_finite(loss):
+        return
+    values = stack(plan, 1, first)
+    store(values, loss)
+    for i in range(count):
+        value = read_real(plan, values + i * plan.size)
+        if value - value == 0:
+            continue
+        if tile.exact == 0:
+            tile.unrepaired = 1
+            continue
+        repaired = call_exact(tile.exact, address_of(tile), first + i)
+        if tile.losses != 0:
+            write_real(plan, tile.losses + (first + i) * plan.size, repaired)

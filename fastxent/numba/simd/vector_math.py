@@ -1,0 +1,320 @@
+"""exp, expm1, log, log1p and powers of vectors; mirrors native/simd/vector_math.h.
+
+The coefficients, and the errors that were measured, are explained there.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from fastxent.numba.simd.branches import choose_case
+from fastxent.numba.simd.lanes import Lanes, Mask, Number, Operand, Real, lane_function
+from fastxent.numba.simd.vector import (
+    exponent,
+    fma,
+    maximum,
+    negative_abs,
+    scale,
+    select,
+    square_root,
+)
+
+
+class Constants(NamedTuple):
+    """The numbers of one precision."""
+
+    #: Adding it rounds to an integer, in the low bits.
+    round_magic: float
+    #: Below it exp rounds to 0.
+    exp_underflow: float
+    #: Below it exp(x) is less than half an ULP of 1.
+    expm1_limit: float
+    #: So few bits that a product with an exponent is exact; and the rest of ln 2.
+    ln2_high: float
+    ln2_low: float
+    exp_tail: tuple[float, ...]
+    log1p_tail: tuple[float, ...]
+    log1p_unit_tail: tuple[float, ...]
+    #: Up to it centres are on the grid that adding the second number rounds to.
+    centre_limit: float
+    centre_grid: float
+    #: Below the first, powers are taken of x times the second, 2^third.
+    small_normal: float
+    small_scale: float
+    small_exponent: float
+    power_underflow: float
+
+
+def _floats(*texts: str) -> tuple[float, ...]:
+    return tuple(float.fromhex(text) for text in texts)
+
+
+FLOAT = Constants(
+    round_magic=1.5 * 2.0**23,
+    exp_underflow=-104.0,
+    expm1_limit=-20.0,
+    ln2_high=float.fromhex("0x1.62e4p-1"),
+    ln2_low=float.fromhex("0x1.7f7d1cp-20"),
+    exp_tail=_floats(
+        *("0x1p-1", "0x1.555556p-3", "0x1.5554eap-5"),
+        *("0x1.1110e0p-7", "0x1.6d4324p-10", "0x1.a124f2p-13"),
+    ),
+    log1p_tail=_floats(
+        *("-0x1p-1", "0x1.555554p-2", "-0x1.00000ap-2", "0x1.999b14p-3"),
+        *("-0x1.5551f8p-3", "0x1.24498ap-3", "-0x1.ffb198p-4", "0x1.d11e38p-4"),
+        *("-0x1.b0ea20p-4", "0x1.4f116ap-4", "-0x1.0f2cd6p-5"),
+    ),
+    log1p_unit_tail=_floats(
+        *("-0x1.fffffep-2", "0x1.55540cp-2", "-0x1.ffb95cp-3", "0x1.969cb2p-3"),
+        *("-0x1.448ee2p-3", "0x1.d992bcp-4", "-0x1.11708cp-4", "0x1.9d455ap-6"),
+        "-0x1.24b298p-8",
+    ),
+    centre_limit=256.0,
+    centre_grid=768.0,
+    small_normal=2.0**-100,
+    small_scale=2.0**64,
+    small_exponent=64.0,
+    power_underflow=-151.0,
+)
+DOUBLE = Constants(
+    round_magic=1.5 * 2.0**52,
+    exp_underflow=-746.0,
+    expm1_limit=-40.0,
+    ln2_high=float.fromhex("0x1.62e42fefa4p-1"),
+    ln2_low=float.fromhex("-0x1.8432a1b0e2634p-43"),
+    exp_tail=_floats(
+        *("0x1.0000000000001p-1", "0x1.5555555555556p-3", "0x1.5555555553d63p-5"),
+        *("0x1.11111111109b3p-7", "0x1.6c16c1788bd90p-10", "0x1.a01a01a7c41d5p-13"),
+        *("0x1.a019b90d2ae7ap-16", "0x1.71de0dae63bb3p-19", "0x1.289185613a3d6p-22"),
+        "0x1.af38a9b0ec855p-26",
+    ),
+    log1p_tail=_floats(
+        *("0x1.5555555555555p-1", "0x1.9999999999f17p-2", "0x1.24924923de6edp-2"),
+        *("0x1.c71c72df580fcp-3", "0x1.745cac43cc003p-3", "0x1.3b29d0452d426p-3"),
+        *("0x1.0e8c55b42945fp-3", "0x1.169c38cc826bep-3"),
+    ),
+    log1p_unit_tail=(),
+    centre_limit=8192.0,
+    centre_grid=24576.0,
+    small_normal=2.0**-900,
+    small_scale=2.0**128,
+    small_exponent=128.0,
+    power_underflow=-1076.0,
+)
+LOG2_E = float.fromhex("0x1.71547652b82fep0")
+
+
+def constants_of(real: Real) -> Constants:
+    """Return the numbers of a precision."""
+    return FLOAT if real.size == 4 else DOUBLE
+
+
+def polynomial(coefficients: tuple[float, ...], x: Lanes) -> Lanes:
+    """Return the polynomial by Horner's rule."""
+    total = x.like(coefficients[-1])
+    for coefficient in coefficients[-2::-1]:
+        total = fma(total, x, coefficient)
+    return total
+
+
+def exp_reduced(n: Lanes, biased: Lanes, r: Lanes) -> Lanes:
+    """Return 2^n exp(r) for r within half an octave; biased = n + round_magic."""
+    p = polynomial(constants_of(r.real).exp_tail, r)
+    p = fma(fma(p, r, 1.0), r, 1.0)
+    return scale(p, n, biased)
+
+
+@lane_function
+def exp_nonpositive(x: Lanes) -> Lanes:
+    """Return exp(x) for x <= 0 (Cody and Waite: x = n ln 2 + r); exp(-inf) = 0, NaN stays NaN."""
+    c = constants_of(x.real)
+    clamped = maximum(c.exp_underflow, x)
+    biased = fma(clamped, LOG2_E, c.round_magic)
+    n = biased - c.round_magic
+    r = fma(n, -c.ln2_high, clamped)
+    return exp_reduced(n, biased, fma(n, -c.ln2_low, r))
+
+
+# --- exp(z - centre) to the last bits of the difference -------------------------------------------
+
+
+class Centre(NamedTuple):
+    """A number on the grid; exp underflows for z below the lowest."""
+
+    value: Lanes
+    lowest: Lanes
+    far: Mask
+
+
+@lane_function
+def is_far(x: Lanes) -> Mask:
+    """Tell where numbers lie so wide apart that z - centre itself is exact."""
+    return negative_abs(x) < -constants_of(x.real).centre_limit
+
+
+@lane_function
+def on_grid(x: Lanes) -> Lanes:
+    """Round to the grid on which the sum of a centre and n ln2_high is exact."""
+    grid = constants_of(x.real).centre_grid
+    return select(is_far(x), x, (x + grid) - grid)
+
+
+@lane_function
+def centre_at(rounded: Lanes) -> Centre:
+    """Return what `exp_centred` needs to know of a number on the grid."""
+    return Centre(rounded, rounded + constants_of(rounded.real).exp_underflow, is_far(rounded))
+
+
+def exp_centred(z: Lanes, centre: Centre, *, any_far: bool) -> Lanes:
+    """Return exp(z - centre) for z up to about the centre."""
+    c = constants_of(z.real)
+    clamped = maximum(centre.lowest, z)
+    x = clamped - centre.value
+    if any_far:
+        x = maximum(c.exp_underflow, z - centre.value)
+    biased = fma(x, LOG2_E, c.round_magic)
+    n = biased - c.round_magic
+    r = clamped - fma(n, c.ln2_high, centre.value)
+    if any_far:
+        r = select(centre.far, fma(n, -c.ln2_high, x), r)
+    return exp_reduced(n, biased, fma(n, -c.ln2_low, r))
+
+
+@lane_function
+def exp_far(z: Lanes, centre: Centre) -> Lanes:
+    """Return exp(z - centre), wherever the centre is."""
+    return exp_centred(z, centre, any_far=True)
+
+
+@lane_function
+def exp_near(z: Lanes, centre: Centre) -> Lanes:
+    """Return exp(z - centre) where no centre is far."""
+    return exp_centred(z, centre, any_far=False)
+
+
+#: One of these two.
+Exponential = Callable[[Lanes, Centre], Lanes]
+
+
+# --- logarithms -----------------------------------------------------------------------------------
+
+
+@lane_function
+def log_sum(k: Operand, f: Lanes) -> Lanes:
+    """Return k ln 2 + log(1 + f) for f in [-0.25, 0.5]."""
+    c = constants_of(f.real)
+    exponents = f.like(k)
+    if f.real.size == 8:
+        s = f / (2.0 + f)
+        z = s * s
+        half_square = (0.5 * f) * f
+        tail = z * polynomial(c.log1p_tail, z)
+        tail = fma(s, half_square + tail, exponents * c.ln2_low)
+        log_mantissa = f - (half_square - tail)
+    else:
+        tail = fma(f * f, polynomial(c.log1p_tail, f), exponents * c.ln2_low)
+        log_mantissa = f + tail
+    return fma(exponents, c.ln2_high, log_mantissa)
+
+
+@lane_function
+def log1p(x: Lanes) -> Lanes:
+    """Return log(1 + x) for x >= -0.5 up to 2^126 (double: 2^1022).
+
+    2^-k (1 + x) - 1 = 2^-k x + (2^-k - 1), and 2^-k - 1 is exact: relative accuracy down to the
+    smallest x, without a division.
+    """
+    k, inverse_power = exponent(1.0 + x)
+    return log_sum(k, fma(x, inverse_power, inverse_power - 1.0))
+
+
+@lane_function
+def log1p_unit(x: Lanes) -> Lanes:
+    """Return log(1 + x) for x from 0 to 1, where one polynomial does."""
+    if x.real.size == 8:
+        return log1p(x)
+    return fma(x, x * polynomial(FLOAT.log1p_unit_tail, x), x)
+
+
+@lane_function
+def log(x: Lanes) -> Lanes:
+    """Return log(x) for normal positive x up to 2^126 (double: 2^1022)."""
+    k, inverse_power = exponent(x)
+    return log_sum(k, fma(x, inverse_power, -1.0))
+
+
+# --- powers ---------------------------------------------------------------------------------------
+
+POWER_0, POWER_HALF, POWER_1, POWER_2, POWER_3, POWER_4, POWER_ANY = range(7)
+
+
+class Power(NamedTuple):
+    """An exponent: the form it has of its own, and its value in two parts of the precision."""
+
+    kind: Number | int
+    exponent: Number | float
+    exponent_low: Number | float
+
+
+#: An exponent that the compiler knows.
+SQUARE = Power(POWER_2, 2.0, 0.0)
+
+
+@lane_function
+def power_any(x: Lanes, power: Power) -> Lanes:
+    """Return x^g for x from 0 to 1 and g > 0.
+
+    With x = 2^k (1 + f), exp(g k ln 2 + g log(1 + f)), where g k is kept in two parts, because exp
+    makes an absolute error a relative one.
+    """
+    c = constants_of(x.real)
+    g = x.like(power.exponent)
+    is_small = x < c.small_normal  # `exponent` takes no subnormals
+    scaled = select(is_small, x * c.small_scale, x)
+    k, inverse_power = exponent(scaled)
+    k = select(is_small, k - c.small_exponent, k)
+    log_mantissa = log_sum(0.0, fma(scaled, inverse_power, -1.0))
+    octaves = g * k
+    lost = fma(g, k, -octaves)
+    rest = fma(lost, c.ln2_high, g * log_mantissa)
+    log_x = fma(k, c.ln2_high, log_mantissa)
+    rest = fma(power.exponent_low, log_x, rest)
+    whole = maximum(c.power_underflow, fma(rest, LOG2_E, octaves))
+    biased = whole + c.round_magic
+    n = biased - c.round_magic
+    distance = octaves - n
+    r = fma(distance, c.ln2_high, fma(distance, c.ln2_low, rest))
+    result = exp_reduced(n, biased, r)
+    result = select(whole < c.power_underflow + 1, 0.0, result)
+    return select(x == 0.0, 0.0, result)
+
+
+@lane_function
+def power_of(x: Lanes, power: Power) -> Lanes:
+    """Return x^g; the exponents that losses use most have forms of their own."""
+    square = x * x
+    forms: dict[int, Callable[[], Lanes]] = {
+        POWER_0: lambda: x.like(1.0),
+        POWER_HALF: lambda: square_root(x),
+        POWER_1: lambda: x,
+        POWER_2: lambda: square,
+        POWER_3: lambda: square * x,
+        POWER_4: lambda: square * square,
+    }
+    if isinstance(power.kind, int):
+        return forms[power.kind]()
+    result: Lanes = choose_case(power.kind, forms, lambda: power_any(x, power))
+    return result
+
+
+@lane_function
+def expm1_nonpositive(x: Lanes) -> Lanes:
+    """Return exp(x) - 1 for x <= 0, relative accuracy down to the smallest x."""
+    c = constants_of(x.real)
+    clamped = maximum(c.expm1_limit, x)
+    biased = fma(clamped, LOG2_E, c.round_magic)
+    n = biased - c.round_magic
+    r = fma(n, -c.ln2_high, clamped)
+    r = fma(n, -c.ln2_low, r)
+    p = polynomial(c.exp_tail, r)
+    octave = scale(x.like(1.0), n, biased)
+    return fma(fma(p * r, r, r), octave, octave - 1.0)
