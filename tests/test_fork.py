@@ -1,8 +1,9 @@
-"""Forked workers compute; with libgomp left alone they would hang.
+"""Forked workers compute; with libgomp left alone they would hang, or Numba would end them.
 
 Everything runs in processes of its own, so that a hang is a failure of the test and not of the run.
 """
 
+import functools
 import multiprocessing
 import os
 import signal
@@ -17,6 +18,7 @@ pytestmark = pytest.mark.skipif(
 
 COMMON = """
 import numpy as np, fastxent as fx
+fx.set_backend(BACKEND)
 logits = np.random.default_rng(0).normal(size=(50_000, 20)).astype(np.float32)
 labels = np.arange(len(logits)) % 20
 def loss(threads=None):
@@ -25,8 +27,17 @@ expected = loss(2)  # the parent's OpenMP threads exist from here on
 """
 
 
-def run_python(code):
-    command = [sys.executable, "-W", "ignore::DeprecationWarning", "-c", COMMON + code]
+@pytest.fixture(params=["native", "numba"])
+def run_python(request):
+    """Return a function that runs code after COMMON, with this backend."""
+    if request.param == "numba":
+        pytest.importorskip("numba")
+    return functools.partial(run_with_backend, request.param)
+
+
+def run_with_backend(backend, code):
+    program = f"BACKEND = {backend!r}\n" + COMMON + code
+    command = [sys.executable, "-W", "ignore::DeprecationWarning", "-c", program]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     process = subprocess.Popen(command, **pipes, text=True, start_new_session=True)
     try:
@@ -40,7 +51,7 @@ def run_python(code):
     return output
 
 
-def test_pool():
+def test_pool(run_python):
     code = """
 import multiprocessing
 for _ in range(3):
@@ -53,7 +64,7 @@ print("done")
     assert run_python(code) == "done\n"
 
 
-def test_fork_while_other_threads_compute():
+def test_fork_while_other_threads_compute(run_python):
     code = """
 import os, threading
 stop = threading.Event()
@@ -74,7 +85,7 @@ print("done")
     assert run_python(code) == "done\n"
 
 
-def test_grandchildren():
+def test_grandchildren(run_python):
     code = """
 import os
 def descend(depth):
@@ -93,7 +104,7 @@ print("done")
     assert run_python(code) == "done\n"
 
 
-def test_workers_of_a_data_loader():
+def test_workers_of_a_data_loader(run_python):
     pytest.importorskip("torch")
     code = """
 import torch

@@ -19,6 +19,7 @@ def kilobytes(field):
         if line.startswith(field):
             return int(line.split()[1])
 
+fx.set_backend(sys.argv[2])
 call = eval("lambda logits, labels, dense: " + sys.argv[1])
 anchors, classes = 2_000_000, 80
 logits = np.empty((anchors, classes), np.float32)
@@ -33,6 +34,7 @@ print(kilobytes("VmHWM") - before)
 """
 
 
+@pytest.mark.parametrize("backend", ["native", "numba"])
 @pytest.mark.parametrize(
     ("call", "output_megabytes"),
     [
@@ -44,8 +46,10 @@ print(kilobytes("VmHWM") - before)
         ("fx.logsumexp(logits)", 8),
     ],
 )
-def test_peak_of_a_call_on_two_million_anchors(call, output_megabytes):
+def test_peak_of_a_call_on_two_million_anchors(call, output_megabytes, backend):
+    if backend == "numba":
+        pytest.importorskip("numba")
     program = textwrap.dedent(PROGRAM)
-    command = [sys.executable, "-W", "error::DeprecationWarning", "-c", program, call]
+    command = [sys.executable, "-W", "error::DeprecationWarning", "-c", program, call, backend]
     grown = subprocess.run(command, capture_output=True, text=True, check=True, timeout=300)
     assert int(grown.stdout) / 1000 < output_megabytes + 2
