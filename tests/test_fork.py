@@ -39,7 +39,8 @@ def run_with_backend(backend, code):
     program = f"BACKEND = {backend!r}\n" + COMMON + code
     command = [sys.executable, "-W", "ignore::DeprecationWarning", "-c", program]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    process = subprocess.Popen(command, **pipes, text=True, start_new_session=True)
+    environment = {**os.environ, "NUMBA_NUM_THREADS": "2"}  # even on one CPU
+    process = subprocess.Popen(command, **pipes, text=True, start_new_session=True, env=environment)
     try:
         output, errors = process.communicate(timeout=120)
     except subprocess.TimeoutExpired:
