@@ -4,12 +4,11 @@ import math
 from typing import Any
 
 from fastxent.numba.arrays import operand_at
-from fastxent.numba.compilation import chosen_by, inlined
-from fastxent.numba.simd.exact import weighted
+from fastxent.numba.compilation import inlined
+from fastxent.numba.simd.lanes import Lanes, lane_function
 from fastxent.numba.simd.memory import (
     call_seven,
     copy_bytes,
-    double,
     read_int32,
     read_int64,
     read_real,
@@ -19,6 +18,7 @@ from fastxent.numba.simd.memory import (
 )
 from fastxent.numba.simd.plan import Plan
 from fastxent.numba.simd.tile import IGNORED
+from fastxent.numba.simd.vector import load, load_int32, negative_abs, select, store
 
 
 @inlined
@@ -102,42 +102,28 @@ def write_anchors(plan: Plan, job: Any, operand: Any, cursor: int, run: int, val
         write_real(plan, place + i * step, read_real(plan, values + i * plan.size))
 
 
+@lane_function
+def weighted_lanes(weight: Lanes, loss: Lanes) -> Lanes:
+    """Return products in which a weight of zero takes even an infinite loss away."""
+    is_infinite = negative_abs(loss) == -math.inf
+    return select((weight == 0.0) & is_infinite, 0.0, weight * loss)
+
+
+@lane_function
+def zero_where_ignored(columns: Lanes, loss: Lanes) -> Lanes:
+    """Return the losses, but 0 for ignored anchors."""
+    return select(columns == float(IGNORED), 0.0, loss)
+
+
 @inlined
 def weigh_losses(plan: Plan, job: Any, run: int, columns: int, weights: int, losses: int) -> None:
     """Multiply the losses of a run by their weights; ignored anchors have none."""
-    is_weighted = has_weights(job)
-    for i in range(run):
+    is_weighted, has_labels = has_weights(job), job.has_labels != 0
+    for i in range(0, run, plan.lanes):  # whole vectors: there is room behind the last one
         place = losses + i * plan.size
+        loss = load(plan, place)
         if is_weighted:
-            weight = read_real(plan, weights + i * plan.size)
-            write_real(plan, place, weighted(weight, read_real(plan, place)))
-        if job.has_labels and read_int32(columns + 4 * i) == IGNORED:
-            write_real(plan, place, 0.0)
-
-
-def _add_totals(plan: Plan, job: Any, run: int, memory: int, totals: Any) -> None:
-    scratch = job.scratch
-    columns, weights = memory + scratch.columns, memory + scratch.weights
-    losses, masses = memory + scratch.losses, memory + scratch.masses
-    is_weighted = has_weights(job)
-    for i in range(run):
-        if job.kernel != 0:
-            totals.loss += double(read_real(plan, losses + i * plan.size))
-        if job.has_labels:
-            column = read_int32(columns + 4 * i)
-            if column == IGNORED:
-                continue
-            totals.positive += column >= 0 and column != job.background_column
-        weight = double(read_real(plan, weights + i * plan.size)) if is_weighted else 1.0
-        totals.weight += weight * double(read_real(plan, masses + i * plan.size))
-        totals.valid += 1
-
-
-def _add_nothing(plan: Plan, job: Any, run: int, memory: int, totals: Any) -> None:
-    """Do nothing where no totals are wanted."""
-
-
-@chosen_by(lambda plan: _add_totals if plan.has_totals else _add_nothing)
-def add_totals(plan: Plan, job: Any, run: int, memory: int, totals: Any) -> None:
-    """Add up the losses of a run, and what a normalizer is made of."""
-    raise NotImplementedError
+            loss = weighted_lanes(load(plan, weights + i * plan.size), loss)
+        if has_labels:
+            loss = zero_where_ignored(load_int32(plan, columns + 4 * i), loss)
+        store(place, loss)

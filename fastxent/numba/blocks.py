@@ -14,7 +14,6 @@ behind the last whole vector are a tile of their own, which is packed.
 from typing import Any
 
 from fastxent.numba.anchors import (
-    add_totals,
     gather,
     has_weights,
     run_grad_scales,
@@ -33,15 +32,15 @@ from fastxent.numba.simd.memory import (
     call_three,
     clear_bytes,
     copy_bytes,
-    double,
     next_number,
     read_int32,
     read_real,
     write_real,
 )
 from fastxent.numba.simd.plan import Plan
-from fastxent.numba.simd.tile import IGNORED, matrix_at
+from fastxent.numba.simd.tile import IGNORED
 from fastxent.numba.structs import address_of
+from fastxent.numba.totals import add_masses, add_totals
 
 
 @inlined
@@ -139,52 +138,6 @@ def clear_ignored_grads(job: Any, tile: Any, item: int) -> None:
             for k in range(tile.classes):
                 place = a * tile.grads.anchor_stride + k * tile.grads.class_stride
                 clear_bytes(tile.grads.data + place * item, item)
-
-
-@inlined
-def mass_of(plan: Plan, job: Any, tile: Any, a: int) -> float:
-    """Return the weight that class and logit weights of an anchor amount to."""
-    matrix = tile.weights if job.is_sigmoid else tile.targets
-    if matrix.data == 0:
-        if not job.is_sigmoid and job.class_weight != 0:
-            label = read_int32(tile.labels + 4 * a)
-            if label >= 0:
-                return double(read_real(plan, job.class_weight + label * plan.size))
-        return job.mean_class_weight
-    mass = 0.0
-    for k in range(tile.classes):
-        value = double(matrix_at(plan, matrix, a, k))
-        if job.class_weight != 0:
-            value *= double(read_real(plan, job.class_weight + k * plan.size))
-        mass += value
-    return mass / float(tile.classes) if job.is_sigmoid else mass
-
-
-@inlined
-def is_positive(plan: Plan, job: Any, tile: Any, a: int) -> bool:
-    """Tell whether an anchor's dense targets name a class other than the background."""
-    for k in range(tile.classes):
-        if k != job.background_column and matrix_at(plan, tile.targets, a, k) > 0:
-            return True
-    return False
-
-
-def _add_masses(plan: Plan, job: Any, tile: Any, masses: int, totals: Any) -> None:
-    for a in range(tile.anchors):
-        write_real(plan, masses + a * plan.size, mass_of(plan, job, tile, a))
-    if not job.has_labels:
-        for a in range(tile.anchors):
-            totals.positive += is_positive(plan, job, tile, a)
-
-
-def _add_nothing(plan: Plan, job: Any, tile: Any, masses: int, totals: Any) -> None:
-    """Do nothing where no totals are wanted, rather than compile what adds them up."""
-
-
-@chosen_by(lambda plan: _add_masses if plan.has_totals else _add_nothing)
-def add_masses(plan: Plan, job: Any, tile: Any, masses: int, totals: Any) -> None:
-    """Fill in the weights of a tile's anchors (LossTotals.weight), and count positive ones."""
-    raise NotImplementedError
 
 
 @inlined

@@ -4,11 +4,13 @@ import functools
 import hashlib
 import inspect
 import pickle
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
 import numba
+from numba.core.registry import cpu_target
 from numba.extending import overload
 
 from fastxent.numba.fragments import FragmentCompiler
@@ -18,8 +20,6 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 #: No fastmath: NaN, infinities and the order of sums are what the kernels are about. Numbers are
 #: divided as NumPy does it, without Python's exception, and nothing needs the interpreter.
 OPTIONS = {"error_model": "numpy", "nogil": True, "boundscheck": False}
-
-
 #: What is called by kernels alone becomes a part of them.
 INLINED = {
     **OPTIONS,
@@ -45,12 +45,13 @@ def digest_of(folder: Path) -> str:
 
 
 @functools.cache
-def sources_digest() -> str:
-    """Return a name for the sources of all kernels.
+def code_digest() -> str:
+    """Return a name for the sources of all kernels, and the CPU that they are compiled for.
 
     Numba looks at the file of a kernel alone to find out whether its code on disk is up to date.
     """
-    return digest_of(Path(__file__).parent)
+    cpu = repr(cpu_target.target_context.codegen().magic_tuple())
+    return f"{digest_of(Path(__file__).parent)}{zlib.crc32(cpu.encode()):08x}"
 
 
 def compile_cached(function: Callable[..., Any], signature: Any, name: str, **options: Any) -> Any:
@@ -59,7 +60,7 @@ def compile_cached(function: Callable[..., Any], signature: Any, name: str, **op
     A file of its own for every kernel: of two processes that write at once, the second then
     replaces what the first wrote by the same.
     """
-    function.__qualname__ = function.__name__ = f"{name}-{sources_digest()}"
+    function.__qualname__ = function.__name__ = f"{name}-{code_digest()}"
     compiler = numba.njit if options.get("parallel") else numba.cfunc
     try:
         return compiler(signature, cache=True, **OPTIONS, **options)(function)
