@@ -12,12 +12,10 @@ pytest.importorskip("numba")
 PROGRAM = """
 import numpy as np, fastxent as fx
 fx.set_backend("numba")
-logits = np.linspace(-9, 9, 800, dtype=np.float32).reshape(10, 80)
-labels = np.arange(10)
-functions = [fx.sigmoid_cross_entropy, fx.softmax_cross_entropy]
-for function in functions[:: STEP]:
-    result = function(logits, labels, num_threads=1)
-    np.testing.assert_array_equal(result, function(logits, labels, backend="native"))
+logits = np.linspace(-9, 9, 800, dtype=np.float32)
+for function in [fx.sigmoid, fx.softplus, fx.odds][::STEP]:
+    result = function(logits, num_threads=1)
+    np.testing.assert_allclose(result, function(logits, backend="numpy"), 1e-6)
 from fastxent.numba import kernels
 print(sum(kernel.cache_hits for kernel in kernels._compiled.values()), len(kernels._compiled))
 """
@@ -49,7 +47,7 @@ def test_two_processes_at_once(tmp_path):
     """Numba keeps an index of what it has; two that write the same one lose what the other wrote,
     or read code that is not theirs. Each kernel has files of its own.
     """
-    both = [start(tmp_path, step) for step in (1, -1, 1, -1)]
+    both = [start(tmp_path, step) for step in (1, -1, 1)]
     kernels = {finish(process)[1] for process in both}
     assert len(kernels) == 1
     assert finish(start(tmp_path)) == (*kernels, *kernels)
