@@ -1,7 +1,7 @@
 """How Numba compiles what only other compiled functions call: to a fragment of their code.
 
 By itself, Numba optimises and assembles every function that it compiles, together with all that it
-calls, although nobody will run it: three quarters of the time of a kernel of fifty functions. A
+calls, although nobody will run it: two thirds of the time of a kernel of fifty functions. A
 fragment is neither; it is linked into the kernel, which is optimised once.
 """
 

@@ -1,7 +1,7 @@
 """Records that compiled functions read and write where they lie, described by NumPy dtypes.
 
 Numba has a type for them, whose name spells out all fields: in the names of functions it made
-compiling ten times slower. This one has a short name, and is the record's address.
+compiling a quarter slower. This one has a short name, and is the record's address.
 """
 
 import zlib

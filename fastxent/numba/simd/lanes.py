@@ -4,8 +4,8 @@ Numba has no vector type, and what it makes of scalar loops is LLVM's choice. So
 written on a type of their own, as the C kernels are (native/simd/vector.h). A :func:`lane_function`
 is plain Python on :class:`Lanes`: it runs while the kernel that calls it is compiled, and each of
 its operations writes an instruction. Nothing of it is left when the kernel runs, no call and no
-branch that was decided by Python's own ``if``. Numba neither reads nor types its body, which makes
-compiling ten times faster than a function of its own would be.
+branch that was decided by Python's own ``if``. Numba neither reads nor types its body, which is
+most of what it does with a compiled function.
 
 A compiled function calls lane functions like any others. What they see as an argument:
 
