@@ -221,6 +221,22 @@ def take_rows(job: Any, operand: Any, matrix: Any, cursor: int) -> None:
 
 
 @inlined
+def take_targets(plan: Plan, job: Any, tile: Any, cursor: int, copy: int) -> None:
+    """Make dense targets a part of a row kernel's tile: in place, or converted to reals."""
+    take_rows(job, job.targets, tile.targets, cursor)
+    if not job.converts_targets:
+        return
+    source, item, step = tile.targets.data, job.targets.item, job.targets.inner_stride
+    rows, length = tile.anchors, job.classes
+    if step == length * item:
+        rows, length = 1, rows * length
+    for a in range(rows):
+        to = copy + a * length * plan.size
+        call_seven(job.targets.pack, source + a * step, item, 0, length, 1, to, 0)
+    set_matrix(tile.targets, copy, job.classes, 1)
+
+
+@inlined
 def copy_rows(job: Any, tile: Any, item: int, copy: int) -> None:
     """Copy logits that the results will overwrite."""
     size = job.classes * item
@@ -244,7 +260,7 @@ def row_tile(plan: Plan, job: Any, tile: Any, cursor: int, memory: int) -> None:
     """Run the row kernel on a tile."""
     scratch = job.scratch
     take_rows(job, job.logits, tile.logits, cursor)
-    take_rows(job, job.targets, tile.targets, cursor)
+    take_targets(plan, job, tile, cursor, memory + scratch.targets)
     take_rows(job, job.grads, tile.grads, cursor)
     set_matrix(tile.results, 0, 1, 0)
     if job.has_labels:
@@ -267,7 +283,8 @@ def row_tile(plan: Plan, job: Any, tile: Any, cursor: int, memory: int) -> None:
 def _row_run(plan: Plan, job: Any, cursor: int, run: int, memory: int, totals: Any) -> None:
     """Work off a run with the row kernel: in one go, or tile by tile by way of copies."""
     tile = tile_at(memory + job.scratch.tile)
-    limit = job.tile_anchors if job.narrows_grads or job.is_in_place else run
+    copies = job.narrows_grads or job.is_in_place or job.converts_targets
+    limit = job.tile_anchors if copies else run
     set_matrix(tile.weights, 0, 1, 0)
     set_matrix(tile.grad_weights, 0, 1, 0)
     first = 0

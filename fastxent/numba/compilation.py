@@ -20,19 +20,26 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 #: No fastmath: NaN, infinities and the order of sums are what the kernels are about. Numbers are
 #: divided as NumPy does it, without Python's exception, and nothing needs the interpreter.
 OPTIONS = {"error_model": "numpy", "nogil": True, "boundscheck": False}
-#: What is called by kernels alone becomes a part of them.
-INLINED = {
+#: What is called by kernels alone.
+CALLED = {
     **OPTIONS,
-    "forceinline": True,
     "no_cpython_wrapper": True,
     "no_cfunc_wrapper": True,
     "pipeline_class": FragmentCompiler,
 }
+#: And becomes a part of them.
+INLINED = {**CALLED, "forceinline": True}
 
 
 def inlined(function: Function) -> Function:
     """Let kernels call a function, which becomes part of them."""
     compiled: Function = numba.njit(**INLINED)(function)
+    return compiled
+
+
+def called(function: Function) -> Function:
+    """Let kernels call a function, of which LLVM need not make a copy for each call."""
+    compiled: Function = numba.njit(**CALLED)(function)
     return compiled
 
 

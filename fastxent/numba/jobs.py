@@ -21,10 +21,11 @@ from fastxent.numba.simd.rows import MASK_CENTRE, MASK_LENGTH
 BLOCK_LOGITS = 65536
 #: But no more anchors than this: their labels and losses stay in the first-level cache.
 BLOCK_ANCHORS = 2048
-#: Anchors of a packed tile, while its classes are few enough for the first-level cache.
-WIDE_TILE = 64
-NARROW_TILE = 16
-WIDE_TILE_CLASSES = 128
+BLOCK_STEP = 64
+#: Logits of a packed tile: half of the first-level cache. Its anchors are a multiple of the widest
+#: vector.
+TILE_LOGITS = 4096
+TILE_STEP = 16
 #: Values of a score of single values that are packed at a time.
 MAP_TILE = 1024
 #: Widest vector, in bytes: scratch arrays are aligned to it, and packing may write that much more.
@@ -36,8 +37,8 @@ WITH_CLASSES = frozenset({"logits", "logit_weight", "grads", "logit_grad_output"
 
 @functools.cache
 def others_table(precision: str) -> Array:
-    """Return 1 everywhere but 0 at the centre: it masks a label out of a row."""
-    table = np.ones(MASK_LENGTH, precision)
+    """Return all bits set, but none at the centre: it masks a label out of a row."""
+    table = np.full(MASK_LENGTH, -1, f"i{np.dtype(precision).itemsize}")
     table[MASK_CENTRE] = 0
     return table
 
@@ -125,10 +126,14 @@ class Job:
         size = array.itemsize
         return (
             (array.dtype == self.precision or (may_be_half and size == 2))
-            and array.strides[-1] == size
+            and self.has_adjacent_classes(name)
             and self.classes * self.itemsize >= 2 * VECTOR_BYTES
             and all(stride % size == 0 for stride in self.strides[name])
         )
+
+    def has_adjacent_classes(self, name: str) -> bool:
+        """Tell whether the classes of an anchor lie side by side."""
+        return self.arrays[name].strides[-1] == self.arrays[name].itemsize
 
     def needs_copies(self, name: str) -> bool:
         """Tell whether the lane kernels need copies of some of an operand's anchors."""
@@ -139,18 +144,19 @@ class Job:
         """Choose the sizes of blocks and tiles; return the bytes of a thread's memory."""
         record = self.record
         anchors = BLOCK_LOGITS // self.classes
-        anchors = max(_up(anchors, WIDE_TILE), WIDE_TILE)
-        tile = WIDE_TILE if self.classes <= WIDE_TILE_CLASSES else NARROW_TILE
+        anchors = max(_up(anchors, BLOCK_STEP), BLOCK_STEP)
+        tile = max(TILE_LOGITS // self.classes // TILE_STEP * TILE_STEP, TILE_STEP)
         if is_map:
             in_place = record["logits"]["in_lanes"] and record["out"]["in_lanes"]
             tile = anchors if in_place else MAP_TILE
         else:
             anchors = min(anchors, BLOCK_ANCHORS)
-        anchors = min(anchors, _up(self.size, WIDE_TILE))
+        anchors = min(anchors, _up(self.size, BLOCK_STEP))
+        tile = min(tile, anchors)
         record["block_anchors"] = anchors
         record["tile_anchors"] = tile
         record["blocks"] = -(-self.size // anchors)
-        return self._place_scratch(anchors, min(tile, anchors))
+        return self._place_scratch(anchors, tile)
 
     def _place_scratch(self, anchors: int, tile_anchors: int) -> int:
         """Say what lies where in a thread's memory, and where it ends."""

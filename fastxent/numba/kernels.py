@@ -21,6 +21,7 @@ from fastxent.numba.simd import (
     sigmoid_rows,
     softmax,
     softmax_exact,
+    softmax_plain,
     softmax_rows,
 )
 from fastxent.numba.simd.plan import Plan
@@ -33,8 +34,9 @@ TILE_KERNELS = {
     "sigmoid_rows": sigmoid_rows.sigmoid_rows,
     "modulated_rows": sigmoid_rows.modulated_rows,
     "quality_rows": sigmoid_rows.quality_rows,
-    "softmax_plain_lanes": softmax.softmax_plain_lanes,
-    "softmax_pair_lanes": softmax.softmax_pair_lanes,
+    "softmax_plain_lanes": softmax_plain.softmax_plain_lanes,
+    "softmax_few_lanes": softmax_plain.softmax_few_lanes,
+    "softmax_pair_lanes": softmax_plain.softmax_pair_lanes,
     "softmax_lanes": softmax.softmax_lanes,
     "softmax_rows": softmax_rows.softmax_rows,
     "binary_lanes": probabilities.binary_lanes,

@@ -100,6 +100,7 @@ _INTEGERS = (
     *("background_column", "has_labels", "has_positions", "has_shares", "per_logit"),
     "is_sigmoid",
     "is_in_place",  # a score takes the place of the logits, which a repair has to read
+    "converts_targets",  # the row kernel cannot read dense targets where they are
     "narrows_grads",  # the row kernel's gradients are converted to halves
     "keeps_results",  # the row kernel's exponentials, in the place of gradients, are its results
     *("blocks", "block_anchors", "tile_anchors", "totals"),

@@ -32,6 +32,8 @@ _OWN_LANES = {
     "categorical_cross_entropy": "categorical_lanes",
     "quality_focal_loss": "quality_lanes",
 }
+#: The softmax of labels has some for few classes.
+_FEW_LANES = {2: "softmax_pair_lanes", 3: "softmax_few_lanes", 4: "softmax_few_lanes"}
 #: Arrays with a value for each anchor, which are gathered.
 _PER_ANCHOR = ("shares", "anchor_weight", "anchor_grad_output")
 _PACKED = ("logits", "targets", "logit_weight", "logit_grad_output")
@@ -198,7 +200,7 @@ def _row_kernel(job: Job, request: LossRequest) -> str | None:
     lies_in_rows = (
         job.lies_in_rows("logits", may_be_half=True)
         and job.lies_in_rows("grads", may_be_half=True)
-        and (request.dense is None or job.lies_in_rows("targets", may_be_half=False))
+        and (request.dense is None or job.has_adjacent_classes("targets"))
     )
     has_options = (
         request.per_logit
@@ -232,7 +234,7 @@ def _lane_kernel(job: Job, request: LossRequest) -> str:
     is_plain = _is_plain(job, request) and request.labels is not None
     if request.loss != "softmax_cross_entropy" or not is_plain:
         return "softmax_lanes"
-    return "softmax_pair_lanes" if job.classes == 2 else "softmax_plain_lanes"
+    return _FEW_LANES.get(job.classes, "softmax_plain_lanes")
 
 
 def _is_plain(job: Job, request: LossRequest) -> bool:
@@ -261,6 +263,10 @@ def _choose_copies(job: Job, *, counts_only: bool) -> None:
         if name in arrays:
             record[name]["pack"] = kernel_of(job.plan("gather", dtype=arrays[name].dtype.name))
     if job.has_rows:
+        if "targets" in job.with_classes and not job.lies_in_rows("targets", may_be_half=False):
+            record["converts_targets"] = 1
+            dtype = arrays["targets"].dtype.name
+            record["targets"]["pack"] = kernel_of(job.plan("pack", dtype=dtype))
         return
     for name in _PACKED[1 if counts_only else 0 :]:
         if name in job.with_classes and job.needs_copies(name):

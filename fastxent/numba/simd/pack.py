@@ -21,16 +21,8 @@ from fastxent.numba.simd.elements import (
 from fastxent.numba.simd.lanes import Lanes, Number, lane_function, real_value
 from fastxent.numba.simd.memory import integer_at, read_real, write_real
 from fastxent.numba.simd.plan import Plan
-from fastxent.numba.simd.vector import (
-    PREFETCH_BYTES,
-    load,
-    load_first,
-    pointer_to,
-    prefetch,
-    shuffle,
-    store,
-    transpose,
-)
+from fastxent.numba.simd.shuffles import shuffle, transpose
+from fastxent.numba.simd.vector import PREFETCH_BYTES, load, load_first, pointer_to, prefetch, store
 
 
 @lane_function
@@ -66,8 +58,12 @@ def pack_elements(
     for k in range(classes):
         place = source + k * class_stride
         to = tile + k * tile_stride * plan.size
-        for a in range(anchors):
-            write_real(plan, to + a * plan.size, read_element(plan, place + a * anchor_stride))
+        if anchor_stride == plan.item:  # with its length a constant, LLVM makes vectors of it
+            for a in range(anchors):
+                write_real(plan, to + a * plan.size, read_element(plan, place + a * plan.item))
+        else:
+            for a in range(anchors):
+                write_real(plan, to + a * plan.size, read_element(plan, place + a * anchor_stride))
 
 
 # --- rows, transposed -----------------------------------------------------------------------------

@@ -122,6 +122,16 @@ class Plan:
         return self.real.lanes
 
     @property
+    def block_vectors(self) -> int:
+        """Return the vectors of anchors whose partial sums a row kernel keeps."""
+        return 4
+
+    @property
+    def block(self) -> int:
+        """Return the anchors of these vectors."""
+        return self.block_vectors * self.lanes
+
+    @property
     def size(self) -> int:
         """Return the bytes of a number."""
         return self.real.size

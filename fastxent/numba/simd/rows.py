@@ -1,7 +1,8 @@
 """How the row kernels see a tile: a vector's worth of anchors, their classes as lanes; rows.h.
 
 A loop over a row is written once, `over_row`: it takes the lane function of a step, and the running
-sums of even and odd vectors, so that two sums are under way.
+sum. The partial sums of several vectors of anchors, `plan.block` of them, wait for each other, so
+that the reductions of one vector run beside those of the next.
 """
 
 from typing import Any, NamedTuple
@@ -18,7 +19,15 @@ from fastxent.numba.simd.lanes import Lanes, Number, Operand, lane_function, spl
 from fastxent.numba.simd.memory import read_int32, read_real
 from fastxent.numba.simd.plan import Plan
 from fastxent.numba.simd.tile import NO_CLASS
-from fastxent.numba.simd.vector import PREFETCH_BYTES, load, load_first, prefetch
+from fastxent.numba.simd.vector import (
+    PREFETCH_BYTES,
+    bits_and,
+    load,
+    load_first,
+    prefetch,
+    splat,
+    store,
+)
 
 #: Classes of a row that the table of `others_than` serves.
 ROW_CHUNK = 1024
@@ -28,7 +37,7 @@ MASK_LENGTH = 2 * ROW_CHUNK + 32
 PADDING = -(2.0**100)
 #: Vectors of classes whose terms are added up before they join the others: errors grow with the
 #: additions.
-PIECE_VECTORS = 16
+PIECE_VECTORS = 8
 
 
 class ClassRow(NamedTuple):
@@ -42,7 +51,7 @@ class ClassRow(NamedTuple):
 
 @inlined
 def others_than(plan: Plan, tile: Any, label: int, start: int) -> Any:
-    """Return an address in the table that is 1 but 0 at the label, for classes from `start` on."""
+    """Return an address in the table that masks the label out, for classes from `start` on."""
     column = label - start
     if 0 <= column < ROW_CHUNK:
         return tile.others + (MASK_CENTRE - column) * plan.size
@@ -92,9 +101,9 @@ def row_targets(plan: Plan, row: ClassRow, k: Number, count: int | Number) -> La
 
 
 @lane_function
-def row_others(plan: Plan, row: ClassRow, k: Number) -> Lanes:
-    """Return 1, but 0 at the label."""
-    return load(plan, row.others + k * plan.size)
+def but_label(plan: Plan, row: ClassRow, k: Number, x: Lanes) -> Lanes:
+    """Return the terms of some classes, but 0 at the label."""
+    return bits_and(x, load(plan, row.others + k * plan.size))
 
 
 @lane_function
@@ -114,29 +123,37 @@ def row_prefetch(plan: Plan, row: ClassRow, k: Number) -> None:
 
 
 @inlined
-def over_row(plan: Plan, step: Any, options: Any, row: ClassRow, classes: int, none: Any) -> Any:
-    """Return the sums of even and of odd vectors: step(plan, options, row, k, count, sums).
+def over_row(plan: Plan, step: Any, options: Any, row: ClassRow, classes: int, sums: Any) -> Any:
+    """Return the sums over a row, of step(plan, options, row, k, count, sums).
 
     The last step is apart, for masks would cost the others their registers.
     """
-    lanes = plan.lanes
-    even = none
-    odd = none
     k = 0
-    while k + 2 * lanes <= classes:
+    while k + plan.lanes <= classes:
         row_prefetch(plan, row, k)
-        row_prefetch(plan, row, k + lanes)
-        even = step(plan, options, row, k, 0, even)
-        odd = step(plan, options, row, k + lanes, 0, odd)
-        k += 2 * lanes
-    if k + lanes <= classes:
-        row_prefetch(plan, row, k)
-        even = step(plan, options, row, k, 0, even)
-        k += lanes
+        sums = step(plan, options, row, k, 0, sums)
+        k += plan.lanes
     if k < classes:
         row_prefetch(plan, row, k)
-        odd = step(plan, options, row, k, classes - k, odd)
-    return even, odd
+        sums = step(plan, options, row, k, classes - k, sums)
+    return sums
+
+
+@inlined
+def group_has_labels(tile: Any, first: int, count: int) -> bool:
+    """Tell whether an anchor of a vector has a label."""
+    highest = NO_CLASS
+    for i in range(count):
+        highest = max(highest, label_of(tile, first + i))
+    return highest >= 0
+
+
+@inlined
+def clear_rest(plan: Plan, partial: int, count: int) -> None:
+    """Clear the partial sums of anchors that are not there, up to a whole vector of anchors."""
+    while count % plan.lanes:
+        store(partial + count * plan.lanes * plan.size, splat(plan, 0.0, count))
+        count += 1
 
 
 @lane_function

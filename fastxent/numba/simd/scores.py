@@ -3,16 +3,17 @@
 import math
 from typing import Any
 
-from fastxent.numba.compilation import inlined
+from fastxent.numba.compilation import called, inlined
 from fastxent.numba.simd.lanes import Lanes, lane_function
 from fastxent.numba.simd.plan import Plan
 from fastxent.numba.simd.rows import anchor_scale
 from fastxent.numba.simd.sigmoid import no_terms
 from fastxent.numba.simd.softmax import lanes_maximum, normalize, normalizer_log_sum
-from fastxent.numba.simd.softmax_rows import rows_centres, rows_sums
+from fastxent.numba.simd.softmax_rows import group_sums, rows_from_labels
 from fastxent.numba.simd.summation import compensated_add, compensated_value
-from fastxent.numba.simd.tile import lanes_load, lanes_store, repair, stream_of
+from fastxent.numba.simd.tile import lanes_load, lanes_store, lanes_stream, repair, stream_of
 from fastxent.numba.simd.vector import (
+    any_lane,
     fma,
     load,
     load_first,
@@ -25,8 +26,12 @@ from fastxent.numba.simd.vector import (
     store_first,
 )
 from fastxent.numba.simd.vector_math import (
+    Centre,
+    all_summed,
     centre_at,
+    divide_by,
     exp_far,
+    exp_near,
     exp_nonpositive,
     log,
     log1p,
@@ -119,20 +124,42 @@ def map_lanes(plan: Plan, tile: Any) -> None:
 
 
 @inlined
+def lanes_exponentials(plan: Plan, tile: Any, first: int, centre: Centre, exp: Any) -> Lanes:
+    """Return the sum of exp(z - c) over the classes; the exponentials are kept in the results."""
+    logits, results = stream_of(plan, tile.logits, first), stream_of(plan, tile.results, first)
+    total = no_terms(plan, first)
+    for k in range(tile.classes):
+        e = exp(lanes_stream(plan, logits, k), centre)
+        total = compensated_add(total, e)
+        lanes_store(results, k, e)
+    return compensated_value(total)
+
+
+@called
+def exponentials_from(plan: Plan, tile: Any, first: int, rounded: Lanes) -> Lanes:
+    """Return the same wherever the centre is."""
+    return lanes_exponentials(plan, tile, first, centre_at(rounded), exp_far)
+
+
+@inlined
 def softmax_score_lanes(plan: Plan, tile: Any) -> None:
-    """Softmax."""
+    """Sum from the first class on, as softmax_plain.py does from the label's."""
     for first in range(0, tile.anchors, plan.lanes):
+        count = min(plan.lanes, tile.anchors - first)
         logits, results = stream_of(plan, tile.logits, first), stream_of(plan, tile.results, first)
-        centre = centre_at(on_grid(lanes_maximum(plan, logits, tile.classes)))
-        total = no_terms(plan, first)
+        rounded = on_grid(lanes_load(plan, logits, 0))
+        centre = centre_at(rounded)
+        if any_lane(centre.far):
+            total = exponentials_from(plan, tile, first, rounded)
+        else:
+            total = lanes_exponentials(plan, tile, first, centre, exp_near)
+        if not all_summed(total, count):
+            rounded = on_grid(lanes_maximum(plan, logits, tile.classes))
+            total = exponentials_from(plan, tile, first, rounded)
+        inverse = 1.0 / total
         for k in range(tile.classes):
-            e = exp_far(lanes_load(plan, logits, k), centre)
-            total = compensated_add(total, e)
-            lanes_store(results, k, e)
-        whole = compensated_value(total)
-        for k in range(tile.classes):
-            lanes_store(results, k, lanes_load(plan, results, k) / whole)
-        repair(plan, tile, first, min(plan.lanes, tile.anchors - first), whole)
+            lanes_store(results, k, divide_by(lanes_load(plan, results, k), total, inverse))
+        repair(plan, tile, first, count, total)
 
 
 @inlined
@@ -170,28 +197,37 @@ def logsumexp_lanes(plan: Plan, tile: Any) -> None:
 
 
 @inlined
-def divide_row(plan: Plan, place: int, classes: int, total: Lanes) -> None:
-    """Divide, not multiply by a reciprocal: one rounding less."""
+def divide_row(plan: Plan, place: int, classes: int, total: Lanes, inverse: Lanes) -> None:
+    """Divide a row by its sum."""
     vector = plan.lanes * plan.size
     k = 0
     while k + plan.lanes <= classes:
-        store(place, load(plan, place) / total)
+        store(place, divide_by(load(plan, place), total, inverse))
         place += vector
         k += plan.lanes
     if k < classes:
         rest = classes - k
-        store_first(place, rest, load_first(plan, place, rest, 0.0) / total)
+        e = load_first(plan, place, rest, 0.0)
+        store_first(place, rest, divide_by(e, total, inverse))
 
 
 @inlined
 def softmax_score_rows(plan: Plan, tile: Any) -> None:
-    """softmax, whose exponentials are kept in its results: those are the tile's gradients."""
+    """softmax, whose exponentials are kept in its results: those are the tile's gradients.
+
+    Without labels, sums start from the first class.
+    """
     for first in range(0, tile.anchors, plan.lanes):
         count = min(plan.lanes, tile.anchors - first)
-        total = rows_sums(plan, tile, first, count, rows_centres(plan, tile, first, count))
-        totals = stack(plan, 1, first)
+        logits, partial = stack(plan, 1, first), stack(plan, plan.lanes, first)
+        rows_from_labels(plan, tile, first, count, logits, partial)
+        total = group_sums(plan, tile, first, count, logits, partial).others
+        totals, inverses = stack(plan, 1, first), stack(plan, 1, first)
         store(totals, total)
+        store(inverses, 1.0 / total)
         for i in range(count):
             place = tile.grads.data + (first + i) * tile.grads.anchor_stride * plan.size
-            divide_row(plan, place, tile.classes, anchor_scale(plan, totals + i * plan.size))
+            whole = anchor_scale(plan, totals + i * plan.size)
+            inverse = anchor_scale(plan, inverses + i * plan.size)
+            divide_row(plan, place, tile.classes, whole, inverse)
         repair(plan, tile, first, count, total)

@@ -12,6 +12,7 @@ from fastxent.numba.compilation import inlined
 from fastxent.numba.simd.lanes import Lanes, Number, lane_function, splat_value
 from fastxent.numba.simd.memory import double, read_int32, read_real, write_real
 from fastxent.numba.simd.plan import Plan
+from fastxent.numba.simd.shuffles import load_all, reduce_lanes
 from fastxent.numba.simd.sigmoid_exact import exact_sigmoid_value
 from fastxent.numba.simd.sigmoid_terms import (
     SigmoidOptions,
@@ -41,9 +42,7 @@ from fastxent.numba.simd.vector import (
     any_lane,
     fma,
     load,
-    load_all,
     negative_abs,
-    reduce_lanes,
     relu,
     select,
     splat,

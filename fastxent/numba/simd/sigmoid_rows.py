@@ -1,8 +1,8 @@
 """The sigmoid family with classes as lanes; mirrors native/simd/sigmoid_rows.h.
 
-A vector's worth of anchors at a time: their partial sums, one vector each, are reduced together, so
-that what runs once an anchor runs once for all of them. With labels every class of a row is taken
-for a negative, and the label is masked out. The labels' own terms follow, in one vector.
+The partial sums of a vector of anchors, one vector each, are reduced together, so that what runs
+once an anchor runs once for all of them. With labels every class of a row is taken for a negative,
+and the label is masked out. The labels' own terms follow, in one vector.
 """
 
 from typing import Any
@@ -19,15 +19,18 @@ from fastxent.numba.simd.rows import (
     ROW_CHUNK,
     ClassRow,
     anchor_scale,
+    but_label,
     class_row,
+    clear_rest,
+    group_has_labels,
     label_of,
     over_row,
     row_logit,
     row_logits,
-    row_others,
     row_put_grads,
     row_targets,
 )
+from fastxent.numba.simd.shuffles import reduce_add
 from fastxent.numba.simd.sigmoid import (
     PRODUCT_FACTORS,
     SigmoidSums,
@@ -45,18 +48,8 @@ from fastxent.numba.simd.sigmoid_terms import (
     sigmoid_options_of,
     sigmoid_parts,
 )
-from fastxent.numba.simd.tile import repair
-from fastxent.numba.simd.vector import (
-    fma,
-    load,
-    negative_abs,
-    reduce_add,
-    relu,
-    select,
-    splat,
-    stack,
-    store,
-)
+from fastxent.numba.simd.tile import NO_CLASS, repair
+from fastxent.numba.simd.vector import fma, load, negative_abs, relu, select, splat, stack, store
 from fastxent.numba.simd.vector_math import exp_nonpositive, log1p
 
 # --- cross-entropy: one logarithm an anchor -------------------------------------------------------
@@ -75,7 +68,7 @@ def sigmoid_row_step(
         linear = sums.linear - negative_linear_term(z, y)
     else:
         y = z.like(0.0)
-        linear = fma(relu(z), row_others(plan, row, k), sums.linear)
+        linear = sums.linear + but_label(plan, row, k, relu(z))
     if plan.has_grads:
         is_negative = z < 0.0
         larger = 1.0 / (1.0 + e)
@@ -90,18 +83,22 @@ def sigmoid_row_step(
 
 @inlined
 def sigmoid_row(plan: Plan, row: ClassRow, scale: Lanes, classes: int) -> SigmoidSums:
-    """Return the sums of up to ROW_CHUNK classes; the label is masked out of the linear term."""
-    even, odd = over_row(plan, sigmoid_row_step, scale, row, classes, no_sums(plan, classes))
-    return sigmoid_sums_join(even, odd)
+    """Return the sums of some classes; the label is masked out of the linear term."""
+    return over_row(plan, sigmoid_row_step, scale, row, classes, no_sums(plan, classes))
 
 
 @inlined
 def long_row(plan: Plan, tile: Any, anchor: int, label: int, scale: Lanes) -> Lanes:
-    """Return the loss of a row of so many classes that one product could overflow."""
+    """Return the loss of a row so long that the product of its terms would overflow."""
     total = splat(plan, 0.0, anchor)
-    for start in range(0, tile.classes, ROW_CHUNK):
-        row = class_row(plan, tile, anchor, label, start)
-        sums = sigmoid_row(plan, row, scale, min(tile.classes - start, ROW_CHUNK))
+    piece = PIECE_VECTORS * plan.lanes
+    for chunk in range(0, tile.classes, ROW_CHUNK):
+        end = min(chunk + ROW_CHUNK, tile.classes)
+        sums = no_sums(plan, chunk)
+        for start in range(chunk, end, piece):
+            row = class_row(plan, tile, anchor, label, start)
+            terms = sigmoid_row(plan, row, scale, min(end - start, piece))
+            sums = sigmoid_sums_join(sums, terms)
         total = total + (log1p(sums.product) + sums.linear)
     return total
 
@@ -115,11 +112,16 @@ def row_scale(plan: Plan, tile: Any, anchor: int) -> Lanes:
 
 
 @inlined
-def put_label_grad(plan: Plan, tile: Any, anchor: int, label: int, slope: float) -> None:
-    """Write the gradient of a label's class."""
-    grad = slope * read_real(plan, tile.grad_scales + anchor * plan.size)
-    place = anchor * tile.grads.anchor_stride + label
-    store_one_as(plan, tile.grads.data + place * plan.grad_item, grad, plan.grad_dtype)
+def put_label_grads(plan: Plan, tile: Any, first: int, count: int, slopes: int) -> None:
+    """Write the gradients of the labels' classes."""
+    for i in range(count):
+        anchor = first + i
+        label = label_of(tile, anchor)
+        if label >= 0:
+            scale = read_real(plan, tile.grad_scales + anchor * plan.size)
+            grad = read_real(plan, slopes + i * plan.size) * scale
+            place = anchor * tile.grads.anchor_stride + label
+            store_one_as(plan, tile.grads.data + place * plan.grad_item, grad, plan.grad_dtype)
 
 
 @lane_function
@@ -129,56 +131,64 @@ def label_slopes(z: Lanes) -> Lanes:
 
 
 @inlined
-def sigmoid_label_grads(plan: Plan, tile: Any, first: int, count: int) -> None:
-    """Write the gradients at the labels."""
-    own = stack(plan, 1, first)
-    for i in range(plan.lanes):
-        anchor = first + min(i, count - 1)
-        label = label_of(tile, anchor)
-        z = double(row_logit(plan, tile, anchor, label)) if label >= 0 else 0.0
-        write_real(plan, own + i * plan.size, z)
-    store(own, label_slopes(load(plan, own)))
+def sigmoid_block_sums(
+    plan: Plan, tile: Any, first: int, count: int, products: int, linears: int
+) -> None:
+    """Write the sums of a block's anchors, and their gradients."""
+    is_short = tile.classes <= PRODUCT_FACTORS
     for i in range(count):
-        label = label_of(tile, first + i)
-        if label >= 0:
-            slope = read_real(plan, own + i * plan.size)
-            put_label_grad(plan, tile, first + i, label, slope)
+        anchor = first + i
+        label = label_of(tile, anchor)
+        scale = row_scale(plan, tile, anchor)
+        sums = no_sums(plan, anchor)
+        if is_short:
+            row = class_row(plan, tile, anchor, label, 0)
+            sums = sigmoid_row(plan, row, scale, tile.classes)
+        else:
+            sums = SigmoidSums(sums.product, long_row(plan, tile, anchor, label, scale))
+        offset = i * plan.lanes * plan.size
+        store(products + offset, sums.product)
+        store(linears + offset, sums.linear)
+    clear_rest(plan, products, count)
+    clear_rest(plan, linears, count)
+
+
+@inlined
+def sigmoid_labels(plan: Plan, tile: Any, first: int, count: int) -> Lanes:
+    """Return what the labels add, relu(-z), and write the gradients there."""
+    logits, losses = stack(plan, 1, first), stack(plan, 1, first)
+    for i in range(plan.lanes):
+        label = label_of(tile, first + i) if i < count else NO_CLASS
+        z = double(row_logit(plan, tile, first + i, label)) if label >= 0 else 0.0
+        write_real(plan, logits + i * plan.size, z)
+        write_real(plan, losses + i * plan.size, 0.0 if z > 0 else -z)  # NaN stays one
+    if plan.has_grads:
+        store(logits, label_slopes(load(plan, logits)))
+        put_label_grads(plan, tile, first, count, logits)
+    return load(plan, losses)
 
 
 @inlined
 def sigmoid_rows_block(plan: Plan, tile: Any, first: int, count: int) -> None:
-    """Work off a vector's worth of anchors."""
-    products, linears = stack(plan, plan.lanes, first), stack(plan, plan.lanes, first)
-    own = stack(plan, 1, first)  # relu(-z) at the label
-    is_short = tile.classes <= PRODUCT_FACTORS
-    for i in range(plan.lanes):
-        anchor = first + min(i, count - 1)
-        label = label_of(tile, anchor)
-        z = double(row_logit(plan, tile, anchor, label)) if label >= 0 else 0.0
-        write_real(plan, own + i * plan.size, -z if z < 0 else 0.0)
-        scale = row_scale(plan, tile, anchor)
-        offset = i * plan.lanes * plan.size
-        if is_short:
-            row = class_row(plan, tile, anchor, label, 0)
-            sums = sigmoid_row(plan, row, scale, tile.classes)
-            store(products + offset, sums.product)
-            store(linears + offset, sums.linear)
-        else:
-            store(linears + offset, long_row(plan, tile, anchor, label, scale))
-    if plan.has_grads and not plan.has_targets:
-        sigmoid_label_grads(plan, tile, first, count)
-    loss = reduce_add(plan, linears) + load(plan, own)
-    if is_short:
-        loss = loss + log1p(reduce_product(plan, products))
-    store(tile.losses + first * plan.size, loss)
-    repair(plan, tile, first, count, loss)
+    """Work off a block of anchors."""
+    products, linears = stack(plan, plan.block, first), stack(plan, plan.block, first)
+    sigmoid_block_sums(plan, tile, first, count, products, linears)
+    for start in range(0, count, plan.lanes):
+        group, offset = first + start, start * plan.lanes * plan.size
+        length = min(count - start, plan.lanes)
+        product = reduce_product(plan, products + offset)
+        loss = reduce_add(plan, linears + offset) + log1p(product)
+        if not plan.has_targets and group_has_labels(tile, group, length):
+            loss = loss + sigmoid_labels(plan, tile, group, length)
+        store(tile.losses + group * plan.size, loss)
+        repair(plan, tile, group, length, loss)
 
 
 @inlined
 def sigmoid_rows(plan: Plan, tile: Any) -> None:
     """Labels or dense targets, and no other option."""
-    for first in range(0, tile.anchors, plan.lanes):
-        sigmoid_rows_block(plan, tile, first, min(plan.lanes, tile.anchors - first))
+    for first in range(0, tile.anchors, plan.block):
+        sigmoid_rows_block(plan, tile, first, min(plan.block, tile.anchors - first))
 
 
 # --- losses with a modulating factor --------------------------------------------------------------
@@ -199,7 +209,7 @@ def modulated_step(
     value = shifted_value(plan, z, parameters)
     if plan.has_grads:
         row_put_grads(plan, row, k, count, value.slope * scale)
-    return fma(value.loss, row_others(plan, row, k), total)
+    return total + but_label(plan, row, k, value.loss)
 
 
 @inlined
@@ -213,8 +223,7 @@ def modulated_row(
         row = class_row(plan, tile, anchor, label, start)
         nothing = splat(plan, 0.0, anchor)
         length = min(tile.classes - start, piece)
-        even, odd = over_row(plan, modulated_step, options, row, length, nothing)
-        total = total + (even + odd)
+        total = total + over_row(plan, modulated_step, options, row, length, nothing)
     return total
 
 
@@ -236,9 +245,8 @@ def modulated_labels(
     """Return the losses of the labels' classes, and write the slopes."""
     own, losses = stack(plan, 1, first), stack(plan, 1, first)
     for i in range(plan.lanes):  # what is not there has no loss
-        anchor = first + min(i, count - 1)
-        label = label_of(tile, anchor)
-        z = -double(row_logit(plan, tile, anchor, label)) if label >= 0 else PADDING
+        label = label_of(tile, first + i) if i < count else NO_CLASS
+        z = -double(row_logit(plan, tile, first + i, label)) if label >= 0 else PADDING
         write_real(plan, own + i * plan.size, z)
     label_values(plan, own, losses, slopes, options, tile.positive_value)
     return load(plan, losses)
@@ -257,7 +265,7 @@ def quality_labels(
     losses = stack(plan, 1, first)
     for i in range(plan.lanes):
         loss, slope = 0.0, 0.0
-        label = label_of(tile, first + i) if i < count else -1
+        label = label_of(tile, first + i) if i < count else NO_CLASS
         if label >= 0:
             z = double(row_logit(plan, tile, first + i, label))
             score = share_at(plan, tile, first + i)
@@ -269,38 +277,37 @@ def quality_labels(
 
 @inlined
 def modulated_block(plan: Plan, tile: Any, first: int, count: int, at_labels: Any) -> None:
-    """Work off a vector's worth of anchors."""
+    """Work off a block of anchors."""
     options = sigmoid_options_of(tile)
-    partial, slopes = stack(plan, plan.lanes, first), stack(plan, 1, first)
+    sums, slopes = stack(plan, plan.block, first), stack(plan, 1, first)
     negative = splat(plan, tile.negative_value, first)
-    for i in range(plan.lanes):
-        anchor = first + min(i, count - 1)
+    for i in range(count):
+        anchor = first + i
         scale = row_scale(plan, tile, anchor) * negative
         total = modulated_row(plan, tile, anchor, label_of(tile, anchor), (options, scale))
-        store(partial + i * plan.lanes * plan.size, total)
-    own = at_labels(plan, tile, first, count, options, slopes)
-    if plan.has_grads:
-        for i in range(count):
-            label = label_of(tile, first + i)
-            if label >= 0:
-                slope = read_real(plan, slopes + i * plan.size)
-                put_label_grad(plan, tile, first + i, label, slope)
-    loss = fma(reduce_add(plan, partial), negative, own)
-    store(tile.losses + first * plan.size, loss)
-    repair(plan, tile, first, count, loss)
+        store(sums + i * plan.lanes * plan.size, total)
+    clear_rest(plan, sums, count)
+    for start in range(0, count, plan.lanes):
+        group, length = first + start, min(count - start, plan.lanes)
+        own = splat(plan, 0.0, start)
+        if group_has_labels(tile, group, length):
+            own = at_labels(plan, tile, group, length, options, slopes)
+            if plan.has_grads:
+                put_label_grads(plan, tile, group, length, slopes)
+        loss = fma(reduce_add(plan, sums + start * plan.lanes * plan.size), negative, own)
+        store(tile.losses + group * plan.size, loss)
+        repair(plan, tile, group, length, loss)
 
 
 @inlined
 def modulated_rows(plan: Plan, tile: Any) -> None:
     """Compute a loss with a modulating factor, for labels."""
-    for first in range(0, tile.anchors, plan.lanes):
-        count = min(plan.lanes, tile.anchors - first)
-        modulated_block(plan, tile, first, count, modulated_labels)
+    for first in range(0, tile.anchors, plan.block):
+        modulated_block(plan, tile, first, min(plan.block, tile.anchors - first), modulated_labels)
 
 
 @inlined
 def quality_rows(plan: Plan, tile: Any) -> None:
     """quality_focal_loss, whose labels have exact values."""
-    for first in range(0, tile.anchors, plan.lanes):
-        count = min(plan.lanes, tile.anchors - first)
-        modulated_block(plan, tile, first, count, quality_labels)
+    for first in range(0, tile.anchors, plan.block):
+        modulated_block(plan, tile, first, min(plan.block, tile.anchors - first), quality_labels)

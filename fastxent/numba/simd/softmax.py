@@ -15,13 +15,10 @@ from fastxent.numba.simd.summation import (
     Compensated,
     compensated_add,
     compensated_value,
-    rounding_error,
 )
 from fastxent.numba.simd.tile import (
-    CLASS_GROUP,
     Stream,
     factors_of,
-    label_logits,
     labels_of,
     lanes_load,
     lanes_positive,
@@ -32,26 +29,20 @@ from fastxent.numba.simd.tile import (
     stream_of,
 )
 from fastxent.numba.simd.vector import (
-    any_lane,
     fma,
     load,
     maximum,
-    negative_abs,
-    relu,
     select,
     splat,
     store,
 )
 from fastxent.numba.simd.vector_math import (
     Centre,
-    Exponential,
     Power,
     centre_at,
     exp_far,
-    exp_near,
     exp_nonpositive,
     log1p,
-    log1p_unit,
     on_grid,
     power_of,
 )
@@ -76,111 +67,15 @@ def shifted_sum(total: Lanes, small: Lanes) -> Lanes:
 def softmax_loss(others: Lanes, own: Lanes) -> Lanes:
     """Return the loss from the sum of the other classes' exp(z_k - c) and own = z_l - c.
 
-    The centre c is the maximum rounded to a grid. Near the maximum, log1p(others / exp(own));
-    elsewhere others hold the maximum, and the sum with the label's own term is at least about 1.
+    The centre c is the label's logit or the maximum, rounded to a grid. Near the centre,
+    log1p(others / exp(own)); elsewhere others hold the maximum, and the sum with the label's own
+    term is at least about 1.
     """
     near = -(2.0**-12) if own.real.size == 4 else -(2.0**-36)
     is_near = own > near
     with_own = others + (exp_nonpositive(own) - 1.0)
     rest = select(is_near, shifted_sum(others, own), with_own)
     return log1p(rest) - select(is_near, 0.0, own)
-
-
-@lane_function
-def softmax_terms(
-    plan: Plan,
-    logits: Stream,
-    first: Number,
-    count: int,
-    columns: Lanes,
-    centre: Centre,
-    exp: Exponential,
-) -> Lanes:
-    """Return the sum of exp(z_k - c) of some classes other than the label."""
-    terms, column = [], columns - first
-    for i in range(count):
-        z = lanes_load(plan, logits, first + i)
-        terms.append(select(column == float(i), 0.0, exp(z, centre)))
-    while len(terms) > 1:
-        terms = [a + b for a, b in zip(terms[::2], terms[1::2], strict=True)]
-    return terms[0]
-
-
-@inlined
-def softmax_others(
-    plan: Plan,
-    logits: Stream,
-    classes: int,
-    columns: Lanes,
-    centre: Centre,
-    exp: Exponential,
-) -> Lanes:
-    """Return the sum of exp(z_k - c) of all classes other than the label."""
-    others = no_terms(plan, classes)
-    k = 0
-    while k + CLASS_GROUP <= classes:
-        terms = softmax_terms(plan, logits, k, 8, columns, centre, exp)
-        others = compensated_add(others, terms)
-        k += CLASS_GROUP
-    if k + 4 <= classes:
-        terms = softmax_terms(plan, logits, k, 4, columns, centre, exp)
-        others = compensated_add(others, terms)
-        k += 4
-    while k < classes:
-        terms = softmax_terms(plan, logits, k, 1, columns, centre, exp)
-        others = compensated_add(others, terms)
-        k += 1
-    return compensated_value(others)
-
-
-@inlined
-def softmax_plain_lanes(plan: Plan, tile: Any) -> None:
-    """Labels, no weights, no smoothing."""
-    for first in range(0, tile.anchors, plan.lanes):
-        count = min(plan.lanes, tile.anchors - first)
-        logits = stream_of(plan, tile.logits, first)
-        centre = centre_at(on_grid(lanes_maximum(plan, logits, tile.classes)))
-        columns = labels_of(plan, tile, first).columns
-        own = label_logits(plan, tile, first, count) - centre.value
-        others = softmax_sum(plan, logits, tile.classes, columns, centre)
-        loss = softmax_loss(others, own)
-        store(tile.losses + first * plan.size, loss)
-        repair(plan, tile, first, count, loss)
-
-
-@inlined
-def softmax_sum(plan: Plan, logits: Stream, classes: int, columns: Lanes, centre: Centre) -> Lanes:
-    """Return what the classes other than the label add up to."""
-    if any_lane(centre.far):
-        return softmax_others(plan, logits, classes, columns, centre, exp_far)
-    return softmax_others(plan, logits, classes, columns, centre, exp_near)
-
-
-@lane_function
-def pair_loss(plan: Plan, logits: Stream, columns: Lanes) -> Lanes:
-    """Return softplus(d) with d = z_other - z_label.
-
-    Its rounding error is kept, for exp would make it the relative error of a tiny loss.
-    """
-    is_second = columns == 1.0
-    first = load(plan, logits.place)
-    second = load(plan, logits.place + logits.step)
-    own, other = select(is_second, second, first), select(is_second, first, second)
-    distance = other - own
-    lost = rounding_error(other, -own, distance)
-    change = select(distance < 0.0, lost, -lost)
-    e = exp_nonpositive(negative_abs(distance))
-    return relu(distance) + log1p_unit(fma(e, change, e))
-
-
-@inlined
-def softmax_pair_lanes(plan: Plan, tile: Any) -> None:
-    """Two classes."""
-    for first in range(0, tile.anchors, plan.lanes):
-        columns = labels_of(plan, tile, first).columns
-        loss = pair_loss(plan, stream_of(plan, tile.logits, first), columns)
-        store(tile.losses + first * plan.size, loss)
-        repair(plan, tile, first, min(plan.lanes, tile.anchors - first), loss)
 
 
 # --- the normalizer -------------------------------------------------------------------------------

@@ -1,12 +1,14 @@
 """The softmax family with classes as lanes and labels; mirrors native/simd/softmax_rows.h.
 
-A vector's worth of anchors at a time: one reduction and one logarithm for all of them.
+One reduction and one logarithm for a vector of anchors. As in softmax_plain.py, sums start from the
+labels' logits, and vectors of anchors whose sums are out of range are worked off again, from their
+maxima.
 """
 
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
-from fastxent.numba.compilation import inlined
+from fastxent.numba.compilation import called, inlined
 from fastxent.numba.simd.exact import positive_factor
 from fastxent.numba.simd.lanes import Lanes, Number, lane_function
 from fastxent.numba.simd.memory import read_real, write_real
@@ -15,24 +17,23 @@ from fastxent.numba.simd.rows import (
     PIECE_VECTORS,
     ClassRow,
     anchor_scale,
+    but_label,
     class_row,
+    clear_rest,
     label_of,
     over_row,
     row_logit,
     row_logits,
-    row_others,
     row_put_grads,
 )
+from fastxent.numba.simd.shuffles import reduce_add, reduce_maximum
 from fastxent.numba.simd.softmax import softmax_loss, softmax_options_of, softmax_value_of
-from fastxent.numba.simd.tile import repair
+from fastxent.numba.simd.tile import NO_CLASS, repair
 from fastxent.numba.simd.vector import (
     any_lane,
-    fma,
     load,
     load_first,
     maximum,
-    reduce_add,
-    reduce_maximum,
     splat,
     stack,
     store,
@@ -41,6 +42,7 @@ from fastxent.numba.simd.vector import (
 from fastxent.numba.simd.vector_math import (
     Centre,
     Exponential,
+    all_summed,
     centre_at,
     exp_far,
     exp_near,
@@ -68,8 +70,7 @@ def row_maximum(plan: Plan, tile: Any, anchor: int) -> Lanes:
     """Return a vector whose maximum is that of the row."""
     row = class_row(plan, tile, anchor, -1, 0)
     lowest = splat(plan, -math.inf, anchor)
-    even, odd = over_row(plan, maximum_step, anchor, row, tile.classes, lowest)
-    return maximum(even, odd)
+    return over_row(plan, maximum_step, anchor, row, tile.classes, lowest)
 
 
 def _others_step(
@@ -79,7 +80,7 @@ def _others_step(
     e = exp(row_logits(plan, row, k, count, -math.inf), centre)
     if plan.has_grads:
         row_put_grads(plan, row, k, count, e)
-    return fma(e, row_others(plan, row, k), total)
+    return total + but_label(plan, row, k, e)
 
 
 @lane_function
@@ -99,27 +100,53 @@ def far_step(
 
 
 @inlined
-def rows_others(plan: Plan, tile: Any, first: int, count: int, centres: int, step: Any) -> Lanes:
-    """Return the sums of exp(z_k - c) over the classes other than the label, of all anchors."""
-    partial = stack(plan, plan.lanes, first)
-    piece = PIECE_VECTORS * plan.lanes
-    for i in range(plan.lanes):
-        anchor = first + min(i, count - 1)
-        centre = centre_at(anchor_scale(plan, centres + i * plan.size))
-        label = label_of(tile, anchor)
-        total = splat(plan, 0.0, anchor)
-        for start in range(0, tile.classes, piece):
-            row = class_row(plan, tile, anchor, label, start)
-            length = min(tile.classes - start, piece)
-            even, odd = over_row(plan, step, centre, row, length, splat(plan, 0.0, anchor))
-            total = total + (even + odd)
-        store(partial + i * plan.lanes * plan.size, total)
-    return reduce_add(plan, partial)
+def row_others(plan: Plan, tile: Any, anchor: int, centre: Centre, step: Any) -> Lanes:
+    """Return the sum of exp(z_k - c) over the classes other than the label, piece by piece."""
+    total = splat(plan, 0.0, anchor)
+    label, piece = label_of(tile, anchor), PIECE_VECTORS * plan.lanes
+    for start in range(0, tile.classes, piece):
+        row = class_row(plan, tile, anchor, label, start)
+        length = min(tile.classes - start, piece)
+        total = total + over_row(plan, step, centre, row, length, splat(plan, 0.0, anchor))
+    return total
 
 
 @inlined
-def rows_centres(plan: Plan, tile: Any, first: int, count: int) -> Lanes:
-    """Return the maxima of a vector's worth of anchors, rounded to the grid."""
+def rows_from_labels(
+    plan: Plan, tile: Any, first: int, count: int, own_logits: int, others: int
+) -> None:
+    """Write the labels' logits, those of the first class where there is none; and sums from there.
+
+    The sums of anchors whose logits are far will be replaced.
+    """
+    for i in range(count):
+        anchor = first + i
+        logit = row_logit(plan, tile, anchor, max(label_of(tile, anchor), 0))
+        write_real(plan, own_logits + i * plan.size, logit)
+        centre = centre_at(on_grid(splat(plan, logit, anchor)))
+        total = row_others(plan, tile, anchor, centre, near_step)
+        store(others + i * plan.lanes * plan.size, total)
+    clear_rest(plan, others, count)
+    rest = count
+    while rest % plan.lanes:
+        write_real(plan, own_logits + rest * plan.size, 0.0)
+        rest += 1
+
+
+@called
+def rows_from(plan: Plan, tile: Any, first: int, count: int, centres: Lanes, others: int) -> None:
+    """Write the sums of a vector of anchors from any centres."""
+    places = stack(plan, 1, first)
+    store(places, centres)
+    for i in range(count):
+        centre = centre_at(anchor_scale(plan, places + i * plan.size))
+        total = row_others(plan, tile, first + i, centre, far_step)
+        store(others + i * plan.lanes * plan.size, total)
+
+
+@called
+def group_centres(plan: Plan, tile: Any, first: int, count: int) -> Lanes:
+    """Return the maxima of a vector of anchors, rounded to the grid."""
     partial = stack(plan, plan.lanes, first)
     for i in range(plan.lanes):
         largest = row_maximum(plan, tile, first + min(i, count - 1))
@@ -127,14 +154,27 @@ def rows_centres(plan: Plan, tile: Any, first: int, count: int) -> Lanes:
     return on_grid(reduce_maximum(plan, partial))
 
 
+class GroupSums(NamedTuple):
+    """Where the sums of a vector of anchors start from, and what they are."""
+
+    centres: Lanes
+    others: Lanes
+
+
 @inlined
-def rows_sums(plan: Plan, tile: Any, first: int, count: int, rounded: Lanes) -> Lanes:
-    """Return the sums of exp(z_k - c), by way of the step that suits the centres."""
-    centres = stack(plan, 1, first)
-    store(centres, rounded)
-    if any_lane(is_far(rounded)):
-        return rows_others(plan, tile, first, count, centres, far_step)
-    return rows_others(plan, tile, first, count, centres, near_step)
+def group_sums(
+    plan: Plan, tile: Any, first: int, count: int, own_logits: int, others: int
+) -> GroupSums:
+    """Return the sums of a vector of anchors, after `rows_from_labels`."""
+    centres = on_grid(load(plan, own_logits))
+    if any_lane(is_far(centres)):
+        rows_from(plan, tile, first, count, centres, others)
+    total = reduce_add(plan, others)
+    if not all_summed(total, count):
+        centres = group_centres(plan, tile, first, count)
+        rows_from(plan, tile, first, count, centres, others)
+        total = reduce_add(plan, others)
+    return GroupSums(centres, total)
 
 
 @inlined
@@ -169,37 +209,54 @@ def softmax_row_grads(
 
 
 @inlined
-def softmax_rows_block(plan: Plan, tile: Any, first: int, count: int) -> None:
-    """Work off a vector's worth of anchors."""
-    rounded = rows_centres(plan, tile, first, count)
-    own_logits, factors = stack(plan, 1, first), stack(plan, 1, first)
-    store(own_logits, rounded)
-    store(factors, splat(plan, 1.0, first))
+def label_factors(plan: Plan, tile: Any, first: int, count: int) -> Lanes:
+    """Return alpha of the labels' classes."""
+    if tile.factor_step == 0:
+        return splat(plan, tile.positive_value, first)
+    factors = stack(plan, 1, first)
     for i in range(plan.lanes):
-        anchor = first + min(i, count - 1)
-        label = label_of(tile, anchor)
-        if label >= 0:
-            write_real(plan, own_logits + i * plan.size, row_logit(plan, tile, anchor, label))
-            write_real(plan, factors + i * plan.size, positive_factor(plan, tile, label))
-    others = rows_sums(plan, tile, first, count, rounded)
-    own = load(plan, own_logits) - rounded
+        label = label_of(tile, first + i) if i < count else NO_CLASS
+        factor = positive_factor(plan, tile, label) if label >= 0 else 1.0
+        write_real(plan, factors + i * plan.size, factor)
+    return load(plan, factors)
+
+
+@inlined
+def softmax_rows_group(
+    plan: Plan, tile: Any, first: int, count: int, own: Lanes, others: Lanes
+) -> None:
+    """From the sums of the other classes' exponentials to losses and gradients."""
     e = exp_nonpositive(own)
     total = others + e
     value = softmax_value_of(
         plan, softmax_options_of(tile), softmax_loss(others, own), e / total, others / total
     )
-    factor = load(plan, factors)
-    loss = value.loss * factor
+    factors = label_factors(plan, tile, first, count)
+    loss = value.loss * factors
     if plan.has_grads:
-        scale = factor * load(plan, tile.grad_scales + first * plan.size)
-        pull = (value.slope * scale) / total
-        softmax_row_grads(plan, tile, first, count, pull, -(others * pull))
+        scale = factors * load(plan, tile.grad_scales + first * plan.size)
+        factor = (value.slope * scale) / total
+        softmax_row_grads(plan, tile, first, count, factor, -(others * factor))
     store(tile.losses + first * plan.size, loss)
     repair(plan, tile, first, count, loss)
 
 
 @inlined
+def softmax_rows_block(plan: Plan, tile: Any, first: int, count: int) -> None:
+    """Work off a block of anchors."""
+    own_logits = stack(plan, plan.block_vectors, first)
+    others = stack(plan, plan.block, first)
+    rows_from_labels(plan, tile, first, count, own_logits, others)
+    for start in range(0, count, plan.lanes):
+        group, length = first + start, min(count - start, plan.lanes)
+        logits, partial = own_logits + start * plan.size, others + start * plan.lanes * plan.size
+        sums = group_sums(plan, tile, group, length, logits, partial)
+        own = load(plan, logits) - sums.centres
+        softmax_rows_group(plan, tile, group, length, own, sums.others)
+
+
+@inlined
 def softmax_rows(plan: Plan, tile: Any) -> None:
     """Labels."""
-    for first in range(0, tile.anchors, plan.lanes):
-        softmax_rows_block(plan, tile, first, min(plan.lanes, tile.anchors - first))
+    for first in range(0, tile.anchors, plan.block):
+        softmax_rows_block(plan, tile, first, min(plan.block, tile.anchors - first))

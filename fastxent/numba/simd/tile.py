@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from fastxent.numba.compilation import inlined
 from fastxent.numba.simd.lanes import Lanes, Mask, Number, lane_function, splat_value
-from fastxent.numba.simd.memory import call_exact, double, read_int32, read_real, write_real
+from fastxent.numba.simd.memory import call_exact, read_real, write_real
 from fastxent.numba.simd.plan import Plan
 from fastxent.numba.simd.vector import (
     LANES_AHEAD,
@@ -63,9 +63,9 @@ def lanes_load(plan: Plan, stream: Stream, k: Number | int) -> Lanes:
 
 
 @lane_function
-def lanes_stream(plan: Plan, stream: Stream, k: Number) -> Lanes:
+def lanes_stream(plan: Plan, stream: Stream, k: Number | int) -> Lanes:
     """Return the same in a kernel's first pass over the classes."""
-    place = stream.place + k * stream.step
+    place = stream.place + stream.step * k
     prefetch(place, LANES_AHEAD)
     return load(plan, place)
 
@@ -146,20 +146,6 @@ def matrix_put(plan: Plan, matrix: Any, anchor: int, k: int, number: float) -> N
     if matrix.data != 0:
         place = anchor * matrix.anchor_stride + k * matrix.class_stride
         write_real(plan, matrix.data + place * plan.size, number)
-
-
-@inlined
-def label_logits(plan: Plan, tile: Any, first: int, count: int) -> Lanes:
-    """Return the logits of the labels; any finite number where there is none."""
-    own = stack(plan, 1, first)
-    for i in range(plan.lanes):
-        number = 0.0
-        if i < count:
-            label = read_int32(tile.labels + 4 * (first + i))
-            if label >= 0:
-                number = double(matrix_at(plan, tile.logits, first + i, label))
-        write_real(plan, own + i * plan.size, number)
-    return load(plan, own)
 
 
 @inlined

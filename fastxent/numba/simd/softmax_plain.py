@@ -1,0 +1,239 @@
+"""Softmax cross-entropy of labels, with anchors as lanes; mirrors parts of native/simd/softmax.h.
+
+No weights, no smoothing, no gradient.
+"""
+
+import math
+from typing import Any, NamedTuple
+
+from fastxent.numba.compilation import called, inlined
+from fastxent.numba.simd.lanes import Lanes, Number, lane_function
+from fastxent.numba.simd.memory import read_int32, write_real
+from fastxent.numba.simd.plan import Plan
+from fastxent.numba.simd.sigmoid import no_terms
+from fastxent.numba.simd.softmax import lanes_maximum, softmax_loss
+from fastxent.numba.simd.summation import compensated_add, compensated_value, rounding_error
+from fastxent.numba.simd.tile import (
+    CLASS_GROUP,
+    Stream,
+    labels_of,
+    lanes_load,
+    lanes_stream,
+    matrix_at,
+    repair,
+    stream_of,
+)
+from fastxent.numba.simd.vector import (
+    any_lane,
+    fma,
+    load,
+    negative_abs,
+    relu,
+    select,
+    stack,
+    store,
+)
+from fastxent.numba.simd.vector_math import (
+    Centre,
+    Exponential,
+    all_summed,
+    centre_at,
+    exp_far,
+    exp_near,
+    exp_nonpositive,
+    log1p_unit,
+    on_grid,
+)
+
+
+@lane_function
+def softmax_terms(
+    plan: Plan,
+    logits: Stream,
+    first: Number,
+    count: int,
+    columns: Lanes,
+    centre: Centre,
+    exp: Exponential,
+) -> Lanes:
+    """Return the sum of exp(z_k - c) of some classes other than the label."""
+    terms, column = [], columns - first
+    for i in range(count):
+        z = lanes_stream(plan, logits, first + i)
+        terms.append(select(column == float(i), 0.0, exp(z, centre)))
+    while len(terms) > 1:
+        terms = [a + b for a, b in zip(terms[::2], terms[1::2], strict=True)]
+    return terms[0]
+
+
+@inlined
+def softmax_others(
+    plan: Plan,
+    logits: Stream,
+    classes: int,
+    columns: Lanes,
+    centre: Centre,
+    exp: Exponential,
+) -> Lanes:
+    """Return the sum of exp(z_k - c) of all classes other than the label."""
+    others = no_terms(plan, classes)
+    k = 0
+    while k + CLASS_GROUP <= classes:
+        terms = softmax_terms(plan, logits, k, 8, columns, centre, exp)
+        others = compensated_add(others, terms)
+        k += CLASS_GROUP
+    if k + 4 <= classes:
+        terms = softmax_terms(plan, logits, k, 4, columns, centre, exp)
+        others = compensated_add(others, terms)
+        k += 4
+    while k < classes:
+        terms = softmax_terms(plan, logits, k, 1, columns, centre, exp)
+        others = compensated_add(others, terms)
+        k += 1
+    return compensated_value(others)
+
+
+#: For more classes, the logits of labels are read one by one.
+SELECTED_CLASSES = 16
+
+
+@lane_function
+def take_label(plan: Plan, logits: Stream, k: Number | int, columns: Lanes, own: Lanes) -> Lanes:
+    """Return the logits of a class, where it is the label."""
+    return select(columns == k, lanes_load(plan, logits, k), own)
+
+
+@inlined
+def label_logits(
+    plan: Plan, tile: Any, logits: Stream, columns: Lanes, first: int, count: int
+) -> Lanes:
+    """Return the logits of the labels; those of the first class where there is none."""
+    own = lanes_load(plan, logits, 0)
+    if tile.classes <= SELECTED_CLASSES:
+        for k in range(1, tile.classes):
+            own = take_label(plan, logits, k, columns, own)
+        return own
+    places = stack(plan, 1, first)
+    store(places, own)
+    for i in range(count):
+        label = read_int32(tile.labels + 4 * (first + i))
+        if label > 0:
+            number = matrix_at(plan, tile.logits, first + i, label)
+            write_real(plan, places + i * plan.size, number)
+    return load(plan, places)
+
+
+@inlined
+def finish_vector(plan: Plan, tile: Any, first: int, count: int, others: Lanes, own: Lanes) -> None:
+    """Write the losses of a vector of anchors."""
+    loss = softmax_loss(others, own)
+    store(tile.losses + first * plan.size, loss)
+    repair(plan, tile, first, count, loss)
+
+
+@called
+def softmax_from_maximum(plan: Plan, tile: Any, first: int, count: int, own: Lanes) -> None:
+    """Work off a vector of anchors whose sums are out of range from their labels."""
+    logits, columns = stream_of(plan, tile.logits, first), labels_of(plan, tile, first).columns
+    centre = centre_at(on_grid(lanes_maximum(plan, logits, tile.classes)))
+    others = softmax_others(plan, logits, tile.classes, columns, centre, exp_far)
+    finish_vector(plan, tile, first, count, others, own - centre.value)
+
+
+@inlined
+def softmax_sum(plan: Plan, logits: Stream, classes: int, columns: Lanes, centre: Centre) -> Lanes:
+    """Return what the classes other than the label add up to."""
+    if any_lane(centre.far):
+        return softmax_others(plan, logits, classes, columns, centre, exp_far)
+    return softmax_others(plan, logits, classes, columns, centre, exp_near)
+
+
+@inlined
+def softmax_plain_lanes(plan: Plan, tile: Any) -> None:
+    """Sum from the label's own logit, which needs no pass over the classes.
+
+    Such sums are out of range only where the loss is above 66 (double: 665).
+    """
+    for first in range(0, tile.anchors, plan.lanes):
+        count = min(plan.lanes, tile.anchors - first)
+        logits, columns = stream_of(plan, tile.logits, first), labels_of(plan, tile, first).columns
+        own = label_logits(plan, tile, logits, columns, first, count)
+        centre = centre_at(on_grid(own))
+        others = softmax_sum(plan, logits, tile.classes, columns, centre)
+        if all_summed(others, count):
+            finish_vector(plan, tile, first, count, others, own - centre.value)
+        else:
+            softmax_from_maximum(plan, tile, first, count, own)
+
+
+# --- few classes ----------------------------------------------------------------------------------
+
+
+class FewSums(NamedTuple):
+    """The labels' logits, where sums start from, and the sums: infinite in `far` lanes."""
+
+    own: Lanes
+    centre: Lanes
+    others: Lanes
+
+
+@lane_function
+def few_sums(plan: Plan, logits: Stream, columns: Lanes, classes: int) -> FewSums:
+    """Return the sums of so few classes that they need no compensation."""
+    own = lanes_load(plan, logits, 0)
+    for k in range(1, classes):
+        own = take_label(plan, logits, k, columns, own)
+    centre = centre_at(on_grid(own))
+    total = own.like(0.0)
+    for k in range(classes):
+        e = exp_near(lanes_load(plan, logits, k), centre)
+        total = total + select(columns == k, 0.0, e)
+    return FewSums(own, centre.value, select(centre.far, math.inf, total))
+
+
+@inlined
+def few_vector(plan: Plan, tile: Any, first: int, sums: FewSums) -> None:
+    """Work off a vector of anchors."""
+    count = min(plan.lanes, tile.anchors - first)
+    if all_summed(sums.others, count):
+        finish_vector(plan, tile, first, count, sums.others, sums.own - sums.centre)
+    else:
+        softmax_from_maximum(plan, tile, first, count, sums.own)
+
+
+@inlined
+def softmax_few_lanes(plan: Plan, tile: Any) -> None:
+    """Three or four classes."""
+    for first in range(0, tile.anchors, plan.lanes):
+        logits, columns = stream_of(plan, tile.logits, first), labels_of(plan, tile, first).columns
+        if tile.classes == 3:
+            few_vector(plan, tile, first, few_sums(plan, logits, columns, 3))
+        else:
+            few_vector(plan, tile, first, few_sums(plan, logits, columns, 4))
+
+
+@lane_function
+def pair_loss(plan: Plan, logits: Stream, columns: Lanes) -> Lanes:
+    """Return softplus(d) with d = z_other - z_label.
+
+    Its rounding error is kept, for exp would make it the relative error of a tiny loss.
+    """
+    is_second = columns == 1.0
+    first = load(plan, logits.place)
+    second = load(plan, logits.place + logits.step)
+    own, other = select(is_second, second, first), select(is_second, first, second)
+    distance = other - own
+    lost = rounding_error(other, -own, distance)
+    change = select(distance < 0.0, lost, -lost)
+    e = exp_nonpositive(negative_abs(distance))
+    return relu(distance) + log1p_unit(fma(e, change, e))
+
+
+@inlined
+def softmax_pair_lanes(plan: Plan, tile: Any) -> None:
+    """Two classes."""
+    for first in range(0, tile.anchors, plan.lanes):
+        columns = labels_of(plan, tile, first).columns
+        loss = pair_loss(plan, stream_of(plan, tile.logits, first), columns)
+        store(tile.losses + first * plan.size, loss)
+        repair(plan, tile, first, min(plan.lanes, tile.anchors - first), loss)
