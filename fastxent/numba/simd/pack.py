@@ -19,7 +19,7 @@ from fastxent.numba.simd.elements import (
     store_one_as,
 )
 from fastxent.numba.simd.lanes import Lanes, Number, lane_function, real_value
-from fastxent.numba.simd.memory import integer_at, read_real, write_real
+from fastxent.numba.simd.memory import read_real, write_real
 from fastxent.numba.simd.plan import Plan
 from fastxent.numba.simd.shuffles import shuffle, transpose
 from fastxent.numba.simd.vector import PREFETCH_BYTES, load, load_first, pointer_to, prefetch, store
@@ -37,9 +37,9 @@ def read_element(plan: Plan, address: Number) -> Number:
         number = Number(builder, value, getattr(types, plan.dtype))
     else:
         kind = types.uint8 if plan.dtype == "bool" else getattr(types, plan.dtype)
-        number = integer_at(address, kind)
-        if plan.dtype == "uint64":
-            return Number(builder, builder.uitofp(number.value, real.ir), real.scalar)
+        value = builder.load(pointer_to(builder, address, ir.IntType(kind.bitwidth)), align=1)
+        convert = builder.sitofp if kind.signed else builder.uitofp
+        return Number(builder, convert(value, real.ir), real.scalar)
     return Number(builder, real_value(builder, real, number), real.scalar)
 
 

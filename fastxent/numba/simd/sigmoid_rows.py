@@ -7,7 +7,7 @@ and the label is masked out. The labels' own terms follow, in one vector.
 
 from typing import Any
 
-from fastxent.numba.compilation import inlined
+from fastxent.numba.compilation import called, inlined
 from fastxent.numba.simd.elements import store_one_as
 from fastxent.numba.simd.exact import share_at
 from fastxent.numba.simd.lanes import Lanes, Number, lane_function, splat_value
@@ -130,7 +130,7 @@ def label_slopes(z: Lanes) -> Lanes:
     return -sigmoid_parts(z).q
 
 
-@inlined
+@called
 def sigmoid_block_sums(
     plan: Plan, tile: Any, first: int, count: int, products: int, linears: int
 ) -> None:
