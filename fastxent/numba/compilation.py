@@ -23,6 +23,7 @@ OPTIONS = {"error_model": "numpy", "nogil": True, "boundscheck": False}
 #: What is called by kernels alone.
 CALLED = {
     **OPTIONS,
+    "forceinline": False,  # which else is what the caller's is
     "no_cpython_wrapper": True,
     "no_cfunc_wrapper": True,
     "pipeline_class": FragmentCompiler,

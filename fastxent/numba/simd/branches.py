@@ -1,11 +1,11 @@
-"""Branches that are decided while a kernel runs, in lane functions."""
+"""Branches that are decided while a kernel runs, in lane functions; calls that stay calls."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from llvmlite import ir
 
-from fastxent.numba.simd.lanes import Number
+from fastxent.numba.simd.lanes import Number, lane_function
 
 #: Writes one branch, and returns lanes or a tuple of them.
 Branch = Callable[[], Any]
@@ -24,6 +24,12 @@ def choose_case(number: Number, cases: Mapping[int, Branch], otherwise: Branch) 
     arrivals.append(_branch(builder, default, end, otherwise))
     builder.position_at_end(end)
     return _join(builder, arrivals)
+
+
+@lane_function
+def stay_apart(like: Number) -> None:
+    """Keep the calling function one of its own, for its constants to have all registers."""
+    like.builder.function.attributes.add("noinline")
 
 
 def choose_if(condition: Number, yes: Branch, no: Branch) -> Any:

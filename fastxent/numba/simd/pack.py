@@ -5,6 +5,8 @@ where the classes lie side by side, and anything else goes element by element. S
 in elements, all others in bytes. The dtype of what is not a tile is that of the plan.
 """
 
+from collections.abc import Callable
+
 from llvmlite import ir
 from numba.core import types
 
@@ -43,6 +45,19 @@ def read_element(plan: Plan, address: Number) -> Number:
     return Number(builder, real_value(builder, real, number), real.scalar)
 
 
+@lane_function
+def read_elements(plan: Plan, address: Number) -> Lanes:
+    """Return as many numbers as lanes that lie side by side."""
+    if plan.is_real:
+        return load_as(plan, address, plan.dtype)
+    builder, lanes = address.builder, plan.real.lanes
+    is_signed = not plan.dtype.startswith(("u", "bool"))
+    kind = ir.VectorType(ir.IntType(8 * plan.item), lanes)
+    integers = builder.load(pointer_to(builder, address, kind), align=1)
+    convert = builder.sitofp if is_signed else builder.uitofp
+    return Lanes(builder, convert(integers, ir.VectorType(plan.real.ir, lanes)), plan.real)
+
+
 @inlined
 def pack_elements(
     plan: Plan,
@@ -58,12 +73,8 @@ def pack_elements(
     for k in range(classes):
         place = source + k * class_stride
         to = tile + k * tile_stride * plan.size
-        if anchor_stride == plan.item:  # with its length a constant, LLVM makes vectors of it
-            for a in range(anchors):
-                write_real(plan, to + a * plan.size, read_element(plan, place + a * plan.item))
-        else:
-            for a in range(anchors):
-                write_real(plan, to + a * plan.size, read_element(plan, place + a * anchor_stride))
+        for a in range(anchors):
+            write_real(plan, to + a * plan.size, read_element(plan, place + a * anchor_stride))
 
 
 # --- rows, transposed -----------------------------------------------------------------------------
@@ -169,11 +180,24 @@ def widen(plan: Plan, source: int, count: int, values: int) -> None:
     i = 0
     while i + plan.lanes <= count:
         prefetch(source + i * plan.item, PREFETCH_BYTES)
-        store(values + i * plan.size, load_as(plan, source + i * plan.item, plan.dtype))
+        store(values + i * plan.size, read_elements(plan, source + i * plan.item))
         i += plan.lanes
     for rest in range(i, count):
-        number = load_one_as(plan, source + rest * plan.item, plan.dtype)
+        number = read_element(plan, source + rest * plan.item)
         write_real(plan, values + rest * plan.size, number)
+
+
+def _pack_others(
+    plan: Plan,
+    source: int,
+    anchor_stride: int,
+    class_stride: int,
+    anchors: int,
+    classes: int,
+    tile: int,
+    tile_stride: int,
+) -> None:
+    pack_elements(plan, source, anchor_stride, class_stride, anchors, classes, tile, tile_stride)
 
 
 def _pack_integers(
@@ -186,7 +210,13 @@ def _pack_integers(
     tile: int,
     tile_stride: int,
 ) -> None:
-    pack_elements(plan, source, anchor_stride, class_stride, anchors, classes, tile, tile_stride)
+    if anchor_stride == plan.item:
+        for k in range(classes):
+            widen(plan, source + k * class_stride, anchors, tile + k * tile_stride * plan.size)
+    else:
+        pack_elements(
+            plan, source, anchor_stride, class_stride, anchors, classes, tile, tile_stride
+        )
 
 
 def _pack_reals(
@@ -212,7 +242,13 @@ def _pack_reals(
         pack_rows(plan, source, anchor_stride, anchors, classes, tile, tile_stride)
 
 
-@chosen_by(lambda plan: _pack_reals if plan.is_real else _pack_integers)
+def _packer_of(plan: Plan) -> Callable[..., None]:
+    if plan.is_real:
+        return _pack_reals
+    return _pack_others if "float" in plan.dtype else _pack_integers
+
+
+@chosen_by(_packer_of)
 def _pack(
     plan: Plan,
     source: int,

@@ -8,6 +8,7 @@ and the label is masked out. The labels' own terms follow, in one vector.
 from typing import Any
 
 from fastxent.numba.compilation import called, inlined
+from fastxent.numba.simd.branches import stay_apart
 from fastxent.numba.simd.elements import store_one_as
 from fastxent.numba.simd.exact import share_at
 from fastxent.numba.simd.lanes import Lanes, Number, lane_function, splat_value
@@ -135,6 +136,7 @@ def sigmoid_block_sums(
     plan: Plan, tile: Any, first: int, count: int, products: int, linears: int
 ) -> None:
     """Write the sums of a block's anchors, and their gradients."""
+    stay_apart(first)
     is_short = tile.classes <= PRODUCT_FACTORS
     for i in range(count):
         anchor = first + i
