@@ -101,6 +101,40 @@ def test_limits(name, dtype):
         assert_same_bits(lambda v=values, t=targets: family.public(name)(v, *t, return_grad=True))
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("classes", [3, 4, 21, 40])
+def test_sums_out_of_range(classes, dtype):
+    """Vectors of anchors whose sums start again from their maxima; ignored anchors among them."""
+    rng = np.random.default_rng(classes)
+    for anchors in (16, 77):
+        logits = rng.normal(0, 9, (anchors, classes)).astype(dtype)
+        labels = rng.integers(0, classes, anchors)
+        logits[3, (labels[3] + 1) % classes] += 2000
+        logits[5] -= 1e5  # far, and in range
+        logits[-1, -1], labels[-1] = 3000, -100
+        in_front = logits.T.copy()
+        for options in ({}, {"return_grad": True}):
+            for given, axis in ((logits, 1), (in_front, 0)):
+                assert_same_bits(
+                    lambda z=given, y=labels, a=axis, o=options: fx.softmax_cross_entropy(
+                        z, y, axis=a, **o
+                    )
+                )
+
+
+@pytest.mark.parametrize("dtype", ["bool", "int8", "uint8", "int32", "int64", "float16", "float64"])
+def test_dense_targets_of_other_types(dtype):
+    """Converted by rows, wherever they lie; packed, where classes are few."""
+    rng = np.random.default_rng(0)
+    for classes in (5, 45):
+        logits = rng.normal(0, 4, (77, classes)).astype(np.float32)
+        targets = (rng.random((154, classes)) < 0.2).astype(dtype)
+        for given in (targets[:77], targets[::2]):
+            assert_same_bits(
+                lambda z=logits, y=given: fx.sigmoid_cross_entropy(z, y, return_grad=True)
+            )
+
+
 @pytest.mark.parametrize("half", [np.float16, ml_dtypes.bfloat16])
 @pytest.mark.parametrize("name", family.LOSSES)
 def test_halves(name, half):
