@@ -60,7 +60,7 @@ clean:  ## remove .venv and everything that was built
 	rm -rf $(VENV) build dist *.egg-info .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	rm -f fastxent/native/*.so
 	rm -rf asv_bench/env asv_bench/html
-	find asv_bench benchmarks fastxent tests scripts -name __pycache__ -prune -exec rm -rf {} +
+	find asv_bench benchmarks examples fastxent tests scripts -name __pycache__ -prune -exec rm -rf {} +
 
 $(VENV)/.made-env:
 	@command -v $(PYTHON) >/dev/null || { \

@@ -2,6 +2,7 @@
 
 __version__ = "0.1.0"
 
+from fastxent import math
 from fastxent._config import (
     backend,
     get_num_threads,
@@ -10,6 +11,7 @@ from fastxent._config import (
     show_config,
     threads,
 )
+from fastxent.custom import custom_loss
 from fastxent.detection import recommend_loss
 from fastxent.focal_losses import asymmetric_loss, sigmoid_focal_loss, softmax_focal_loss
 from fastxent.heads import sigmoid_to_softmax_logits, softmax_to_sigmoid_logit
@@ -33,12 +35,14 @@ __all__ = [
     "backend",
     "binary_cross_entropy",
     "categorical_cross_entropy",
+    "custom_loss",
     "distribution_focal_loss",
     "get_num_threads",
     "log_sigmoid",
     "log_softmax",
     "logit",
     "logsumexp",
+    "math",
     "odds",
     "poly1_cross_entropy",
     "quality_focal_loss",

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from fastxent._arguments import as_array, as_number, result_dtype
-from fastxent._request import Array, LossRequest
+from fastxent._request import Array, CustomCall, LossRequest
 from fastxent._targets import check_unit_interval
 
 #: The logarithm of 1 - p + clip shall be that of a normal float32.
@@ -115,10 +115,15 @@ def _set_expectation(request: LossRequest, value: bool) -> None:
         )
 
 
+def _set_custom(request: LossRequest, value: CustomCall) -> None:
+    request.custom = value
+
+
 PARAMETERS: dict[str, Callable[[LossRequest, Any], None]] = {
     "alpha": _set_alpha,
     "beta": partial(_set_exponent, "gamma", "beta"),
     "clip": _set_clip,
+    "custom": _set_custom,
     "eps": _set_eps,
     "epsilon": _set_epsilon,
     "gamma": partial(_set_exponent, "gamma", "gamma"),

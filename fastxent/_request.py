@@ -15,6 +15,8 @@ from typing import Any, Literal, NamedTuple, Protocol, SupportsIndex
 import numpy as np
 from numpy.typing import NDArray
 
+from fastxent._programs import Formula
+
 Array = NDArray[Any]
 #: NumPy types what its own reductions return likewise.
 ArrayOrScalar = Any
@@ -36,6 +38,13 @@ class Loss(NamedTuple):
     grammar: Literal["classes", "labels", "positions"] = "classes"
     #: Native backend: short calls without options go past the LossRequest.
     has_short_calls: bool = False
+
+
+class CustomCall(NamedTuple):
+    """A loss of the user's own, and the numbers of its parameters."""
+
+    formula: Formula
+    values: tuple[float, ...]
 
 
 class LossRequest:
@@ -86,6 +95,8 @@ class LossRequest:
     iou_weighted: bool = True
     #: poly1_cross_entropy: the factor of 1 - p.
     epsilon: float = 0.0
+    #: A loss of the user's own; only the backend "numba" has them.
+    custom: CustomCall | None = None
     weight: float = 1.0
     #: Per anchor, bool, integer or floating.
     anchor_weight: Array | None = None

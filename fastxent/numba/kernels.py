@@ -12,6 +12,7 @@ from fastxent.numba import blocks
 from fastxent.numba.compilation import chosen_by, compile_cached
 from fastxent.numba.records import job_at, tile_at
 from fastxent.numba.simd import (
+    custom_rows,
     labels,
     pack,
     probabilities,
@@ -37,6 +38,7 @@ TILE_KERNELS = {
     "softmax_plain_lanes": softmax_plain.softmax_plain_lanes,
     "softmax_few_lanes": softmax_plain.softmax_few_lanes,
     "softmax_pair_lanes": softmax_plain.softmax_pair_lanes,
+    "custom_rows": custom_rows.custom_rows,
     "softmax_lanes": softmax.softmax_lanes,
     "softmax_rows": softmax_rows.softmax_rows,
     "binary_lanes": probabilities.binary_lanes,

@@ -10,7 +10,8 @@ from fastxent.numba.structs import struct_at
 _MATRIX = np.dtype(
     [("data", np.intp), ("anchor_stride", np.intp), ("class_stride", np.intp)], align=True
 )
-_POWER = np.dtype(
+#: An exponent, or any other parameter of a custom loss; see requests.py.
+POWER = np.dtype(
     [*((name, np.float64) for name in ("value", "exponent", "exponent_low")), ("kind", np.intp)],
     align=True,
 )
@@ -40,8 +41,8 @@ TILE = np.dtype(
         ("factor_step", np.intp),
         ("positive_value", np.float64),
         ("negative_value", np.float64),
-        ("gamma_positive", _POWER),
-        ("gamma_negative", _POWER),
+        ("gamma_positive", POWER),
+        ("gamma_negative", POWER),
         ("label_smoothing", np.float64),
         ("eps", np.float64),
         ("epsilon", np.float64),
@@ -49,6 +50,7 @@ TILE = np.dtype(
         ("threshold", np.float64),  # clip = sigmoid(threshold + threshold_low)
         ("threshold_low", np.float64),
         ("iou_weighted", np.intp),
+        ("parameters", np.intp),  # those of a custom loss, a POWER each
         ("has_options", np.intp),  # a plain kernel does not do
         ("others", np.intp),  # the table that masks a label out of a row
         ("exact", np.intp),  # what repairs an anchor whose result is not finite; 0: not compiled

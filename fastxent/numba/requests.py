@@ -6,10 +6,12 @@ from typing import Any
 import numpy as np
 
 from fastxent._factors import term_factors
-from fastxent._request import Array, LossRequest
+from fastxent._request import Array, CustomCall, LossRequest
 from fastxent.numba.jobs import Job, others_table
 from fastxent.numba.kernels import kernel_of
-from fastxent.numba.simd.plan import SIGMOID_LOSSES, Plan
+from fastxent.numba.records import POWER
+from fastxent.numba.simd.custom_terms import FORMULAS
+from fastxent.numba.simd.plan import Plan, is_sigmoid_loss
 from fastxent.numba.simd.vector_math import (
     POWER_0,
     POWER_1,
@@ -26,7 +28,8 @@ _LARGEST_POWER = 1e30
 _NO_LABEL, _NO_GAP = np.iinfo(np.int64).min, np.iinfo(np.int64).max
 #: Losses whose class weight is that of the label, a factor of the whole anchor.
 _WEIGHS_ANCHORS = frozenset({"softmax_cross_entropy", "softmax_focal_loss", "poly1_cross_entropy"})
-#: Losses with lane kernels of their own.
+#: Losses with row or lane kernels of their own.
+_OWN_ROWS = {"quality_focal_loss": "quality_rows"}
 _OWN_LANES = {
     "binary_cross_entropy": "binary_lanes",
     "categorical_cross_entropy": "categorical_lanes",
@@ -62,7 +65,7 @@ def describe_loss(request: LossRequest, *, counts_only: bool) -> Job:
     has_labels = request.dense is None
     job = Job(arrays, targets_have_classes=not has_labels, per_logit=request.per_logit)
     record = job.record
-    record["is_sigmoid"] = request.loss in SIGMOID_LOSSES
+    record["is_sigmoid"] = is_sigmoid_loss(request.loss)
     record["has_labels"] = has_labels
     record["has_positions"] = request.positions is not None
     job.has_totals = counts_only or request.out is None
@@ -134,10 +137,21 @@ def _set_options(job: Job, request: LossRequest) -> None:
         gammas = (0.0, request.gamma)
     for name, gamma in zip(("gamma_positive", "gamma_negative"), gammas, strict=True):
         _set_power(options[name], gamma, job.precision)
+    if request.custom is not None:
+        _set_custom(job, request.custom)
     if request.clip > 0:
         threshold = math.log(request.clip) - math.log1p(-request.clip)
         options["threshold"] = _rounded(threshold, job.precision)
         options["threshold_low"] = threshold - _rounded(threshold, job.precision)
+
+
+def _set_custom(job: Job, custom: CustomCall) -> None:
+    """Make a custom loss known to the compiler, and its parameters to the kernel."""
+    FORMULAS[custom.formula.name] = custom.formula
+    parameters = np.zeros(len(custom.values), POWER)
+    for record, value in zip(parameters, custom.values, strict=True):
+        _set_power(record, value, job.precision)
+    job.record["options"]["parameters"] = job.keep(parameters)
 
 
 def _rounded(number: float, precision: str) -> float:
@@ -146,10 +160,10 @@ def _rounded(number: float, precision: str) -> float:
 
 def _set_power(power: Any, gamma: float, precision: str) -> None:
     """Take an exponent apart."""
-    high = _rounded(min(gamma, _LARGEST_POWER), precision)
+    high = _rounded(max(-_LARGEST_POWER, min(gamma, _LARGEST_POWER)), precision)
     power["value"] = gamma
     power["exponent"] = high
-    power["exponent_low"] = gamma - high if gamma < _LARGEST_POWER else 0.0
+    power["exponent_low"] = gamma - high if abs(gamma) < _LARGEST_POWER else 0.0
     power["kind"] = _POWERS.get(gamma, POWER_ANY)
 
 
@@ -177,7 +191,13 @@ def _choose_kernels(job: Job, request: LossRequest) -> None:
             record["narrow"] = kernel_of(job.plan("narrow", dtype=dtype))
     else:
         name = _lane_kernel(job, request)
-        plan = job.plan(name, loss=request.loss, dtype=job.precision, has_targets=has_targets)
+        plan = job.plan(
+            name,
+            loss=request.loss,
+            dtype=job.precision,
+            has_targets=has_targets,
+            has_grads=has_grads and request.custom is not None,
+        )
     record["kernel"] = kernel_of(plan)
     if request.loss not in {"binary_cross_entropy", "categorical_cross_entropy"}:
         job.exact = exact_plan(plan)
@@ -217,9 +237,8 @@ def _row_kernel(job: Job, request: LossRequest) -> str | None:
     if request.loss == "sigmoid_cross_entropy":
         has_factors = options["positive_value"] != 1 or options["negative_value"] != 1
         return None if has_factors else "sigmoid_rows"
-    if request.dense is not None:
-        return None
-    return "quality_rows" if request.loss == "quality_focal_loss" else "modulated_rows"
+    name = "custom_rows" if request.custom else _OWN_ROWS.get(request.loss, "modulated_rows")
+    return None if request.dense is not None and not request.custom else name
 
 
 def _lane_kernel(job: Job, request: LossRequest) -> str:

@@ -30,6 +30,8 @@ SIGMOID_LOSSES = frozenset(
         "binary_cross_entropy",
     }
 )
+#: What the names of custom losses begin with.
+CUSTOM = "custom_"
 DTYPE_SIZES = {
     "bool": 1,
     "int8": 1,
@@ -45,6 +47,11 @@ DTYPE_SIZES = {
     "uint64": 8,
     "float64": 8,
 }
+
+
+def is_sigmoid_loss(loss: str) -> bool:
+    """Tell whether every class is a question of its own."""
+    return loss in SIGMOID_LOSSES or loss.startswith(CUSTOM)
 
 
 @dataclass(frozen=True)
@@ -70,7 +77,12 @@ class Plan:
     @property
     def is_sigmoid(self) -> bool:
         """Tell whether every class is a question of its own."""
-        return self.loss in SIGMOID_LOSSES
+        return is_sigmoid_loss(self.loss)
+
+    @property
+    def is_custom(self) -> bool:
+        """Tell whether the loss is the user's own."""
+        return self.loss.startswith(CUSTOM)
 
     @property
     def has_shares(self) -> bool:

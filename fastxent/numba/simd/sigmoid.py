@@ -9,6 +9,7 @@ keeps the relative accuracy of tiny losses that a product near 1 would lose.
 from typing import Any, NamedTuple
 
 from fastxent.numba.compilation import inlined
+from fastxent.numba.simd.custom_terms import custom_class
 from fastxent.numba.simd.lanes import Lanes, Number, lane_function, splat_value
 from fastxent.numba.simd.memory import double, read_int32, read_real, write_real
 from fastxent.numba.simd.plan import Plan
@@ -214,6 +215,9 @@ def sigmoid_class(
     plan: Plan, options: SigmoidOptions, z: Lanes, y: Lanes, positive: Lanes, negative: Lanes
 ) -> SigmoidValue:
     """Return loss and slope of a class."""
+    if plan.is_custom:
+        value = custom_class(plan, options.parameters, z, y)
+        return SigmoidValue(value.loss * positive, value.slope * positive)
     return sigmoid_value_of(plan, options, z, y, positive, negative)
 
 

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from fastxent.numba.compilation import chosen_by, inlined
+from fastxent.numba.simd.custom_terms import exact_custom_value
 from fastxent.numba.simd.exact import (
     grad_put,
     grad_scale_at,
@@ -145,7 +146,12 @@ _VALUES: dict[str, Callable[..., ExactValue]] = {
 }
 
 
-@chosen_by(lambda plan: _VALUES[plan.loss])
+def _custom(plan: Plan, tile: Any, z: float, y: float, k: int) -> ExactValue:
+    loss, slope = exact_custom_value(plan, tile.parameters, z, y)
+    return scaled(ExactValue(loss, slope), positive_factor(plan, tile, k))
+
+
+@chosen_by(lambda plan: _custom if plan.is_custom else _VALUES[plan.loss])
 def _exact_value(plan: Plan, tile: Any, z: float, y: float, k: int) -> ExactValue:
     raise NotImplementedError
 

@@ -49,6 +49,7 @@ class SigmoidOptions(NamedTuple):
     threshold_low: Number
     is_clipped: Number
     iou_weighted: Number
+    parameters: Number  # the address of those of a custom loss
 
 
 @inlined
@@ -65,6 +66,7 @@ def sigmoid_options_of(tile: Any) -> SigmoidOptions:
         tile.threshold_low,
         tile.clip > 0,
         tile.iou_weighted != 0,
+        tile.parameters,
     )
 
 

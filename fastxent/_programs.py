@@ -1,0 +1,177 @@
+"""From the graph of a custom loss to what a backend runs: derivative, then a list of instructions.
+
+Forward mode: every expression gets its slope, d expression / d logit, from those of its operands,
+in the order in which they are computed. What does not depend on the logit has the slope 0, and so
+never meets an infinite factor.
+"""
+
+import hashlib
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from fastxent._expressions import (
+    VARIABLES,
+    Expression,
+    Value,
+    build,
+    in_order,
+    is_constant,
+    substitute,
+)
+
+
+class Instruction(NamedTuple):
+    """One operation."""
+
+    operation: str
+    #: The numbers of earlier instructions.
+    operands: tuple[int, ...] = ()
+    #: That of a "constant", or which "parameter" it is.
+    number: float = 0
+
+
+class Program(NamedTuple):
+    """Instructions in their order, and which of them are the results: the loss, and its slope."""
+
+    instructions: tuple[Instruction, ...]
+    results: tuple[int, ...]
+
+
+class Formula(NamedTuple):
+    """A custom loss, ready to be compiled."""
+
+    #: A name that no other formula has, fit for a file.
+    name: str
+    #: Programs by the target, where it is known (0 and 1), and by whether the slope is wanted.
+    programs: dict[tuple[float | None, bool], Program]
+
+
+def formula_of(loss: Value, slope: Value) -> Formula:
+    """Return the programs of a loss; without a slope it is found here."""
+    if slope is None:
+        slope = slope_of(loss)
+    programs = {}
+    for target in (None, 0.0, 1.0):
+        values = [
+            value if target is None else substitute(value, "target", target)
+            for value in (loss, slope)
+        ]
+        programs[target, False] = _program_of(values[:1])
+        programs[target, True] = _program_of(values)
+    digest = hashlib.sha256(repr(sorted(programs.items(), key=repr)).encode()).hexdigest()
+    return Formula(f"custom_{digest[:20]}", programs)
+
+
+def _program_of(roots: Sequence[Value]) -> Program:
+    """Put graphs in a row; what is computed twice is one instruction."""
+    numbers: dict[int, int] = {}
+    places: dict[Instruction, int] = {}
+
+    def place_of(value: Value) -> int:
+        if isinstance(value, Expression):
+            return numbers[id(value)]
+        return places.setdefault(Instruction("constant", (), float(value)), len(places))
+
+    for root in roots:
+        for node in in_order(root):
+            if node.operation == "parameter":
+                instruction = Instruction("parameter", (), node.operands[0])
+            else:
+                operands = [place_of(operand) for operand in node.operands]
+                is_symmetric = node.operation in {"add", "multiply"}
+                ordered = sorted(operands) if is_symmetric else operands
+                instruction = Instruction(node.operation, tuple(ordered))
+            numbers[id(node)] = places.setdefault(instruction, len(places))
+    results = tuple(place_of(root) for root in roots)
+    return Program(tuple(places), results)
+
+
+# --- derivatives ----------------------------------------------------------------------------------
+
+
+def slope_of(root: Value) -> Value:
+    """Return the derivative of a value with respect to the logit."""
+    if not isinstance(root, Expression):
+        return 0.0
+    slopes: dict[int, Value] = {}
+    for node in in_order(root):
+        if node.operation in VARIABLES:
+            slopes[id(node)] = 1.0 if node.operation == "logit" else 0.0
+            continue
+        inner = [slopes.get(id(operand), 0.0) for operand in node.operands]
+        slopes[id(node)] = 0.0
+        if not all(is_constant(slope, 0) for slope in inner):
+            slopes[id(node)] = _slope(node, inner)
+    return slopes[id(root)]
+
+
+def _slope(node: Expression, inner: Sequence[Value]) -> Value:
+    if node.operation in _OUTER:
+        return _times(_OUTER[node.operation](node, *node.operands), inner[0])
+    if node.operation in _RULES:
+        return _RULES[node.operation](node, *inner)
+    return 0.0  # a condition
+
+
+def _times(a: Value, b: Value) -> Value:
+    return build("multiply", a, b)
+
+
+def _multiply(node: Expression, da: Value, db: Value) -> Value:
+    a, b = node.operands
+    return build("add", _times(b, da), _times(a, db))
+
+
+def _divide(node: Expression, da: Value, db: Value) -> Value:
+    b = node.operands[1]
+    return build("divide", build("subtract", da, _times(node, db)), b)
+
+
+def _power(node: Expression, da: Value, db: Value) -> Value:
+    base, exponent = node.operands
+    of_base = _times(build("power_slope", base, exponent), da)
+    if is_constant(db, 0):
+        return of_base
+    return build("add", of_base, _times(_times(node, build("log", base)), db))
+
+
+def _maximum(node: Expression, da: Value, db: Value) -> Value:
+    a, b = node.operands
+    return build("where", build("less", b, a), da, db)
+
+
+def _minimum(node: Expression, da: Value, db: Value) -> Value:
+    a, b = node.operands
+    return build("where", build("less", a, b), da, db)
+
+
+def _sign(node: Expression, x: Value) -> Value:  # noqa: ARG001 - the interface of the table
+    return build("where", x < 0, -1.0, build("where", x > 0, 1.0, 0.0))
+
+
+#: The derivative of a function of one number, from its result and its argument.
+_OUTER: dict[str, Callable[[Value, Value], Value]] = {
+    "negative": lambda _node, _x: -1.0,
+    "absolute": _sign,
+    "sqrt": lambda node, _x: 0.5 / node,
+    "exp": lambda node, _x: node,
+    "expm1": lambda _node, x: build("exp", x),
+    "log": lambda _node, x: 1.0 / x,
+    "log1p": lambda _node, x: 1.0 / (1.0 + x),
+    # 1 - tanh^2 would cancel.
+    "tanh": lambda _node, x: 4.0 * build("sigmoid", x + x) * build("sigmoid", -(x + x)),
+    "sigmoid": lambda node, x: node * build("sigmoid", -x),
+    "softplus": lambda _node, x: build("sigmoid", x),
+    "log_sigmoid": lambda _node, x: build("sigmoid", -x),
+}
+#: The derivatives of all others, from the result and the derivatives of the arguments.
+_RULES: dict[str, Callable[..., Value]] = {
+    "add": lambda _node, da, db: build("add", da, db),
+    "subtract": lambda _node, da, db: build("subtract", da, db),
+    "multiply": _multiply,
+    "divide": _divide,
+    "power": _power,
+    "maximum": _maximum,
+    "minimum": _minimum,
+    "where": lambda node, _, dyes, dno: build("where", node.operands[0], dyes, dno),
+}
