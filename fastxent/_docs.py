@@ -53,8 +53,10 @@ def fill_docstring(parts: dict[str, str]) -> Callable[[Function], Function]:
 
     def decorate(function: Function) -> Function:
         if function.__doc__ is not None:  # python -OO leaves none
-            texts = parts | {"accuracy": _accuracy(function.__name__)}
             lines = inspect.cleandoc(function.__doc__).splitlines()
+            texts = parts
+            if "<accuracy>" in lines:
+                texts = parts | {"accuracy": _accuracy(function.__name__)}
             filled = [texts[line[1:-1]].strip() if line.startswith("<") else line for line in lines]
             function.__doc__ = "\n".join(filled) + "\n"
         return function

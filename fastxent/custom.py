@@ -40,7 +40,7 @@ def custom_loss(
     What comes back has the arguments of :func:`sigmoid_focal_loss`, but for `backend`, with the
     function's parameters as keywords: class labels or dense targets, ignored anchors, weights,
     reductions and their normalizers, gradients. It adds the function up over the classes of each
-    anchor, in one parallel pass that Numba compiles (``fastxent[numba]``).
+    anchor, in one parallel pass that Numba compiles (``fastxent[numba]``), whatever backend is set.
 
     Parameters
     ----------

@@ -14,6 +14,7 @@ Examples
 0.25
 """
 
+from fastxent._docs import fill_docstring
 from fastxent._expressions import Value, apply
 
 __all__ = [
@@ -35,84 +36,256 @@ __all__ = [
     "where",
 ]
 
+_OPERAND = "float or array_like\n    A number, an array, or a value within a custom loss."
+_PARTS = {
+    **{name: f"{name} : {_OPERAND}" for name in ("x", "a", "b", "base", "exponent", "low", "high")},
+    **{name: f"{name} : {_OPERAND}" for name in ("yes", "no")},
+    "condition": "condition : bool or array_like\n    A comparison, or several with ``& | ~``.",
+    "result": "float or ndarray\n    The result in float64, or a value within a custom loss.",
+}
 
+
+@fill_docstring(_PARTS)
 def exp(x: Value) -> Value:
-    """Return e^x."""
+    """Return e^x.
+
+    Parameters
+    ----------
+    <x>
+
+    Returns
+    -------
+    <result>
+    """
     return apply("exp", x)
 
 
+@fill_docstring(_PARTS)
 def expm1(x: Value) -> Value:
-    """Return e^x - 1, right for small x too."""
+    """Return e^x - 1, right for small x too.
+
+    Parameters
+    ----------
+    <x>
+
+    Returns
+    -------
+    <result>
+    """
     return apply("expm1", x)
 
 
+@fill_docstring(_PARTS)
 def log(x: Value) -> Value:
-    """Return the natural logarithm; -inf for 0, NaN for negative x."""
+    """Return the natural logarithm: -inf for 0, NaN for negative x.
+
+    Within a custom loss, log(sigmoid(x)) is log_sigmoid(x).
+
+    Parameters
+    ----------
+    <x>
+
+    Returns
+    -------
+    <result>
+    """
     return apply("log", x)
 
 
+@fill_docstring(_PARTS)
 def log1p(x: Value) -> Value:
-    """Return log(1 + x), right for small x too."""
+    """Return log(1 + x), right for small x too.
+
+    Within a custom loss, log1p(exp(x)) is softplus(x).
+
+    Parameters
+    ----------
+    <x>
+
+    Returns
+    -------
+    <result>
+    """
     return apply("log1p", x)
 
 
+@fill_docstring(_PARTS)
 def sqrt(x: Value) -> Value:
-    """Return the square root; its slope at 0 is infinite."""
+    """Return the square root; its slope at 0 is infinite.
+
+    Parameters
+    ----------
+    <x>
+
+    Returns
+    -------
+    <result>
+    """
     return apply("sqrt", x)
 
 
+@fill_docstring(_PARTS)
 def tanh(x: Value) -> Value:
-    """Return the hyperbolic tangent."""
+    """Return the hyperbolic tangent.
+
+    Parameters
+    ----------
+    <x>
+
+    Returns
+    -------
+    <result>
+    """
     return apply("tanh", x)
 
 
+@fill_docstring(_PARTS)
 def sigmoid(x: Value) -> Value:
-    """Return 1 / (1 + exp(-x)); within a custom loss, 1 - sigmoid(x) is sigmoid(-x)."""
+    """Return 1 / (1 + exp(-x)).
+
+    Within a custom loss, 1 - sigmoid(x) is sigmoid(-x), which does not cancel.
+
+    Parameters
+    ----------
+    <x>
+
+    Returns
+    -------
+    <result>
+    """
     return apply("sigmoid", x)
 
 
+@fill_docstring(_PARTS)
 def softplus(x: Value) -> Value:
-    """Return log(1 + exp(x)), right to the last digits for any x: the loss of a negative."""
+    """Return log(1 + exp(x)), right to the last digits for any x.
+
+    It is the cross-entropy of a target of 0; that of 1 is softplus(-x).
+
+    Parameters
+    ----------
+    <x>
+
+    Returns
+    -------
+    <result>
+    """
     return apply("softplus", x)
 
 
+@fill_docstring(_PARTS)
 def log_sigmoid(x: Value) -> Value:
-    """Return log(sigmoid(x)), right to the last digits for any x."""
+    """Return log(sigmoid(x)), right to the last digits for any x.
+
+    Parameters
+    ----------
+    <x>
+
+    Returns
+    -------
+    <result>
+    """
     return apply("log_sigmoid", x)
 
 
+@fill_docstring(_PARTS)
 def absolute(x: Value) -> Value:
-    """Return |x|; its slope at 0 is 0."""
+    """Return the size of x, as ``abs`` does too; its slope at 0 is 0.
+
+    Parameters
+    ----------
+    <x>
+
+    Returns
+    -------
+    <result>
+    """
     return apply("absolute", x)
 
 
 abs = absolute  # noqa: A001 - NumPy has both names, and so does this module
 
 
+@fill_docstring(_PARTS)
 def maximum(a: Value, b: Value) -> Value:
-    """Return the larger number, and its slope; where they are equal, the slope of the second."""
+    """Return the larger number, and its slope; of equal ones, that of the second.
+
+    Parameters
+    ----------
+    <a>
+    <b>
+
+    Returns
+    -------
+    <result>
+    """
     return apply("maximum", a, b)
 
 
+@fill_docstring(_PARTS)
 def minimum(a: Value, b: Value) -> Value:
-    """Return the smaller number, and its slope; where they are equal, the slope of the second."""
+    """Return the smaller number, and its slope; of equal ones, that of the second.
+
+    Parameters
+    ----------
+    <a>
+    <b>
+
+    Returns
+    -------
+    <result>
+    """
     return apply("minimum", a, b)
 
 
+@fill_docstring(_PARTS)
 def clip(x: Value, low: Value, high: Value) -> Value:
-    """Return x within bounds; at them and beyond, the slope is that of the bound."""
+    """Return x within bounds; at them and beyond, the slope is that of the bound.
+
+    Parameters
+    ----------
+    <x>
+    <low>
+    <high>
+
+    Returns
+    -------
+    <result>
+    """
     return minimum(maximum(x, low), high)
 
 
+@fill_docstring(_PARTS)
 def power(base: Value, exponent: Value) -> Value:
-    """Return base to the power of exponent, which ``**`` does too.
+    """Return a power, as ``**`` does too.
 
-    Within a custom loss, a negative base has powers with the exponents 0, 1, 2, 3 and 4 and with
-    integers that are written as numbers; all others are NaN.
+    Within a custom loss, a negative base has powers with the exponents 0, 1, 2, 3 and 4, and with
+    integers up to 32 that are written as numbers; all others are NaN.
+
+    Parameters
+    ----------
+    <base>
+    <exponent>
+
+    Returns
+    -------
+    <result>
     """
     return apply("power", base, exponent)
 
 
+@fill_docstring(_PARTS)
 def where(condition: Value, yes: Value, no: Value) -> Value:
-    """Return `yes` where the condition holds and `no` elsewhere, and the slope of that alone."""
+    """Return `yes` where the condition holds and `no` elsewhere, and the slope of that alone.
+
+    Parameters
+    ----------
+    <condition>
+    <yes>
+    <no>
+
+    Returns
+    -------
+    <result>
+    """
     return apply("where", condition, yes, no)

@@ -1,6 +1,7 @@
 """fastxent.math: on numbers and arrays, within compiled losses, and its derivatives."""
 
 import doctest
+import re
 
 import mpmath
 import numpy as np
@@ -56,6 +57,15 @@ def test_docstring_examples():
     results = doctest.testmod(math)
     assert results.failed == 0
     assert results.attempted > 0
+
+
+@pytest.mark.parametrize("name", math.__all__)
+def test_docstrings(name):
+    validate = pytest.importorskip("numpydoc.validate").validate
+    accepted = {"ES01", "SA01", "EX01"}  # as in test_docstrings.py; the module has an example
+    errors = validate(f"fastxent.math.{name}")["errors"]
+    assert [error for error in errors if error[0] not in accepted] == []
+    assert not re.search(r"<\w+>", getattr(math, name).__doc__)
 
 
 def test_limits_are_no_warnings():
