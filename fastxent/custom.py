@@ -2,6 +2,7 @@
 
 import functools
 import inspect
+import os
 import traceback
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -24,7 +25,7 @@ _ADVICE = (
     "a custom loss is made of numbers, of + - * / **, comparisons, & | ~, and of the functions of "
     "fastxent.math"
 )
-_PACKAGE = str(Path(__file__).parent)
+_PACKAGE = f"{Path(__file__).parent}{os.sep}"
 
 
 def custom_loss(
@@ -218,7 +219,7 @@ def _parameters_of(
         if [p.name for p in others] != [p.name for p in parameters]:
             raise TypeError(
                 f"custom_loss: the derivative {_place(derivative)} has the parameters "
-                f"{_listed(others)}, expected those of {function.__name__}: {_listed(parameters)}"
+                f"{_listed(others)}, expected those of {_name(function)}: {_listed(parameters)}"
             )
     return parameters[2:]
 
@@ -240,7 +241,12 @@ def _place(function: Function) -> str:
     """Return a function's name, and where it is defined."""
     code = getattr(function, "__code__", None)
     where = f" ({Path(code.co_filename).name}, line {code.co_firstlineno})" if code else ""
-    return f"{getattr(function, '__name__', function)}{where}"
+    return f"{_name(function)}{where}"
+
+
+def _name(function: Function) -> str:
+    """Return what to call a function, which may be an object that can be called."""
+    return getattr(function, "__name__", type(function).__name__)
 
 
 def _trace(definition: _Definition) -> Formula:
@@ -270,7 +276,7 @@ def _message(function: Function, error: Exception) -> str:
     ]
     if frames:
         frame = frames[-1]
-        place = f"{function.__name__} ({Path(frame.filename).name}, line {frame.lineno}"
+        place = f"{_name(function)} ({Path(frame.filename).name}, line {frame.lineno}"
         place += f": `{frame.line}`)" if frame.line else ")"
     reason = str(error) if isinstance(error, TraceError) else f"{error}; {_ADVICE}"
     return f"custom_loss cannot use {place}: {reason}"

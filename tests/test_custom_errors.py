@@ -144,6 +144,15 @@ def test_functions_that_are_no_formulas(function):
     assert caught.value.__suppress_context__
 
 
+def test_objects_that_can_be_called():
+    class Loss:
+        def __call__(self, logit, target):
+            return 1 if logit > 0 else target
+
+    with pytest.raises(TypeError, match=r"cannot use Loss \(test_custom_errors\.py, line \d+: "):
+        fx.custom_loss(Loss())([[1.0, 2.0]], [0])
+
+
 def test_a_derivative_that_is_no_formula():
     loss = fx.custom_loss(lambda logit, target: logit, derivative=branches)
     with pytest.raises(TypeError, match=r"cannot use branches .*if logit > 0:"):

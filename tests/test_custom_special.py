@@ -83,6 +83,14 @@ def test_functions_that_underflow_are_repaired():
     np.testing.assert_allclose(grad, -1, 1e-6)
 
 
+def test_functions_that_overflow_are_taken_together():
+    """exp(800) is infinite in float64 too."""
+    loss = fx.custom_loss(lambda logit, target: math.log1p(math.exp(logit)))
+    result, grad = per_logit(loss, [800.0, -2.0], return_grad=True)
+    np.testing.assert_allclose(result, [800, np.log1p(np.exp(-2))], 1e-15)
+    np.testing.assert_allclose(grad, [1, 1 / (1 + np.exp(2))], 1e-15)
+
+
 def test_powers_of_what_underflows():
     """sigmoid(-200)^0.25 is 1.9e-22 and its slope a quarter of it: 0 times infinity in float32."""
     loss = fx.custom_loss(lambda logit, target, g: math.sigmoid(logit) ** g)
