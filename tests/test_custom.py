@@ -267,6 +267,19 @@ def test_constants_from_elsewhere_are_fixed():
     assert per_logit(scaled, [1.0])[0] == 6
 
 
+def test_numbers_and_conditions_mix():
+    """NumPy's numbers are numbers, on either side; a condition counts 1 or 0."""
+
+    @fx.custom_loss
+    def mixed(logit, target):
+        line = np.float64(2) * logit + np.array(3.0) * target - np.float32(0.5) + np.int64(1)
+        return line + 2 * (logit > np.float64(0)) + math.where(target, 1, 0)
+
+    logits, labels, full = inputs()
+    expected = 2 * logits + 3 * full + 0.5 + 2 * (logits > 0) + full
+    np.testing.assert_allclose(mixed(logits, labels), expected.sum(-1), 1e-11)
+
+
 def test_losses_that_do_not_depend_on_the_logit():
     loss = fx.custom_loss(lambda logit, target: 2)
     result, grad = loss(np.zeros((3, 40)), [0, 1, 40], return_grad=True)
