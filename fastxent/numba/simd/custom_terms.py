@@ -9,10 +9,12 @@ from numba.core import types
 from fastxent._programs import Formula, Instruction, Program
 from fastxent.numba.records import POWER
 from fastxent.numba.simd import wide_math
+from fastxent.numba.simd.branches import choose_if
 from fastxent.numba.simd.lanes import REALS, Lanes, Mask, Number, lane_function, splat_value
 from fastxent.numba.simd.plan import Plan
 from fastxent.numba.simd.sigmoid_terms import SigmoidParts, SigmoidValue, sigmoid_parts
 from fastxent.numba.simd.vector import (
+    any_lane,
     maximum,
     minimum,
     negative_abs,
@@ -207,15 +209,22 @@ def custom_value(
 
 @lane_function
 def custom_class(plan: Plan, parameters: Number, z: Lanes, y: Lanes) -> SigmoidValue:
-    """Return the same where labels and other classes, or all targets, come together."""
+    """Return the same where labels and other classes, or all targets, come together.
+
+    Few vectors have a label among their targets.
+    """
     if plan.has_targets:
         return custom_value(plan, parameters, z, y, None)
-    of_label, of_others = (custom_value(plan, parameters, z, y, known) for known in (1.0, 0.0))
+    others = custom_value(plan, parameters, z, y, 0.0)
     is_label = y == 1.0
-    return SigmoidValue(
-        select(is_label, of_label.loss, of_others.loss),
-        select(is_label, of_label.slope, of_others.slope),
-    )
+
+    def with_labels() -> SigmoidValue:
+        value = custom_value(plan, parameters, z, y, 1.0)
+        pairs = zip(value, others, strict=True)
+        return SigmoidValue(*(select(is_label, *pair) for pair in pairs))
+
+    result: SigmoidValue = choose_if(any_lane(is_label), with_labels, lambda: others)
+    return result
 
 
 @lane_function
