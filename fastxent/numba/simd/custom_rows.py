@@ -9,27 +9,27 @@ from typing import Any
 from fastxent.numba.compilation import inlined
 from fastxent.numba.simd.custom_terms import custom_value
 from fastxent.numba.simd.lanes import Lanes, Number, lane_function
-from fastxent.numba.simd.memory import double, read_real, write_real
+from fastxent.numba.simd.memory import double, write_real
 from fastxent.numba.simd.plan import Plan
 from fastxent.numba.simd.rows import (
     PIECE_VECTORS,
     ClassRow,
+    but_label,
     class_row,
     label_of,
     over_row,
     row_logit,
     row_logits,
-    row_others,
     row_put_grads,
     row_targets,
 )
-from fastxent.numba.simd.sigmoid_rows import put_label_grad, row_scale
+from fastxent.numba.simd.shuffles import reduce_add
+from fastxent.numba.simd.sigmoid_rows import put_label_grads, row_scale
 from fastxent.numba.simd.tile import repair
 from fastxent.numba.simd.vector import (
     first_lanes,
     load,
     load_int32,
-    reduce_add,
     select,
     splat,
     stack,
@@ -55,7 +55,7 @@ def custom_step(
         loss = value.loss
     else:
         value = custom_value(plan, parameters, z, z, 0.0)
-        loss = select(row_others(plan, row, k) > 0.5, value.loss, 0.0)
+        loss = but_label(plan, row, k, value.loss)
     if plan.has_grads:
         row_put_grads(plan, row, k, count, value.slope * scale)
     if not isinstance(count, int):
@@ -72,8 +72,8 @@ def custom_row(plan: Plan, tile: Any, anchor: int, label: int) -> Lanes:
     for start in range(0, tile.classes, piece):
         row = class_row(plan, tile, anchor, label, start)
         length = min(tile.classes - start, piece)
-        even, odd = over_row(plan, custom_step, options, row, length, splat(plan, 0.0, anchor))
-        total = total + (even + odd)
+        nothing = splat(plan, 0.0, anchor)
+        total = total + over_row(plan, custom_step, options, row, length, nothing)
     return total
 
 
@@ -98,11 +98,7 @@ def custom_labels(plan: Plan, tile: Any, first: int, count: int) -> Lanes:
         write_real(plan, own + i * plan.size, z)
     losses = custom_label_values(plan, tile.parameters, own, tile.labels + 4 * first, slopes)
     if plan.has_grads:
-        for i in range(count):
-            label = label_of(tile, first + i)
-            if label >= 0:
-                slope = read_real(plan, slopes + i * plan.size)
-                put_label_grad(plan, tile, first + i, label, slope)
+        put_label_grads(plan, tile, first, count, slopes)
     return losses
 
 
