@@ -68,7 +68,8 @@ def our_run(inputs: Inputs, threads: int) -> Run:
         options["out"] = np.empty(dims, inputs.float_dtype)
     else:
         options["out"] = np.empty(anchors, inputs.float_dtype)
-    return partial(function, inputs.values, *inputs.targets(), **options)
+    targets = (inputs.one_hot(),) if inputs.case.dense else inputs.targets()
+    return partial(function, inputs.values, *targets, **options)
 
 
 def our_arrays(result: Any) -> tuple[Array, ...]:

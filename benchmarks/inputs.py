@@ -85,8 +85,6 @@ class Inputs:
             return (self.scores,)
         if self.function == "varifocal_loss":
             return (self.one_hot(),)
-        if self.case.dense:
-            return (self.one_hot(),)
         return (self.labels == 1,) if self.axis is None else (self.labels,)
 
 

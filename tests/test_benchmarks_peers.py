@@ -71,6 +71,15 @@ def test_fastxent_is_equal(case):
     contenders.read_run(made.values, threads=1)()
 
 
+def test_only_fastxent_gets_dense_targets_for_a_dense_row():
+    case = shapes.Case("sigmoid_cross_entropy", shapes.Shape((40, 7)), dense=True)
+    made = inputs.make_inputs(case)
+    (targets,) = contenders.our_run(made, threads=1).args[1:]
+    np.testing.assert_array_equal(targets, made.one_hot())
+    (for_peers,) = made.targets()
+    assert for_peers.shape == (40,)
+
+
 def test_reference_is_what_scipy_says():
     """Two references from another library's functions; the peers are witnesses for the others."""
     for function, background in (("sigmoid_cross_entropy", 7), ("softmax_cross_entropy", 0)):
