@@ -18,7 +18,12 @@ from fastxent.cli.bench_cases import FUNCTIONS, Case, Head
 from fastxent.cli.numpy_forms import NUMPY_FORMS, one_hot
 
 TINY = ("--anchors", 40, "--classes", 5, "--rounds", 2)
-OTHER_NAMES = {"recommend_loss", "sigmoid_to_softmax_logits", "softmax_to_sigmoid_logit"}
+OTHER_NAMES = {
+    "custom_loss",
+    "recommend_loss",
+    "sigmoid_to_softmax_logits",
+    "softmax_to_sigmoid_logit",
+}
 
 
 def bench_json(*arguments):
