@@ -112,8 +112,9 @@ FX_MATH vec sigmoid_labels(const fx_tile *tile, const lane_range *group) {
         real z = logits[i] = row_logit(&row, row.label, type);
         losses[i] = z > 0 ? 0 : -z; /* NaN stays one */
     }
+    if (!tile->grads.data) return v_load(losses);
     v_store(grads, v_negate(sigmoid_parts_of(v_load(logits)).q));
-    for (int i = 0; tile->grads.data && i < group->count; i++) {
+    for (int i = 0; i < group->count; i++) {
         class_row row = class_row_of(tile, group->first + i, type, type);
         if (row.label >= 0)
             row_put_grad(&row, row.label,
