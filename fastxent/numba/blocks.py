@@ -58,30 +58,6 @@ def is_in_place(plan: Plan, operand: Any, anchors: int) -> bool:
 
 
 @inlined
-def take_lanes(
-    plan: Plan, job: Any, operand: Any, matrix: Any, cursor: int, anchors: int, copy: int
-) -> None:
-    """Make an operand a part of a tile: in place, or packed."""
-    place = operand_at(job, operand, cursor)
-    if place == 0:
-        set_matrix(matrix, 0, 1, 0)
-    elif is_in_place(plan, operand, anchors):
-        set_matrix(matrix, place, 1, operand.class_stride // plan.size)
-    else:
-        set_matrix(matrix, copy, 1, job.tile_anchors)
-        call_seven(
-            operand.pack,
-            place,
-            operand.inner_stride,
-            operand.class_stride,
-            anchors,
-            job.classes,
-            copy,
-            job.tile_anchors,
-        )
-
-
-@inlined
 def take_results(
     plan: Plan, job: Any, operand: Any, matrix: Any, cursor: int, anchors: int, copy: int
 ) -> None:
@@ -93,6 +69,25 @@ def take_results(
         set_matrix(matrix, place, 1, operand.class_stride // plan.size)
     else:
         set_matrix(matrix, copy, 1, job.tile_anchors)
+
+
+@inlined
+def take_lanes(
+    plan: Plan, job: Any, operand: Any, matrix: Any, cursor: int, anchors: int, copy: int
+) -> None:
+    """Make an operand a part of a tile: in place, or packed."""
+    take_results(plan, job, operand, matrix, cursor, anchors, copy)
+    if matrix.data == copy:
+        call_seven(
+            operand.pack,
+            operand_at(job, operand, cursor),
+            operand.inner_stride,
+            operand.class_stride,
+            anchors,
+            job.classes,
+            copy,
+            job.tile_anchors,
+        )
 
 
 @inlined

@@ -249,20 +249,6 @@ def _packer_of(plan: Plan) -> Callable[..., None]:
 
 
 @chosen_by(_packer_of)
-def _pack(
-    plan: Plan,
-    source: int,
-    anchor_stride: int,
-    class_stride: int,
-    anchors: int,
-    classes: int,
-    tile: int,
-    tile_stride: int,
-) -> None:
-    raise NotImplementedError
-
-
-@inlined
 def pack(
     plan: Plan,
     source: int,
@@ -274,7 +260,7 @@ def pack(
     tile_stride: int,
 ) -> None:
     """Copy strided memory to a tile; up to a vector of anchors more than there are is written."""
-    _pack(plan, source, anchor_stride, class_stride, anchors, classes, tile, tile_stride)
+    raise NotImplementedError
 
 
 @chosen_by(lambda plan: _gather_reals if plan.is_real else _gather_elements)
