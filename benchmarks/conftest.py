@@ -47,6 +47,23 @@ def pytest_configure(config: pytest.Config) -> None:
 THREADS = pytest.StashKey[int]()
 
 
+def missing_modules(config: pytest.Config) -> dict[str, str]:
+    """Return which module each wanted peer lacks, or ""."""
+    from benchmarks import peers
+
+    chosen = config.getoption("peers")
+    return {name: peers.missing(name) for name in (chosen.split(",") if chosen else peers.PEERS)}
+
+
+def pytest_report_header(config: pytest.Config) -> list[str]:
+    """Name the peers that are not installed."""
+    return [
+        f"SKIPPED: {name}, for {module} is not installed"
+        for name, module in missing_modules(config).items()
+        if module
+    ]
+
+
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "case" in metafunc.fixturenames:
         from benchmarks.shapes import cases
@@ -75,17 +92,8 @@ def recorder(request: pytest.FixtureRequest):
 
 @pytest.fixture(scope="session")
 def wanted_peers(request: pytest.FixtureRequest) -> list[str]:
-    """Modules of the peers that are installed; the others are named once."""
-    from benchmarks import peers
-
-    chosen = request.config.getoption("peers")
-    names = chosen.split(",") if chosen else list(peers.PEERS)
-    missing = {name: peers.missing(name) for name in names}
-    reporter = request.config.pluginmanager.get_plugin("terminalreporter")
-    for name, module in missing.items():
-        if module and reporter:
-            reporter.write_line(f"\nSKIPPED: {name}, for {module} is not installed")
-    return [name for name in names if not missing[name]]
+    """Modules of the peers that are installed."""
+    return [name for name, module in missing_modules(request.config).items() if not module]
 
 
 @pytest.fixture

@@ -1,7 +1,9 @@
 """The benchmarks: their grid, what is timed, and how."""
 
+import importlib.util
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,7 +17,7 @@ if not (ROOT / "benchmarks").is_dir():
 if str(ROOT) not in sys.path:
     sys.path.append(str(ROOT))
 
-from benchmarks import contenders, inputs, shapes, timing  # noqa: E402
+from benchmarks import conftest, contenders, inputs, shapes, timing  # noqa: E402
 
 # --- the grid -------------------------------------------------------------------------------------
 
@@ -126,6 +128,14 @@ def test_slow_contenders_have_fewer_turns():
         contest.round()
     assert len(contest.turns["slow"].seconds) == timing.FEWEST_ROUNDS
     assert len(contest.turns["fast"].seconds) == 6
+
+
+def test_contenders_that_are_missing_are_named(monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: name != "onnxruntime" or None)
+    config = SimpleNamespace(getoption={"peers": "numpy_formulas,onnx_runtime"}.get)
+    assert conftest.pytest_report_header(config) == [
+        "SKIPPED: onnx_runtime, for onnxruntime is not installed"
+    ]
 
 
 def test_wrong_results_are_not_timed():
