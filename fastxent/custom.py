@@ -74,7 +74,7 @@ def custom_loss(
     The function runs once, at the first call, with placeholders in place of numbers: so numbers
     that it takes from elsewhere are fixed then, while parameters are not. Python's ``if`` cannot
     follow a placeholder, ``math.where`` can. Loops over known numbers and calls of other functions
-    are welcome. The first call compiles, for a second or two, and keeps the result on disk.
+    are welcome. The first call compiles, for up to three seconds, and keeps the result on disk.
 
     With class labels, all targets are 0 or 1, and the function is compiled for each of them apart:
     terms with a factor of 0 are left out. Such a factor removes a term even if it is infinite, and
