@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -56,10 +57,13 @@ def missing_modules(config: pytest.Config) -> dict[str, str]:
 
 
 def pytest_report_header(config: pytest.Config) -> list[str]:
-    """Name the peers that are not installed."""
+    """Name the contenders that are not installed."""
+    missing = missing_modules(config)
+    if find_spec("numba") is None:
+        missing["fastxent on backend numba"] = "numba"
     return [
         f"SKIPPED: {name}, for {module} is not installed"
-        for name, module in missing_modules(config).items()
+        for name, module in missing.items()
         if module
     ]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,8 @@ from fastxent import native
 Run = Callable[[], Any]
 
 READ, OURS = "parallel read", "fastxent"
+#: Ours too, and no peers: figures.py tells them by how their names begin.
+NUMBA, CUSTOM = f"{OURS}, Numba", f"{OURS}, custom loss"
 
 
 @dataclass
@@ -49,7 +52,7 @@ def read_run(values: Array, threads: int) -> Run:
     return partial(native.parallel_read, flat, threads)
 
 
-def our_run(inputs: Inputs, threads: int) -> Run:
+def our_run(inputs: Inputs, threads: int) -> partial[Any]:
     """Return the call of fastxent, with results written into arrays that exist."""
     function = getattr(fx, inputs.function)
     options: dict[str, Any] = {"num_threads": threads}
@@ -72,6 +75,24 @@ def our_run(inputs: Inputs, threads: int) -> Run:
     return partial(function, inputs.values, *targets, **options)
 
 
+def focal_loss(logit: Any, target: Any, gamma: float = 2.0, alpha: float = 0.25) -> Any:
+    """Sigmoid focal loss, as a user of `custom_loss` writes it."""
+    right = fx.math.where(target == 1, logit, -logit)
+    factor = fx.math.where(target == 1, alpha, 1 - alpha)
+    return -factor * fx.math.sigmoid(-right) ** gamma * fx.math.log_sigmoid(right)
+
+
+def our_variants(inputs: Inputs, threads: int) -> dict[str, Run]:
+    """Return the same call on the Numba backend and as a custom loss, where a case has them."""
+    if not inputs.case.has_variants or find_spec("numba") is None:
+        return {}
+    runs = {NUMBA: partial(our_run(inputs, threads), backend="numba")}
+    if inputs.function == "sigmoid_focal_loss":
+        run = our_run(inputs, threads)
+        runs[CUSTOM] = partial(fx.custom_loss(focal_loss), *run.args, **run.keywords)
+    return runs
+
+
 def our_arrays(result: Any) -> tuple[Array, ...]:
     """Return what fastxent returned as arrays."""
     values = result if isinstance(result, tuple) else (result,)
@@ -81,10 +102,11 @@ def our_arrays(result: Any) -> tuple[Array, ...]:
 def make_contenders(inputs: Inputs, threads: int, wanted: list[str]) -> Contenders:
     """Return the contenders of a case; a wrong result of fastxent is an error."""
     contenders = Contenders({READ: read_run(inputs.values, threads)})
-    contenders.admit(OURS, our_run(inputs, threads), inputs, our_arrays)
-    if OURS in contenders.unequal:
-        worst = contenders.unequal[OURS]
-        raise AssertionError(f"fastxent is wrong: its error is {worst:.3g} times the tolerance")
+    ours = {OURS: our_run(inputs, threads), **our_variants(inputs, threads)}
+    for name, run in ours.items():
+        contenders.admit(name, run, inputs, our_arrays)
+    for name, worst in contenders.unequal.items():
+        raise AssertionError(f"{name} is wrong: its error is {worst:.3g} times the tolerance")
     for name in wanted:
         admit_peer(contenders, name, inputs, threads)
     return contenders

@@ -48,7 +48,7 @@ class Figures:
     @property
     def peers(self) -> list[tuple[str, float]]:
         """The peers, the fastest first."""
-        peers = [item for item in self.per_logit.items() if item[0] not in NO_PEERS]
+        peers = [item for item in self.per_logit.items() if is_peer(item[0])]
         return sorted(peers, key=lambda item: item[1])
 
     @property
@@ -60,6 +60,11 @@ class Figures:
     def loses(self) -> bool:
         """Whether a peer is faster."""
         return self.ratio is not None and self.ratio < 1
+
+
+def is_peer(name: str) -> bool:
+    """Tell a peer from what is timed for comparison, and from variants of ours."""
+    return name not in NO_PEERS and not name.startswith(f"{OURS}, ")
 
 
 def figures_of(row: dict[str, Any]) -> Figures:

@@ -19,6 +19,7 @@ from fastxent.native import _native
 RESULTS = Path(__file__).parent / "results"
 DISTRIBUTIONS = (
     "numpy",
+    "numba",
     "torch",
     "jax",
     "jaxlib",

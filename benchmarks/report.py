@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from benchmarks.contenders import OURS
+from benchmarks.contenders import CUSTOM, NUMBA, OURS
 from benchmarks.figures import Figures, digits, ordered
 from benchmarks.records import RESULTS, load
 from benchmarks.shapes import CHANNELS, COCO, FOUR_CLASSES, MAIN_LOSSES, SMALL
@@ -104,6 +104,31 @@ def pipeline_table(rows: list[Figures]) -> str:
         cells += [digits(f.per_logit["model alone"] * milli), digits(f.ours * milli)]
         lines.append([*cells, ratio_cell(f), *_peer_cells(f, milli)])
     return table(header, lines)
+
+
+def numba_table(rows: list[Figures]) -> str:
+    """Return nanoseconds per logit of the variants of ours, beside the native kernels."""
+    header = ["function", "shape", "dtype", "threads", "native", "Numba", "Numba / native"]
+    header += ["torch.compile / Numba", "custom loss", "custom loss / Numba"]
+    lines = [
+        [
+            *_conditions(f),
+            digits(f.ours),
+            digits(f.per_logit[NUMBA]),
+            _quotient_cell(f, NUMBA, OURS),
+            _quotient_cell(f, "torch.compile", NUMBA),
+            digits(f.per_logit[CUSTOM]) if CUSTOM in f.per_logit else "-",
+            _quotient_cell(f, CUSTOM, NUMBA),
+        ]
+        for f in rows
+    ]
+    return table(header, lines)
+
+
+def _quotient_cell(figures: Figures, name: str, other: str) -> str:
+    """Return the time of one contender divided by another's."""
+    times = figures.per_logit
+    return digits(times[name] / times[other]) if name in times else "-"
 
 
 def short_table(rows: list[Figures]) -> str:
@@ -224,6 +249,7 @@ def render(recorded: dict[str, Any], texts: dict[str, str]) -> dict[str, str]:
         "losses": throughput_table(list(filter(is_kind("losses"), rows))),
         "gradients": throughput_table(list(filter(is_kind("gradients"), rows))),
         "scores": throughput_table(list(filter(is_kind("scores"), rows))),
+        "numba": numba_table([f for f in rows if NUMBA in f.per_logit]),
         "calls": call_table([f for f in rows if f.row["shape"] == SMALL.name]),
         "pipeline": pipeline_table([f for f in rows if f.row["kind"].startswith("pipeline")]),
         "absent": describe_absent(rows),

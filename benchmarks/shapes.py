@@ -124,6 +124,18 @@ class Case:
         return "gradients" if self.gradient else "losses"
 
     @property
+    def has_variants(self) -> bool:
+        """Whether fastxent takes part in other ways too: compiled by Numba, as a custom loss."""
+        return (
+            self.function in MAIN_LOSSES
+            and self.shape.dims[1:] == COCO.dims[1:]
+            and self.shape != SMALL
+            and self.dtype == DTYPES[0]
+            and self.foreground == FOREGROUND[0]
+            and not self.dense
+        )
+
+    @property
     def name(self) -> str:
         """A name that tells it from every other case."""
         dims = "x".join(map(str, self.shape.dims))

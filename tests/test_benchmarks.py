@@ -70,6 +70,16 @@ def test_quick_grid_is_part_of_the_full_one():
     assert {case.shape for case in quick} == set(shapes.SHAPES)
 
 
+def test_rows_of_the_targets_have_variants():
+    timed = {case.name for case in cases("quick") if case.has_variants}
+    assert timed == {
+        f"{function}-200000x80-float32-1%{kind}"
+        for function in shapes.MAIN_LOSSES
+        for kind in ("", "-gradient")
+    }
+    assert {case.name for case in cases("cross") if case.has_variants} == timed
+
+
 def test_names_tell_cases_apart():
     every = cases("cross")
     assert len({case.name for case in every}) == len(every)
@@ -130,11 +140,41 @@ def test_slow_contenders_have_fewer_turns():
     assert len(contest.turns["fast"].seconds) == 6
 
 
+@pytest.mark.parametrize("gradient", [False, True])
+def test_variants_of_ours_take_part(gradient):
+    pytest.importorskip("numba")
+    case = shapes.Case("sigmoid_focal_loss", shapes.COCO.scaled(0.001), gradient=gradient)
+    admitted = contenders.make_contenders(inputs.make_inputs(case), 1, [])
+    ours = ["fastxent", "fastxent, Numba", "fastxent, custom loss"]
+    assert list(admitted.runs) == ["parallel read", *ours]
+    results = [contenders.our_arrays(admitted.runs[name]()) for name in ours]
+    kept = {id(array) for arrays in results for array in arrays}
+    assert len(kept) == sum(map(len, results)), "two write to one array"
+
+
+def test_wrong_variants_are_an_error(monkeypatch):
+    pytest.importorskip("numba")
+    monkeypatch.setattr(contenders, "focal_loss", lambda logit, target: logit * target)
+    case = shapes.Case("sigmoid_focal_loss", shapes.COCO.scaled(0.001))
+    with pytest.raises(AssertionError, match="fastxent, custom loss is wrong"):
+        contenders.make_contenders(inputs.make_inputs(case), 1, [])
+
+
+def test_without_numba_the_variants_are_left_out(monkeypatch):
+    monkeypatch.setattr(contenders, "find_spec", lambda name: None)
+    case = shapes.Case("sigmoid_focal_loss", shapes.COCO.scaled(0.001))
+    admitted = contenders.make_contenders(inputs.make_inputs(case), 1, [])
+    assert list(admitted.runs) == ["parallel read", "fastxent"]
+
+
 def test_contenders_that_are_missing_are_named(monkeypatch):
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: name != "onnxruntime" or None)
+    absent = {"numba", "onnxruntime"}
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: name not in absent or None)
+    monkeypatch.setattr(conftest, "find_spec", importlib.util.find_spec)
     config = SimpleNamespace(getoption={"peers": "numpy_formulas,onnx_runtime"}.get)
     assert conftest.pytest_report_header(config) == [
-        "SKIPPED: onnx_runtime, for onnxruntime is not installed"
+        "SKIPPED: onnx_runtime, for onnxruntime is not installed",
+        "SKIPPED: fastxent on backend numba, for numba is not installed",
     ]
 
 

@@ -52,7 +52,13 @@ def recorded():
     rows = [
         case_row(
             "sigmoid_cross_entropy",
-            {"parallel read": 0.8e-3, "fastxent": 1.6e-3, "torch eager": 16e-3, "JAX": 8e-3},
+            {
+                "parallel read": 0.8e-3,
+                "fastxent": 1.6e-3,
+                "fastxent, Numba": 2.4e-3,
+                "torch eager": 16e-3,
+                "JAX": 8e-3,
+            },
         ),
         case_row(
             "softmax_cross_entropy",
@@ -61,7 +67,14 @@ def recorded():
         ),
         case_row(
             "sigmoid_focal_loss",
-            {"parallel read": 0.8e-3, "fastxent": 3.2e-3, "NumPy": 320e-3},
+            {
+                "parallel read": 0.8e-3,
+                "fastxent": 3.2e-3,
+                "fastxent, Numba": 4e-3,
+                "fastxent, custom loss": 5e-3,
+                "torch.compile": 400e-3,
+                "NumPy": 320e-3,
+            },
             kind="gradients",
             failed={"JAX": "TypeError: no"},
         ),
@@ -81,7 +94,17 @@ def recorded():
     return {"environment": environment, "rows": rows}
 
 
-PAGE_NAMES = ["setup", "outcome", "losses", "gradients", "scores", "calls", "pipeline", "absent"]
+PAGE_NAMES = [
+    "setup",
+    "outcome",
+    "losses",
+    "gradients",
+    "scores",
+    "numba",
+    "calls",
+    "pipeline",
+    "absent",
+]
 
 
 def empty_texts():
@@ -167,6 +190,37 @@ def test_other_tables(rendered):
     )
     pipeline = "| sigmoid | 200,000 x 80 | 2 | spinning | 9.0 | 16 | 2.0x | SciPy 32 | - |"
     assert pipeline in between(page, "pipeline")
+
+
+def test_variants_of_ours_have_a_table(rendered):
+    assert between(rendered["docs/performance.md"], "numba").splitlines() == [
+        (
+            "| function | shape | dtype | threads | native | Numba | Numba / native "
+            "| torch.compile / Numba | custom loss | custom loss / Numba |"
+        ),
+        "|---|---|---|--:|--:|--:|--:|--:|--:|--:|",
+        "| sigmoid cross-entropy | 200,000 x 80 | float32 | 2 | 0.10 | 0.15 | 1.50 | - | - | - |",
+        (
+            "| sigmoid focal loss + gradient | 200,000 x 80 | float32 | 2 | 0.20 | 0.25 | 1.25 "
+            "| 100 | 0.31 | 1.25 |"
+        ),
+    ]
+
+
+def test_variants_of_ours_are_no_peers():
+    seconds = {"parallel read": 1e-3, "fastxent": 4e-3, "fastxent, Numba": 3e-3}
+    row = case_row("sigmoid_focal_loss", seconds | {"fastxent, custom loss": 2e-3})
+    assert figures_of(row).peers == []
+    row["seconds"]["JAX"] = 5e-3
+    figures = figures_of(row)
+    assert [name for name, _ in figures.peers] == ["JAX"]
+    assert figures.ratio == pytest.approx(1.25)
+
+
+def test_no_variants_are_one_sentence():
+    row = case_row("sigmoid_cross_entropy", {"parallel read": 1e-3, "fastxent": 4e-3})
+    page = report.render(recorded() | {"rows": [row]}, empty_texts())["docs/performance.md"]
+    assert between(page, "numba") == report.NOTHING
 
 
 def test_absent_peers_are_reported(rendered):
