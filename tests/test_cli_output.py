@@ -125,8 +125,11 @@ def start_and_wait_for_output(large_files, out):
 def test_signals_leave_nothing(name, large_files, tmp_path):
     out = tmp_path / "out.npy"
     out.write_text("precious")
-    process = start_and_wait_for_output(large_files, out)
     number = getattr(signal, name)
+    # A shell's background job has SIGINT ignored, and so would the command.
+    inherited = signal.signal(number, signal.default_int_handler)
+    process = start_and_wait_for_output(large_files, out)
+    signal.signal(number, inherited)
     process.send_signal(number)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 128 + number
