@@ -152,6 +152,20 @@ cdef inline void set_anchor_vectors(const Job* job, fx_tile* tile, const Scratch
         tile.shares = scratch.shares + offset
 
 
+cdef inline bint needs_tiles(const Job* job) noexcept nogil:
+    """Tell whether anything is packed for the lane kernel; if not, it takes whole runs."""
+    cdef const Operand* operands[6]
+    cdef int i
+    operands[:] = [&job.logits, &job.targets, &job.logit_weight, &job.logit_grad_output, &job.out,
+                   &job.grads]
+    for i in range(6):
+        if i == 1 and job.has_labels or i == 4 and not job.per_logit:
+            continue
+        if operands[i].data != NULL and not lies_in_lanes(job, operands[i]):
+            return True
+    return job.is_in_place
+
+
 cdef inline void lane_run(const Job* job, const Cursor* cursor, Py_ssize_t run,
                           const Scratch* scratch, const real* weights,
                           BlockTotals* totals) noexcept nogil:
@@ -161,10 +175,11 @@ cdef inline void lane_run(const Job* job, const Cursor* cursor, Py_ssize_t run,
     cdef char* out = NULL
     cdef char* grads
     cdef Py_ssize_t first = 0
+    cdef Py_ssize_t most = job.tile_anchors if needs_tiles(job) else run
     cdef fx_tile tile = job.options
     tile.logit_type = tile.grad_type = job.element
     while first < run:
-        tile.anchors = min(job.tile_anchors, run - first)
+        tile.anchors = min(most, run - first)
         set_anchor_vectors(job, &tile, scratch, first)
         if not job.has_labels:
             targets = operand_at(&job.targets, &job.dimensions, &place)

@@ -52,6 +52,11 @@ cdef extern from *:
     const int FX_OPENMP
     const char* FX_COMPILER
 
+cdef enum:
+    # A thread takes neighbouring blocks, for what it prefetches at the end of one is the next; but
+    # so few at a time that threads end together.
+    SHARES = 8
+
 cdef int selected_isa = 0
 
 
@@ -138,7 +143,7 @@ cdef BlockTotals run_job(Job* job, int threads) except *:
     cdef BlockTotals totals
     cdef BlockTotals* block_totals
     cdef char* memory
-    cdef Py_ssize_t block, blocks
+    cdef Py_ssize_t block, blocks, share
     memset(&totals, 0, sizeof(BlockTotals))
     if job.dimensions.size == 0:
         return totals
@@ -147,6 +152,7 @@ cdef BlockTotals run_job(Job* job, int threads) except *:
     plan_scratch(job)
     blocks = (job.dimensions.size + job.block_anchors - 1) // job.block_anchors
     threads = fx_usable_threads(<int>min(threads, blocks))
+    share = max(1, blocks // (threads * SHARES))
     block_totals = <BlockTotals*>calloc(blocks, sizeof(BlockTotals))
     memory = <char*>malloc(threads * job.scratch_bytes)
     if block_totals == NULL or memory == NULL:
@@ -158,7 +164,7 @@ cdef BlockTotals run_job(Job* job, int threads) except *:
             for block in range(blocks):
                 run_block(job, block, memory, &block_totals[block])
         else:
-            for block in prange(blocks, num_threads=threads, schedule="dynamic"):
+            for block in prange(blocks, num_threads=threads, schedule="dynamic", chunksize=share):
                 run_block(job, block, memory + threadid() * job.scratch_bytes,
                           &block_totals[block])
         for block in range(blocks):

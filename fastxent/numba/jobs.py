@@ -30,6 +30,8 @@ TILE_STEP = 16
 MAP_TILE = 1024
 #: Widest vector, in bytes: scratch arrays are aligned to it, and packing may write that much more.
 VECTOR_BYTES = 64
+#: As in native/_requests.pxd.
+ROW_BYTES = 52
 
 #: Operands with a class axis.
 WITH_CLASSES = frozenset({"logits", "logit_weight", "grads", "logit_grad_output"})
@@ -118,7 +120,7 @@ class Job:
     def lies_in_rows(self, name: str, *, may_be_half: bool) -> bool:
         """Tell whether the row kernels can work on an operand where it is.
 
-        They pay off from two vectors of classes on.
+        They pay off where a row fills most of a vector.
         """
         if name not in self.arrays:
             return True
@@ -127,7 +129,7 @@ class Job:
         return (
             (array.dtype == self.precision or (may_be_half and size == 2))
             and self.has_adjacent_classes(name)
-            and self.classes * self.itemsize >= 2 * VECTOR_BYTES
+            and self.classes * self.itemsize >= ROW_BYTES
             and all(stride % size == 0 for stride in self.strides[name])
         )
 

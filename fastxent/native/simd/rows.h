@@ -76,8 +76,9 @@ FX_INLINE void row_put_grad(const class_row *row, ptrdiff_t k, real x, const int
     store_one_as(row->grads + k * size_of_type(type), x, type);
 }
 
-/* Every term of a row's padding is 0: exp(-2^100) = 0, and its target is 0. */
-#define FX_PADDING ((real) - 0x1p100)
+/* A row's padding is read as 0, and its terms are cleared: exponentials that underflow would be
+ * slow. */
+FX_INLINE vec row_term(vec x, int count) { return count == LANES ? x : v_clear_rest(x, count); }
 
 /* Classes whose terms are added up before they join the others: errors grow with the additions. */
 #define FX_ROW_PIECE (8 * LANES)

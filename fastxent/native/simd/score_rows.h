@@ -27,12 +27,11 @@ static void softmax_score_rows(const fx_tile *tile) {
         ptrdiff_t left = tile->anchors - first;
         lane_range group = {first, left < LANES ? (int)left : LANES};
         softmax_block block;
-        rows_others(&scores, first, group.count, &block, 0);
+        rows_others(&scores, first, group.count, &block);
         for (int i = group.count; i < LANES; i++) block.others[i] = v_one();
         vec sum = v_reduce_add(block.others);
         if (!v_all_summed(sum)) {
-            group_centres(&scores, &group, block.centres);
-            rows_others(&scores, first, group.count, &block, 1);
+            group_others_from_maxima(&scores, &group, &block);
             sum = v_reduce_add(block.others);
         }
         softmax_divide(tile, &group, sum);

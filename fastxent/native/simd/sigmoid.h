@@ -31,71 +31,95 @@ FX_MATH void sigmoid_join(compensated *linear, compensated *product, sigmoid_sum
     compensated_add(linear, terms.linear);
 }
 
-/* The terms of a class: a product of one factor, and the linear part. */
-FX_INLINE sigmoid_sums sigmoid_term(const fx_tile *tile, const lane_range *range, ptrdiff_t k,
-                                    mask is_label, const int has_targets) {
+/* Add a class's terms to an anchor's sums. Of the label, softplus(z) - z = softplus(-z): its linear
+ * term is relu(-z), which lanes_label_terms may add instead. */
+FX_INLINE void sigmoid_add_class(sigmoid_sums *sums, const fx_tile *tile, const lane_range *range,
+                                 ptrdiff_t k, vec labels, const exp_numbers *numbers,
+                                 const int has_targets, const int with_label) {
     vec z = lanes_stream(&tile->logits, range, k);
-    sigmoid_sums term;
     if (has_targets) {
         vec y = lanes_load(&tile->targets, range, k);
-        term.linear = v_negate(negative_linear_term(z, y));
-    } else { /* softplus(z) - z = softplus(-z): flip the logit of the label */
-        z = v_select(is_label, v_negate(z), z);
-        term.linear = v_relu(z);
+        sums->linear = v_sub(sums->linear, negative_linear_term(z, y));
+    } else if (with_label) {
+        mask is_label = v_equal(labels, v_set((real)k));
+        sums->linear = v_add(sums->linear, v_relu(v_select(is_label, v_negate(z), z)));
+    } else {
+        vec others = v_where(v_differs(labels, v_set((real)k)), v_relu(z));
+        sums->linear = v_add(sums->linear, others);
     }
-    term.product = v_exp_nonpositive(v_negative_abs(z));
-    return term;
+    sums->product = product_add(sums->product, v_exp_nonpositive_by(v_negative_abs(z), numbers));
 }
 
-/* The sums of some classes. */
-FX_MATH sigmoid_sums sigmoid_terms(const fx_tile *tile, const lane_range *range, ptrdiff_t first,
-                                   const int count, vec labels, const int has_targets) {
-    sigmoid_sums terms[FX_CLASS_GROUP];
-    vec column = v_sub(labels, v_set((real)first));
-    for (int i = 0; i < count; i++)
-        terms[i] =
-            sigmoid_term(tile, range, first + i, v_equal(column, v_set((real)i)), has_targets);
-    for (int left = count; left > 1; left /= 2)
-        for (int i = 0; i < left / 2; i++)
-            terms[i] = sigmoid_sums_join(terms[2 * i], terms[2 * i + 1]);
-    return terms[0];
+/* What the labels add, relu(-z). */
+FX_CALLED vec lanes_label_terms(const fx_tile *tile, const lane_range *range) {
+    real terms[LANES] = {0};
+    for (int i = 0; i < range->count; i++) {
+        int32_t label = tile->labels[range->first + i];
+        if (label < 0) continue;
+        real z = matrix_at(&tile->logits, range->first + i, label);
+        terms[i] = z > 0 ? 0 : -z; /* NaN stays one */
+    }
+    return v_load(terms);
 }
 
 /* Products of more factors up to 2 would come near overflow (2^127). */
 #define FX_PRODUCT_FACTORS 112
 
-/* No weights, no smoothing, per anchor. */
-FX_INLINE void sigmoid_many(const fx_tile *tile, const lane_range *range, const int has_targets) {
-    vec labels = lanes_targets(tile, range).columns;
-    compensated total = compensated_zero(), product;
-    for (ptrdiff_t start = 0; start < tile->classes; start += FX_PRODUCT_FACTORS) {
-        ptrdiff_t left = tile->classes - start;
-        ptrdiff_t end = start + (left < FX_PRODUCT_FACTORS ? left : FX_PRODUCT_FACTORS);
-        product = compensated_zero();
-#define FX_TERMS(k, count)                                                                         \
-    sigmoid_join(&total, &product, sigmoid_terms(tile, range, k, count, labels, has_targets))
-        FX_FOR_CLASSES(start, end, FX_TERMS);
-#undef FX_TERMS
-        compensated_add(&total, v_log1p(compensated_value(product)));
+/* No weights, no smoothing, per anchor: several vectors of anchors at a time, whose chains of
+ * operations run side by side. */
+FX_INLINE void sigmoid_many(const fx_tile *tile, ptrdiff_t first, const int vectors, int count,
+                            const int has_targets) {
+    exp_numbers numbers = exp_numbers_kept();
+    compensated totals[FX_LANE_VECTORS], products[FX_LANE_VECTORS];
+    lane_range ranges[FX_LANE_VECTORS];
+    vec labels[FX_LANE_VECTORS];
+    for (int v = 0; v < vectors; v++) {
+        lane_range range = {first + v * LANES, count};
+        ranges[v] = range;
+        labels[v] = lanes_targets(tile, &range).columns;
+        totals[v] = compensated_zero();
     }
-    vec loss = compensated_value(total);
-    lanes_store_losses(tile, range, loss);
-    repair(tile, range, loss, sigmoid_exact_anchor);
+    for (ptrdiff_t start = 0; start < tile->classes; start += FX_PRODUCT_FACTORS) {
+        ptrdiff_t end = start + FX_PRODUCT_FACTORS;
+        if (end > tile->classes) end = tile->classes;
+        for (int v = 0; v < vectors; v++) products[v] = compensated_zero();
+        for (ptrdiff_t group = start; group < end; group += FX_CLASS_GROUP) {
+            ptrdiff_t group_end = group + FX_CLASS_GROUP < end ? group + FX_CLASS_GROUP : end;
+            sigmoid_sums sums[FX_LANE_VECTORS];
+            for (int v = 0; v < vectors; v++) sums[v].product = sums[v].linear = v_zero();
+            FX_NO_UNROLL
+            for (ptrdiff_t k = group; k < group_end; k++) {
+                for (int v = 0; v < vectors; v++)
+                    sigmoid_add_class(&sums[v], tile, &ranges[v], k, labels[v], &numbers,
+                                      has_targets, 0);
+            }
+            for (int v = 0; v < vectors; v++) sigmoid_join(&totals[v], &products[v], sums[v]);
+        }
+        for (int v = 0; v < vectors; v++)
+            compensated_add(&totals[v], v_log1p(compensated_value(products[v])));
+    }
+    for (int v = 0; v < vectors; v++) {
+        if (!has_targets && group_has_labels(tile, &ranges[v]))
+            compensated_add(&totals[v], lanes_label_terms(tile, &ranges[v]));
+        vec loss = compensated_value(totals[v]);
+        lanes_store_losses(tile, &ranges[v], loss);
+        repair(tile, &ranges[v], loss, sigmoid_exact_anchor);
+    }
 }
 
 /* So few classes that their sums need no compensation. One class: one logarithm a logit is one an
  * anchor, and its argument is at most 1. */
 FX_INLINE void sigmoid_few(const fx_tile *tile, ptrdiff_t first, const int vectors, int count,
                            const int classes, const int has_targets) {
+    exp_numbers numbers = exp_numbers_kept();
     sigmoid_sums sums[FX_LANE_BLOCK];
     FX_NO_UNROLL
     for (int v = 0; v < vectors; v++) {
         lane_range range = {first + v * LANES, count};
         vec labels = lanes_targets(tile, &range).columns;
-        sums[v] = sigmoid_terms(tile, &range, 0, 1, labels, has_targets);
-        for (int k = 1; k < classes; k++)
-            sums[v] =
-                sigmoid_sums_join(sums[v], sigmoid_terms(tile, &range, k, 1, labels, has_targets));
+        sums[v].product = sums[v].linear = v_zero();
+        for (int k = 0; k < classes; k++)
+            sigmoid_add_class(&sums[v], tile, &range, k, labels, &numbers, has_targets, 1);
     }
     FX_NO_UNROLL
     for (int v = 0; v < vectors; v++) {
@@ -111,7 +135,7 @@ FX_INLINE void sigmoid_few(const fx_tile *tile, ptrdiff_t first, const int vecto
 FX_INLINE void sigmoid_few_loop(const fx_tile *tile, const int classes, const int has_targets) {
 #define FX_BODY(first, vectors, count)                                                             \
     sigmoid_few(tile, first, vectors, count, classes, has_targets)
-    FX_FOR_LANE_BLOCKS(tile, FX_BODY);
+    FX_FOR_LANE_VECTORS(tile, FX_LANE_BLOCK, FX_BODY);
 #undef FX_BODY
 }
 #define FX_SIGMOID_FEW(name, classes)                                                              \
@@ -126,17 +150,15 @@ FX_SIGMOID_FEW(sigmoid_two, 2)
 FX_SIGMOID_FEW(sigmoid_three, 3)
 FX_SIGMOID_FEW(sigmoid_four, 4)
 
-FX_INLINE void sigmoid_many_targets(const fx_tile *tile, const lane_range *range) {
-    sigmoid_many(tile, range, 1);
+FX_CALLED void sigmoid_plain_targets(const fx_tile *tile) {
+#define FX_BODY(first, vectors, count) sigmoid_many(tile, first, vectors, count, 1)
+    FX_FOR_LANE_VECTORS(tile, FX_LANE_VECTORS, FX_BODY);
+#undef FX_BODY
 }
-FX_INLINE void sigmoid_many_labels(const fx_tile *tile, const lane_range *range) {
-    sigmoid_many(tile, range, 0);
-}
-FX_CALLED void sigmoid_plain(const fx_tile *tile) {
-    if (tile->targets.data)
-        FX_FOR_LANES(tile, sigmoid_many_targets);
-    else
-        FX_FOR_LANES(tile, sigmoid_many_labels);
+FX_CALLED void sigmoid_plain_labels(const fx_tile *tile) {
+#define FX_BODY(first, vectors, count) sigmoid_many(tile, first, vectors, count, 0)
+    FX_FOR_LANE_VECTORS(tile, FX_LANE_VECTORS, FX_BODY);
+#undef FX_BODY
 }
 
 FX_INLINE void sigmoid_without_options(const fx_tile *tile) {
@@ -145,7 +167,11 @@ FX_INLINE void sigmoid_without_options(const fx_tile *tile) {
     case 2: sigmoid_two(tile); break;
     case 3: sigmoid_three(tile); break;
     case 4: sigmoid_four(tile); break;
-    default: sigmoid_plain(tile);
+    default:
+        if (tile->targets.data)
+            sigmoid_plain_targets(tile);
+        else
+            sigmoid_plain_labels(tile);
     }
 }
 

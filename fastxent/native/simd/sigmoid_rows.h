@@ -9,10 +9,10 @@
  */
 
 FX_INLINE void sigmoid_row_step(sigmoid_sums *sums, const class_row *row, const real *others,
-                                ptrdiff_t k, int count, const int has_targets, const int has_grads,
-                                const int type) {
-    vec z = row_logits(row, k, count, FX_PADDING, type);
-    vec e = v_exp_nonpositive(v_negative_abs(z));
+                                ptrdiff_t k, int count, const exp_numbers *numbers,
+                                const int has_targets, const int has_grads, const int type) {
+    vec z = row_logits(row, k, count, 0, type);
+    vec e = row_term(v_exp_nonpositive_by(v_negative_abs(z), numbers), count);
     vec y = has_targets ? row_load(row->targets + k, count, 0) : v_zero();
     if (has_targets)
         sums->linear = v_sub(sums->linear, negative_linear_term(z, y));
@@ -31,19 +31,20 @@ FX_INLINE void sigmoid_row_step(sigmoid_sums *sums, const class_row *row, const 
 }
 
 /* The sums of up to FX_ROW_PIECE classes; `others` masks the label out of the linear term. */
-FX_MATH sigmoid_sums sigmoid_row(const class_row *row, const real *others, ptrdiff_t classes,
-                                 const int has_targets, const int has_grads, const int type) {
+FX_INLINE sigmoid_sums sigmoid_row(const class_row *row, const real *others, ptrdiff_t classes,
+                                   const exp_numbers *numbers, const int has_targets,
+                                   const int has_grads, const int type) {
     sigmoid_sums sums = {v_zero(), v_zero()};
 #define FX_STEP(k, count)                                                                          \
-    sigmoid_row_step(&sums, row, others, k, count, has_targets, has_grads, type)
+    sigmoid_row_step(&sums, row, others, k, count, numbers, has_targets, has_grads, type)
     FX_FOR_ROW(row, type, classes, FX_STEP);
 #undef FX_STEP
     return sums;
 }
 
 /* The sum of a row so long that the product of its terms would overflow. */
-FX_MATH vec sigmoid_long_row(const class_row *row, ptrdiff_t classes, const int has_targets,
-                             const int has_grads, const int type) {
+FX_INLINE vec sigmoid_long_row(const class_row *row, ptrdiff_t classes, const exp_numbers *numbers,
+                               const int has_targets, const int has_grads, const int type) {
     vec total = v_zero();
     for (ptrdiff_t chunk = 0; chunk < classes; chunk += FX_ROW_CHUNK) {
         ptrdiff_t end = chunk + FX_ROW_CHUNK < classes ? chunk + FX_ROW_CHUNK : classes;
@@ -53,7 +54,7 @@ FX_MATH vec sigmoid_long_row(const class_row *row, ptrdiff_t classes, const int 
             class_row piece = class_row_from(*row, start, type, type);
             sums = sigmoid_sums_join(sums, sigmoid_row(&piece, others_than(row->label, start),
                                                        left < FX_ROW_PIECE ? left : FX_ROW_PIECE,
-                                                       has_targets, has_grads, type));
+                                                       numbers, has_targets, has_grads, type));
         }
         total = v_add(total, v_add(v_log1p(sums.product), sums.linear));
     }
@@ -63,18 +64,20 @@ FX_MATH vec sigmoid_long_row(const class_row *row, ptrdiff_t classes, const int 
 FX_INLINE void sigmoid_sums_typed(const fx_tile *tile, ptrdiff_t first, int count, vec *products,
                                   vec *linears, const int has_targets, const int has_grads,
                                   const int type) {
+    exp_numbers numbers = exp_numbers_kept();
     if (tile->classes > FX_PRODUCT_FACTORS) {
         for (int i = 0; i < count; i++) {
             class_row row = class_row_of(tile, first + i, type, type);
             products[i] = v_zero();
-            linears[i] = sigmoid_long_row(&row, tile->classes, has_targets, has_grads, type);
+            linears[i] =
+                sigmoid_long_row(&row, tile->classes, &numbers, has_targets, has_grads, type);
         }
         return;
     }
     for (int i = 0; i < count; i++) {
         class_row row = class_row_of(tile, first + i, type, type);
-        sigmoid_sums sums = sigmoid_row(&row, others_than(row.label, 0), tile->classes, has_targets,
-                                        has_grads, type);
+        sigmoid_sums sums = sigmoid_row(&row, others_than(row.label, 0), tile->classes, &numbers,
+                                        has_targets, has_grads, type);
         products[i] = sums.product;
         linears[i] = sums.linear;
     }
@@ -140,14 +143,17 @@ FX_INLINE void sigmoid_rows_block(const fx_tile *tile, ptrdiff_t first, int coun
 /* --- losses with a modulating factor -------------------------------------------------------------
  */
 
-FX_MATH vec modulated_row(const class_row *row, const real *others, ptrdiff_t classes,
-                          const sigmoid_options *options, const int has_grads, const int type) {
+FX_INLINE vec modulated_row(const class_row *row, const real *others, ptrdiff_t classes,
+                            const sigmoid_options *options, const exp_numbers *numbers,
+                            const int has_grads, const int type) {
     vec sum = v_zero();
 #define FX_STEP(k, count)                                                                          \
     do {                                                                                           \
-        vec z = row_logits(row, k, count, FX_PADDING, type);                                       \
-        sigmoid_value value = shifted_value(z, options);                                           \
-        sum = v_add(sum, v_and(value.loss, v_load(others + (k))));                                 \
+        vec z = row_logits(row, k, count, 0, type);                                                \
+        sigmoid_value value = options->is_clipped                                                  \
+                                  ? shifted_value(z, options)                                      \
+                                  : modulated_value_by(z, options->gamma_negative, numbers);       \
+        sum = v_add(sum, row_term(v_and(value.loss, v_load(others + (k))), count));                \
         if (has_grads) row_put_grads(row, k, count, v_mul(value.slope, row->scale), type);         \
     } while (0)
     FX_FOR_ROW(row, type, classes, FX_STEP);
@@ -158,6 +164,7 @@ FX_MATH vec modulated_row(const class_row *row, const real *others, ptrdiff_t cl
 FX_INLINE void modulated_sums_typed(const fx_tile *tile, ptrdiff_t first, int count, vec *sums,
                                     const sigmoid_options *options, const int has_grads,
                                     const int type) {
+    exp_numbers numbers = exp_numbers_kept();
     for (int i = 0; i < count; i++) {
         class_row row = class_row_of(tile, first + i, type, type);
         row.scale = v_mul(row.scale, v_set((real)tile->negative));
@@ -165,9 +172,9 @@ FX_INLINE void modulated_sums_typed(const fx_tile *tile, ptrdiff_t first, int co
         for (ptrdiff_t start = 0; start < tile->classes; start += FX_ROW_PIECE) {
             ptrdiff_t left = tile->classes - start;
             class_row piece = class_row_from(row, start, type, type);
-            vec sum =
-                modulated_row(&piece, others_than(row.label, start),
-                              left < FX_ROW_PIECE ? left : FX_ROW_PIECE, options, has_grads, type);
+            vec sum = modulated_row(&piece, others_than(row.label, start),
+                                    left < FX_ROW_PIECE ? left : FX_ROW_PIECE, options, &numbers,
+                                    has_grads, type);
             sums[i] = v_add(sums[i], sum);
         }
     }
@@ -198,13 +205,16 @@ FX_CALLED void modulated_block_sums(const fx_tile *tile, ptrdiff_t first, int co
 #undef FX_TYPED
 }
 
+/* The logit of what is not there: sigmoid(-2^100) = 0. */
+#define FX_NO_LOSS ((real) - 0x1p100)
+
 /* The losses of the labels' classes, and their gradients, which go into the rows. */
 FX_MATH vec modulated_labels(const fx_tile *tile, const lane_range *group,
                              const sigmoid_options *options) {
     real losses[LANES] = {0}, slopes[LANES] = {0}, own[LANES];
     const int type = tile->logit_type, is_quality = tile->loss == FX_QUALITY_FOCAL;
     for (int i = 0; i < LANES; i++) {
-        own[i] = FX_PADDING; /* what is not there has no loss */
+        own[i] = FX_NO_LOSS;
         if (i >= group->count) continue;
         class_row row = class_row_of(tile, group->first + i, type, type);
         if (row.label < 0) continue;

@@ -12,13 +12,17 @@ typedef struct {
     vec p, q, tail; /* sigmoid(z), sigmoid(-z), log1p(exp(-|z|)) */
 } sigmoid_parts;
 
-FX_MATH sigmoid_parts sigmoid_parts_of(vec z) {
-    vec e = v_exp_nonpositive(v_negative_abs(z));
+FX_MATH sigmoid_parts sigmoid_parts_by(vec z, const exp_numbers *numbers) {
+    vec e = v_exp_nonpositive_by(v_negative_abs(z), numbers);
     vec larger = v_div(v_one(), v_add(v_one(), e)), smaller = v_mul(e, larger);
     mask is_negative = v_less(z, v_zero());
     sigmoid_parts parts = {v_select(is_negative, smaller, larger),
                            v_select(is_negative, larger, smaller), v_log1p_unit(e)};
     return parts;
+}
+FX_INLINE sigmoid_parts sigmoid_parts_of(vec z) {
+    exp_numbers numbers = exp_constants();
+    return sigmoid_parts_by(z, &numbers);
 }
 
 /* positive softplus(-z) + negative softplus(z) */
@@ -32,12 +36,16 @@ FX_MATH sigmoid_value cross_entropy_value(vec z, const sigmoid_parts *parts, vec
 }
 
 /* p^gamma softplus(z): the focal loss of a negative; of a positive, for -z. */
-FX_MATH sigmoid_value modulated_value(vec z, power gamma) {
-    sigmoid_parts parts = sigmoid_parts_of(z);
+FX_MATH sigmoid_value modulated_value_by(vec z, power gamma, const exp_numbers *numbers) {
+    sigmoid_parts parts = sigmoid_parts_by(z, numbers);
     vec softplus = v_add(v_relu(z), parts.tail), modulation = v_power(parts.p, gamma);
     vec growth = v_mul(v_mul(v_set(gamma.exponent), parts.q), softplus);
     sigmoid_value value = {v_mul(modulation, softplus), v_mul(modulation, v_add(growth, parts.p))};
     return value;
+}
+FX_INLINE sigmoid_value modulated_value(vec z, power gamma) {
+    exp_numbers numbers = exp_constants();
+    return modulated_value_by(z, gamma, &numbers);
 }
 
 /* What the parameters of a call amount to, once a tile. */

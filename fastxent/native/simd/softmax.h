@@ -36,28 +36,36 @@ FX_MATH vec softmax_loss(vec others, vec own) {
     return v_sub(v_log1p(rest), v_select(is_near, v_zero(), own));
 }
 
-/* The sum of exp(z_k - c) of some classes other than the label. */
-FX_MATH vec softmax_terms(const fx_tile *tile, const lane_range *range, ptrdiff_t first,
-                          const int count, vec labels, const centre *c, const int any_far) {
-    vec terms[FX_CLASS_GROUP], column = v_sub(labels, v_set((real)first));
-    for (int i = 0; i < count; i++) {
-        mask is_label = v_equal(column, v_set((real)i));
-        vec z = lanes_stream(&tile->logits, range, first + i);
-        terms[i] = v_select(is_label, v_zero(), v_exp_centred(z, c, any_far));
+/* The sums of exp(z_k - c) over the classes other than the label. */
+FX_INLINE void softmax_others(const fx_tile *tile, const lane_range *ranges, const int vectors,
+                              const vec *labels, const centre *centres, vec *others,
+                              const exp_numbers *numbers, const int any_far) {
+    compensated totals[FX_LANE_VECTORS];
+    for (int v = 0; v < vectors; v++) totals[v] = compensated_zero();
+    for (ptrdiff_t group = 0; group < tile->classes; group += FX_CLASS_GROUP) {
+        ptrdiff_t end = group + FX_CLASS_GROUP;
+        if (end > tile->classes) end = tile->classes;
+        vec sums[FX_LANE_VECTORS];
+        for (int v = 0; v < vectors; v++) sums[v] = v_zero();
+        FX_NO_UNROLL
+        for (ptrdiff_t k = group; k < end; k++) {
+            for (int v = 0; v < vectors; v++) {
+                vec z = lanes_stream(&tile->logits, &ranges[v], k);
+                vec e = v_exp_centred_by(z, &centres[v], any_far, numbers);
+                e = v_where(v_differs(labels[v], v_set((real)k)), e);
+                sums[v] = v_add(sums[v], e);
+            }
+        }
+        for (int v = 0; v < vectors; v++) compensated_add(&totals[v], sums[v]);
     }
-    for (int left = count; left > 1; left /= 2)
-        for (int i = 0; i < left / 2; i++) terms[i] = v_add(terms[2 * i], terms[2 * i + 1]);
-    return terms[0];
+    for (int v = 0; v < vectors; v++) others[v] = compensated_value(totals[v]);
 }
-
-FX_INLINE vec softmax_others(const fx_tile *tile, const lane_range *range, vec labels,
-                             const centre *c, const int any_far) {
-    compensated others = compensated_zero();
-#define FX_TERMS(k, count)                                                                         \
-    compensated_add(&others, softmax_terms(tile, range, k, count, labels, c, any_far))
-    FX_FOR_CLASSES(0, tile->classes, FX_TERMS);
-#undef FX_TERMS
-    return compensated_value(others);
+FX_CALLED vec softmax_far_others(const fx_tile *tile, const lane_range *range, vec labels,
+                                 const centre *c) {
+    exp_numbers numbers = exp_constants();
+    vec others;
+    softmax_others(tile, range, 1, &labels, c, &others, &numbers, 1);
+    return others;
 }
 
 /* The logits of the labels; those of the first class where there is none. */
@@ -92,30 +100,48 @@ FX_INLINE int v_all_summed(vec others) {
 FX_CALLED void softmax_plain_from_maximum(const fx_tile *tile, const lane_range *range, vec labels,
                                           vec own) {
     centre c = centre_at(v_on_grid(lanes_maximum(tile, range)));
-    vec others = softmax_others(tile, range, labels, &c, 1);
+    vec others = softmax_far_others(tile, range, labels, &c);
     vec loss = softmax_loss(others, v_sub(own, c.value));
     lanes_store_losses(tile, range, loss);
     repair(tile, range, loss, softmax_exact_anchor);
 }
 
-FX_INLINE void softmax_plain(const fx_tile *tile, const lane_range *range) {
-    vec labels = lanes_labels(tile, range), own = lanes_label_logits(tile, range, labels);
-    centre c = centre_at(v_on_grid(own));
-    vec others = v_mask_any(c.far) ? softmax_others(tile, range, labels, &c, 1)
-                                   : softmax_others(tile, range, labels, &c, 0);
-    if (!v_all_summed(others)) {
-        softmax_plain_from_maximum(tile, range, labels, own);
-        return;
+FX_INLINE void softmax_plain(const fx_tile *tile, ptrdiff_t first, const int vectors, int count) {
+    exp_numbers numbers = exp_numbers_kept();
+    lane_range ranges[FX_LANE_VECTORS];
+    vec labels[FX_LANE_VECTORS], own[FX_LANE_VECTORS], others[FX_LANE_VECTORS];
+    centre centres[FX_LANE_VECTORS];
+    for (int v = 0; v < vectors; v++) {
+        lane_range range = {first + v * LANES, count};
+        ranges[v] = range;
+        labels[v] = lanes_labels(tile, &range);
+        own[v] = lanes_label_logits(tile, &range, labels[v]);
+        centres[v] = centre_at(v_on_grid(own[v]));
     }
-    vec loss = softmax_loss(others, v_sub(own, c.value));
-    lanes_store_losses(tile, range, loss);
-    repair(tile, range, loss, softmax_exact_anchor);
+    softmax_others(tile, ranges, vectors, labels, centres, others, &numbers, 0);
+    for (int v = 0; v < vectors; v++) {
+        if (v_mask_any(centres[v].far))
+            others[v] = softmax_far_others(tile, &ranges[v], labels[v], &centres[v]);
+        if (!v_all_summed(others[v])) {
+            softmax_plain_from_maximum(tile, &ranges[v], labels[v], own[v]);
+            continue;
+        }
+        vec loss = softmax_loss(others[v], v_sub(own[v], centres[v].value));
+        lanes_store_losses(tile, &ranges[v], loss);
+        repair(tile, &ranges[v], loss, softmax_exact_anchor);
+    }
+}
+FX_CALLED void softmax_many(const fx_tile *tile) {
+#define FX_BODY(first, vectors, count) softmax_plain(tile, first, vectors, count)
+    FX_FOR_LANE_VECTORS(tile, FX_LANE_VECTORS, FX_BODY);
+#undef FX_BODY
 }
 
 /* The same for so few classes that their sums need no compensation, several vectors of anchors at a
  * time (see sigmoid_few). */
 FX_INLINE void softmax_few(const fx_tile *tile, ptrdiff_t first, const int vectors, int count,
                            const int classes) {
+    exp_numbers numbers = exp_numbers_kept();
     vec own[FX_LANE_BLOCK], centres[FX_LANE_BLOCK], sums[FX_LANE_BLOCK];
     FX_NO_UNROLL
     for (int v = 0; v < vectors; v++) {
@@ -127,7 +153,7 @@ FX_INLINE void softmax_few(const fx_tile *tile, ptrdiff_t first, const int vecto
         centre c = centre_at(v_on_grid(logit));
         vec sum = v_zero();
         for (int k = 0; k < classes; k++) {
-            vec e = v_exp_centred(lanes_load(&tile->logits, &range, k), &c, 0);
+            vec e = v_exp_centred_by(lanes_load(&tile->logits, &range, k), &c, 0, &numbers);
             sum = v_add(sum, v_select(v_equal(labels, v_set((real)k)), v_zero(), e));
         }
         /* `far` lanes are out of range, too. */
@@ -146,12 +172,12 @@ FX_INLINE void softmax_few(const fx_tile *tile, ptrdiff_t first, const int vecto
 }
 FX_CALLED void softmax_three(const fx_tile *tile) {
 #define FX_BODY(first, vectors, count) softmax_few(tile, first, vectors, count, 3)
-    FX_FOR_LANE_BLOCKS(tile, FX_BODY);
+    FX_FOR_LANE_VECTORS(tile, FX_LANE_BLOCK, FX_BODY);
 #undef FX_BODY
 }
 FX_CALLED void softmax_four(const fx_tile *tile) {
 #define FX_BODY(first, vectors, count) softmax_few(tile, first, vectors, count, 4)
-    FX_FOR_LANE_BLOCKS(tile, FX_BODY);
+    FX_FOR_LANE_VECTORS(tile, FX_LANE_BLOCK, FX_BODY);
 #undef FX_BODY
 }
 
@@ -304,6 +330,6 @@ static void softmax_losses(const fx_tile *tile) {
         else if (tile->classes == 4)
             softmax_four(tile);
         else
-            FX_FOR_LANES(tile, softmax_plain);
+            softmax_many(tile);
     }
 }

@@ -17,13 +17,14 @@ FX_MATH vec row_maximum(const class_row *row, ptrdiff_t classes, const int type)
 
 /* The sum of exp(z_k - c) over up to FX_ROW_PIECE classes other than the label. The exponentials
  * are kept where the gradient will be. */
-FX_MATH vec piece_others(const class_row *row, const real *others, ptrdiff_t classes,
-                         const centre *c, const int any_far, const int has_grads, const int type) {
+FX_INLINE vec piece_others(const class_row *row, const real *others, ptrdiff_t classes,
+                           const centre *c, const exp_numbers *numbers, const int any_far,
+                           const int has_grads, const int type) {
     vec sum = v_zero();
 #define FX_STEP(k, count)                                                                          \
     do {                                                                                           \
-        vec e = v_exp_centred(row_logits(row, k, count, (real) - INFINITY, type), c, any_far);     \
-        sum = v_add(sum, v_and(e, v_load(others + (k))));                                          \
+        vec e = v_exp_centred_by(row_logits(row, k, count, 0, type), c, any_far, numbers);         \
+        sum = v_add(sum, row_term(v_and(e, v_load(others + (k))), count));                         \
         if (has_grads) row_put_grads(row, k, count, e, FX_OWN_TYPE);                               \
     } while (0)
     FX_FOR_ROW(row, type, classes, FX_STEP);
@@ -32,15 +33,19 @@ FX_MATH vec piece_others(const class_row *row, const real *others, ptrdiff_t cla
 }
 
 FX_INLINE vec row_others(const class_row *row, ptrdiff_t classes, real centre_of_row,
-                         const int any_far, const int has_grads, const int type) {
+                         const exp_numbers *numbers, const int any_far, const int has_grads,
+                         const int type) {
     centre at = centre_at(v_set(centre_of_row));
     vec sum = v_zero();
+    if (classes <= FX_ROW_PIECE)
+        return piece_others(row, others_than(row->label, 0), classes, &at, numbers, any_far,
+                            has_grads, type);
     for (ptrdiff_t start = 0; start < classes; start += FX_ROW_PIECE) {
         ptrdiff_t left = classes - start;
         class_row piece = class_row_from(*row, start, type, FX_OWN_TYPE);
         sum = v_add(sum, piece_others(&piece, others_than(row->label, start),
-                                      left < FX_ROW_PIECE ? left : FX_ROW_PIECE, &at, any_far,
-                                      has_grads, type));
+                                      left < FX_ROW_PIECE ? left : FX_ROW_PIECE, &at, numbers,
+                                      any_far, has_grads, type));
     }
     return sum;
 }
@@ -51,62 +56,84 @@ typedef struct {
     vec others[FX_ROW_BLOCK];
 } softmax_block;
 
-/* A NaN is far, too. */
-FX_INLINE int is_far(real x) { return !(x >= -FX_CENTRE_LIMIT && x <= FX_CENTRE_LIMIT); }
+FX_INLINE void far_rows_others(const fx_tile *tile, const lane_range *group, softmax_block *block,
+                               int start, const exp_numbers *numbers, const int has_grads,
+                               const int type) {
+    for (int i = 0; i < group->count; i++) {
+        class_row row = class_row_of(tile, group->first + i, type, FX_OWN_TYPE);
+        block->others[start + i] =
+            row_others(&row, tile->classes, block->centres[start + i], numbers, 1, has_grads, type);
+    }
+}
 
-FX_INLINE void others_typed(const fx_tile *tile, ptrdiff_t first, int count, softmax_block *block,
-                            const int has_centres, const int has_grads, const int type) {
-    int any_far = 0;
-    for (int i = 0; i < count; i++) {
-        class_row row = class_row_of(tile, first + i, type, FX_OWN_TYPE);
-        if (!has_centres) { /* at the label; at the first class where there is none */
-            block->own_logits[i] = row_logit(&row, row.label >= 0 ? row.label : 0, type);
-            block->centres[i] = on_grid(block->own_logits[i]);
-        }
-        any_far |= is_far(block->centres[i]);
-        block->others[i] = row_others(&row, tile->classes, block->centres[i], 0, has_grads, type);
+/* Whether any centre is beyond the grid, or NaN. */
+FX_INLINE int any_is_far(vec centres) {
+    return v_mask_any(v_is_far(centres)) || !v_mask_all(v_equal(centres, centres));
+}
+
+/* Up to LANES anchors, from anchor `start` of the block on. The sums start from the labels' logits,
+ * those of the first class where there is none. */
+FX_INLINE void group_others(const fx_tile *tile, const lane_range *group, softmax_block *block,
+                            int start, const exp_numbers *numbers, const int has_grads,
+                            const int type) {
+    real *own = block->own_logits + start, *centres = block->centres + start;
+    v_store(own, v_zero());
+    v_store(centres, v_zero());
+    for (int i = 0; i < group->count; i++) {
+        class_row row = class_row_of(tile, group->first + i, type, FX_OWN_TYPE);
+        own[i] = row_logit(&row, row.label >= 0 ? row.label : 0, type);
+        centres[i] = (own[i] + FX_CENTRE_GRID) - FX_CENTRE_GRID;
+        block->others[start + i] =
+            row_others(&row, tile->classes, centres[i], numbers, 0, has_grads, type);
     }
-    for (int i = 0; any_far && i < count; i++) {
-        class_row row = class_row_of(tile, first + i, type, FX_OWN_TYPE);
-        block->others[i] = row_others(&row, tile->classes, block->centres[i], 1, has_grads, type);
-    }
+    if (!any_is_far(v_load(own))) return;
+    v_store(centres, v_on_grid(v_load(own)));
+    far_rows_others(tile, group, block, start, numbers, has_grads, type);
 }
 
 /* The sums of some anchors. The loops are a function of their own, for their constants to have all
  * registers. */
-FX_CALLED void rows_others(const fx_tile *tile, ptrdiff_t first, int count, softmax_block *block,
-                           int has_centres) {
+FX_CALLED void rows_others(const fx_tile *tile, ptrdiff_t first, int count, softmax_block *block) {
     int has_grads = tile->grads.data != NULL;
-#define FX_OTHERS(has_centres, has_grads, type)                                                    \
-    others_typed(tile, first, count, block, has_centres, has_grads, type)
+    exp_numbers numbers = exp_numbers_kept();
+#define FX_OTHERS(has_grads, type)                                                                 \
+    for (int start = 0; start < count; start += LANES) {                                           \
+        lane_range group = group_of(first, count, start);                                          \
+        group_others(tile, &group, block, start, &numbers, has_grads, type);                       \
+    }
 #define FX_TYPED(type)                                                                             \
     do {                                                                                           \
-        if (has_centres && has_grads)                                                              \
-            FX_OTHERS(1, 1, type);                                                                 \
-        else if (has_centres)                                                                      \
-            FX_OTHERS(1, 0, type);                                                                 \
-        else if (has_grads)                                                                        \
-            FX_OTHERS(0, 1, type);                                                                 \
+        if (has_grads)                                                                             \
+            FX_OTHERS(1, type)                                                                     \
         else                                                                                       \
-            FX_OTHERS(0, 0, type);                                                                 \
+            FX_OTHERS(0, type)                                                                     \
     } while (0)
     FX_FOR_TYPE(tile, FX_TYPED);
 #undef FX_TYPED
 #undef FX_OTHERS
 }
 
-/* The maxima of a group, rounded to the grid. */
-FX_CALLED void group_centres(const fx_tile *tile, const lane_range *group, real *centres) {
+/* The sums of a group again, from its maxima, rounded to the grid. */
+FX_CALLED void group_others_from_maxima(const fx_tile *tile, const lane_range *group,
+                                        softmax_block *block) {
     vec maxima[LANES];
+    exp_numbers numbers = exp_constants();
+    int has_grads = tile->grads.data != NULL;
 #define FX_TYPED(type)                                                                             \
-    for (int i = 0; i < LANES; i++) {                                                              \
-        int in_group = i < group->count ? i : group->count - 1;                                    \
-        class_row row = class_row_of(tile, group->first + in_group, type, FX_OWN_TYPE);            \
-        maxima[i] = row_maximum(&row, tile->classes, type);                                        \
-    }
+    do {                                                                                           \
+        for (int i = 0; i < LANES; i++) {                                                          \
+            int in_group = i < group->count ? i : group->count - 1;                                \
+            class_row row = class_row_of(tile, group->first + in_group, type, FX_OWN_TYPE);        \
+            maxima[i] = row_maximum(&row, tile->classes, type);                                    \
+        }                                                                                          \
+        v_store(block->centres, v_on_grid(v_reduce_max(maxima)));                                  \
+        if (has_grads)                                                                             \
+            far_rows_others(tile, group, block, 0, &numbers, 1, type);                             \
+        else                                                                                       \
+            far_rows_others(tile, group, block, 0, &numbers, 0, type);                             \
+    } while (0)
     FX_FOR_TYPE(tile, FX_TYPED);
 #undef FX_TYPED
-    v_store(centres, v_on_grid(v_reduce_max(maxima)));
 }
 
 /* Exponentials to gradients: pull p_k, but -pull q at the label. */
@@ -163,19 +190,15 @@ FX_INLINE void softmax_rows_group(const fx_tile *tile, const lane_range *group, 
 
 FX_INLINE void softmax_rows_block(const fx_tile *tile, ptrdiff_t first, int count, const int kind) {
     softmax_block block;
-    rows_others(tile, first, count, &block, 0);
-    for (int i = count; i % LANES; i++) {
-        block.others[i] = v_zero();
-        block.own_logits[i] = block.centres[i] = 0;
-    }
+    rows_others(tile, first, count, &block);
+    for (int i = count; i % LANES; i++) block.others[i] = v_zero();
     for (int start = 0; start < count; start += LANES) {
         lane_range group = group_of(first, count, start);
         vec own = v_load(block.own_logits + start), others = v_reduce_add(block.others + start);
         vec centres = v_load(block.centres + start);
         if (!v_all_summed(others)) {
             softmax_block again;
-            group_centres(tile, &group, again.centres);
-            rows_others(tile, group.first, group.count, &again, 1);
+            group_others_from_maxima(tile, &group, &again);
             for (int i = group.count; i < LANES; i++) again.others[i] = v_zero();
             others = v_reduce_add(again.others);
             centres = v_load(again.centres);

@@ -9,21 +9,9 @@
 #include "elements.h"
 #include "summation.h"
 
-/* Every addition to a running sum can cost half an ULP. So classes are taken up to eight at a time
- * and added pairwise, and these sums join a compensated one: FX_FOR_CLASSES(start, end, TERMS)
- * calls TERMS(k, 8), then TERMS(k, 4) and TERMS(k, 1) for what is left. Within a group, class
- * numbers are constants to compare labels with. */
+/* Every addition to a running sum can cost half an ULP. So the terms of eight classes at a time are
+ * added up, and these sums join a compensated one. */
 #define FX_CLASS_GROUP 8
-#define FX_FOR_CLASSES(start, end, terms)                                                          \
-    do {                                                                                           \
-        ptrdiff_t k = start;                                                                       \
-        for (; k + FX_CLASS_GROUP <= end; k += FX_CLASS_GROUP) terms(k, FX_CLASS_GROUP);           \
-        if (k + 4 <= end) {                                                                        \
-            terms(k, 4);                                                                           \
-            k += 4;                                                                                \
-        }                                                                                          \
-        for (; k < end; k++) terms(k, 1);                                                          \
-    } while (0)
 
 /* Up to LANES anchors of a tile, from `first` on. */
 typedef struct {
@@ -76,22 +64,29 @@ FX_INLINE vec lanes_labels(const fx_tile *tile, const lane_range *range) {
         }                                                                                          \
     } while (0)
 
-/* The same with body(first, vectors, count) for several vectors at a time: with few classes an
- * anchor is one long chain of operations, and the logarithms of several vectors, one after the
- * other, overlap. */
-#define FX_LANE_BLOCK 16
-#define FX_FOR_LANE_BLOCKS(tile, body)                                                             \
+/* The same with body(first, vectors, count) for several vectors at a time. */
+#define FX_FOR_LANE_VECTORS(tile, most, body)                                                      \
     do {                                                                                           \
         ptrdiff_t first = 0, left = (tile)->anchors;                                               \
-        for (; left >= FX_LANE_BLOCK * LANES; left -= FX_LANE_BLOCK * LANES) {                     \
-            body(first, FX_LANE_BLOCK, LANES);                                                     \
-            first += FX_LANE_BLOCK * LANES;                                                        \
+        for (; left >= (most) * LANES; left -= (most) * LANES) {                                   \
+            body(first, most, LANES);                                                              \
+            first += (most) * LANES;                                                               \
         }                                                                                          \
         for (; left > 0; left -= LANES) {                                                          \
             body(first, 1, left < LANES ? (int)left : LANES);                                      \
             first += LANES;                                                                        \
         }                                                                                          \
     } while (0)
+/* With few classes an anchor is one long chain of operations, and the logarithms of several
+ * vectors, one after the other, overlap. */
+#define FX_LANE_BLOCK 16
+/* With more of them two chains of operations fill the CPU; on AVX2, where a vec is two registers,
+ * one does. */
+#if defined(FX_ISA_AVX512)
+#define FX_LANE_VECTORS 2
+#else
+#define FX_LANE_VECTORS 1
+#endif
 
 FX_INLINE real matrix_at(const fx_matrix *m, ptrdiff_t anchor, ptrdiff_t k) {
     return ((const real *)m->data)[anchor * m->anchor_stride + k * m->class_stride];

@@ -7,6 +7,7 @@
  *   LANES                 16 floats or 8 doubles on every instruction set: AVX2 holds a vec in two
  *                         registers, so that sums have the same order and the same bits as AVX-512
  *   v_fma(a, b, c)        a * b + c; one rounding on AVX2 and AVX-512, two in the portable build
+ *   v_fnma(a, b, c)       c - a * b, likewise
  *   v_max(a, b)           b where either is NaN, as x86 does: put the value to propagate second
  *   v_reduce_*(vec[])     LANES vectors to one: lane i is the reduction over the lanes of vector i,
  *                         folded in halves (lane j with lane j + LANES/2, then / 4, ...)
@@ -95,7 +96,7 @@ FX_INLINE void prefetch_line(const void *p) {
 #define FX_LANES_AHEAD 512
 FX_INLINE void v_prefetch_lanes(const void *p) {
 #if defined(__GNUC__)
-    __builtin_prefetch((const char *)p + FX_LANES_AHEAD);
+    __builtin_prefetch((const char *)p + FX_LANES_AHEAD, 0, 2);
 #else
     (void)p;
 #endif

@@ -64,6 +64,9 @@ FX_INLINE vec v_sqrt(vec x) { FX_BOTH(FX_OP(sqrt)(x.low), FX_OP(sqrt)(x.high)); 
 FX_INLINE vec v_fma(vec a, vec b, vec c) {
     FX_BOTH(FX_OP(fmadd)(a.low, b.low, c.low), FX_OP(fmadd)(a.high, b.high, c.high));
 }
+FX_INLINE vec v_fnma(vec a, vec b, vec c) {
+    FX_BOTH(FX_OP(fnmadd)(a.low, b.low, c.low), FX_OP(fnmadd)(a.high, b.high, c.high));
+}
 FX_INLINE mask v_less(vec a, vec b) {
     FX_BOTH(FX_OP(cmp)(a.low, b.low, _CMP_LT_OQ), FX_OP(cmp)(a.high, b.high, _CMP_LT_OQ));
 }
@@ -73,6 +76,10 @@ FX_INLINE mask v_equal(vec a, vec b) {
 FX_INLINE vec v_select(mask m, vec yes, vec no) {
     FX_BOTH(FX_OP(blendv)(no.low, yes.low, m.low), FX_OP(blendv)(no.high, yes.high, m.high));
 }
+FX_INLINE mask v_differs(vec a, vec b) {
+    FX_BOTH(FX_OP(cmp)(a.low, b.low, _CMP_NEQ_UQ), FX_OP(cmp)(a.high, b.high, _CMP_NEQ_UQ));
+}
+FX_INLINE vec v_where(mask m, vec x) { return v_and(x, m); }
 FX_INLINE int v_mask_all(mask m) {
     return FX_OP(movemask)(FX_OP (and)(m.low, m.high)) == (1 << (LANES / 2)) - 1;
 }
@@ -90,6 +97,10 @@ FX_INLINE vec v_load_first(const real *p, int count, vec fill) {
     __m256i low = v_first_half(count), high = v_first_half(count - LANES / 2);
     FX_BOTH(FX_OP(blendv)(fill.low, FX_OP(maskload)(p, low), FX_CAST_REAL(low)),
             FX_OP(blendv)(fill.high, FX_OP(maskload)(p + LANES / 2, high), FX_CAST_REAL(high)));
+}
+FX_INLINE vec v_clear_rest(vec x, int count) {
+    FX_BOTH(FX_OP (and)(x.low, FX_CAST_REAL(v_first_half(count))),
+            FX_OP (and)(x.high, FX_CAST_REAL(v_first_half(count - LANES / 2))));
 }
 FX_INLINE void v_store_first(real *p, int count, vec x) {
     FX_OP(maskstore)(p, v_first_half(count), x.low);

@@ -20,6 +20,13 @@ FX_INLINE vec v_set(real x) {
     return _mm512_set1_ps(x);
 #endif
 }
+/* A constant that stays in a register: the compiler cannot make it again where it is used. */
+FX_INLINE vec v_keep(vec x) {
+#if defined(__GNUC__)
+    __asm__("" : "+v"(x));
+#endif
+    return x;
+}
 FX_INLINE vec v_load(const real *p) { return FX_OP(loadu)(p); }
 FX_INLINE void v_store(real *p, vec x) { FX_OP(storeu)(p, x); }
 FX_INLINE vec v_load_int32(const int32_t *p) {
@@ -33,6 +40,8 @@ FX_INLINE mask v_first(int count) { return (mask)((1u << count) - 1u); }
 FX_INLINE vec v_load_first(const real *p, int count, vec fill) {
     return FX_OP(mask_loadu)(fill, v_first(count), p);
 }
+/* x in the first lanes, 0 in the others. */
+FX_INLINE vec v_clear_rest(vec x, int count) { return FX_OP(maskz_mov)(v_first(count), x); }
 FX_INLINE void v_store_first(real *p, int count, vec x) {
     FX_OP(mask_storeu)(p, v_first(count), x);
 }
@@ -42,6 +51,7 @@ FX_INLINE vec v_mul(vec a, vec b) { return FX_OP(mul)(a, b); }
 FX_INLINE vec v_div(vec a, vec b) { return FX_OP(div)(a, b); }
 FX_INLINE vec v_sqrt(vec x) { return FX_OP(sqrt)(x); }
 FX_INLINE vec v_fma(vec a, vec b, vec c) { return FX_OP(fmadd)(a, b, c); }
+FX_INLINE vec v_fnma(vec a, vec b, vec c) { return FX_OP(fnmadd)(a, b, c); }
 FX_INLINE vec v_max(vec a, vec b) { return FX_OP(max)(a, b); }
 FX_INLINE vec v_min(vec a, vec b) { return FX_OP(min)(a, b); }
 FX_INLINE vec v_and(vec a, vec b) { return FX_OP (and)(a, b); }
@@ -51,11 +61,14 @@ FX_INLINE vec v_xor(vec a, vec b) { return FX_OP(xor)(a, b); }
 #if FX_DOUBLE
 FX_INLINE mask v_less(vec a, vec b) { return _mm512_cmp_pd_mask(a, b, _CMP_LT_OQ); }
 FX_INLINE mask v_equal(vec a, vec b) { return _mm512_cmp_pd_mask(a, b, _CMP_EQ_OQ); }
+FX_INLINE mask v_differs(vec a, vec b) { return _mm512_cmp_pd_mask(a, b, _CMP_NEQ_UQ); }
 #else
 FX_INLINE mask v_less(vec a, vec b) { return _mm512_cmp_ps_mask(a, b, _CMP_LT_OQ); }
 FX_INLINE mask v_equal(vec a, vec b) { return _mm512_cmp_ps_mask(a, b, _CMP_EQ_OQ); }
+FX_INLINE mask v_differs(vec a, vec b) { return _mm512_cmp_ps_mask(a, b, _CMP_NEQ_UQ); }
 #endif
 FX_INLINE vec v_select(mask m, vec yes, vec no) { return FX_OP(mask_blend)(m, no, yes); }
+FX_INLINE vec v_where(mask m, vec x) { return FX_OP(maskz_mov)(m, x); }
 FX_INLINE int v_mask_all(mask m) { return m == (mask)-1; }
 FX_INLINE int v_mask_any(mask m) { return m != 0; }
 

@@ -78,11 +78,13 @@ FX_BITWISE(v_or, |)
 FX_BITWISE(v_xor, ^)
 FX_COMPARE(v_less, <)
 FX_COMPARE(v_equal, ==)
+FX_COMPARE(v_differs, !=)
 #undef FX_BINARY
 #undef FX_BITWISE
 #undef FX_COMPARE
 
 FX_INLINE vec v_fma(vec a, vec b, vec c) { return v_add(v_mul(a, b), c); }
+FX_INLINE vec v_fnma(vec a, vec b, vec c) { return v_sub(c, v_mul(a, b)); }
 FX_INLINE vec v_sqrt(vec x) {
     FX_EACH FX_LANE(x, i) = FX_SQRT(FX_LANE(x, i));
     return x;
@@ -105,9 +107,14 @@ FX_INLINE vec v_load_first(const real *p, int count, vec fill) {
     memcpy(&fill, p, (size_t)count * sizeof(real));
     return fill;
 }
+FX_INLINE vec v_clear_rest(vec x, int count) {
+    FX_EACH FX_LANE(x, i) = i < count ? FX_LANE(x, i) : 0;
+    return x;
+}
 FX_INLINE void v_store_first(real *p, int count, vec x) {
     memcpy(p, &x, (size_t)count * sizeof(real));
 }
+FX_INLINE vec v_where(mask m, vec x) { return v_select(m, x, v_set((real)0)); }
 FX_INLINE int v_mask_any(mask m) {
     real_bits any = 0;
     FX_EACH any |= FX_LANE(m, i);

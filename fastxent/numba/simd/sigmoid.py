@@ -13,6 +13,7 @@ from fastxent.numba.simd.custom_terms import custom_class
 from fastxent.numba.simd.lanes import Lanes, Number, lane_function, splat_value
 from fastxent.numba.simd.memory import double, read_int32, read_real, write_real
 from fastxent.numba.simd.plan import Plan
+from fastxent.numba.simd.rows import group_has_labels
 from fastxent.numba.simd.shuffles import load_all, reduce_lanes
 from fastxent.numba.simd.sigmoid_exact import exact_sigmoid_value
 from fastxent.numba.simd.sigmoid_terms import (
@@ -24,6 +25,7 @@ from fastxent.numba.simd.sigmoid_terms import (
 from fastxent.numba.simd.summation import Compensated, compensated_add, compensated_value
 from fastxent.numba.simd.tile import (
     CLASS_GROUP,
+    NO_CLASS,
     Labels,
     Stream,
     factors_of,
@@ -135,23 +137,42 @@ def sigmoid_inputs(plan: Plan, tile: Any, first: int) -> SigmoidInputs:
 
 
 @lane_function
-def sigmoid_terms(plan: Plan, inputs: SigmoidInputs, first: Number, count: int) -> SigmoidSums:
-    """Return the sums of some classes."""
-    terms = []
+def sigmoid_add_classes(
+    plan: Plan,
+    inputs: SigmoidInputs,
+    first: Number,
+    count: int,
+    sums: SigmoidSums,
+    with_label: bool,
+) -> SigmoidSums:
+    """Add the terms of some classes.
+
+    Of the label, softplus(z) - z = softplus(-z): its linear term is relu(-z), which label_terms may
+    add instead.
+    """
+    product, linear = sums
     column = inputs.columns - first
     for i in range(count):
         z = lanes_stream(plan, inputs.logits, first + i)
         if plan.has_targets:
-            y = lanes_load(plan, inputs.targets, first + i)
-            linear = -negative_linear_term(z, y)
-        else:  # softplus(z) - z = softplus(-z): flip the logit of the label
-            z = select(column == float(i), -z, z)
-            linear = relu(z)
-        terms.append(SigmoidSums(exp_nonpositive(negative_abs(z)), linear))
-    while len(terms) > 1:
-        pairs = zip(terms[::2], terms[1::2], strict=True)
-        terms = [sigmoid_sums_join(*pair) for pair in pairs]
-    return terms[0]
+            linear = linear - negative_linear_term(z, lanes_load(plan, inputs.targets, first + i))
+        elif with_label:
+            linear = linear + relu(select(column == float(i), -z, z))
+        else:
+            linear = linear + select(column == float(i), 0.0, relu(z))
+        product = product_add(product, exp_nonpositive(negative_abs(z)))
+    return SigmoidSums(product, linear)
+
+
+@inlined
+def label_terms(plan: Plan, tile: Any, first: int, count: int) -> Lanes:
+    """Return what the labels add, relu(-z)."""
+    terms = stack(plan, 1, first)
+    for i in range(plan.lanes):
+        label = read_int32(tile.labels + 4 * (first + i)) if i < count else NO_CLASS
+        z = double(matrix_at(plan, tile.logits, first + i, label)) if label >= 0 else 0.0
+        write_real(plan, terms + i * plan.size, 0.0 if z > 0 else -z)  # NaN stays one
+    return load(plan, terms)
 
 
 #: Products of more factors up to 2 would come near overflow (2^127).
@@ -166,14 +187,15 @@ def sigmoid_range(
     totals = SigmoidTotals(total, no_terms(plan, start))
     k = start
     while k + CLASS_GROUP <= end:
-        totals = sigmoid_join(totals, sigmoid_terms(plan, inputs, k, 8))
+        sums = sigmoid_add_classes(plan, inputs, k, 8, no_sums(plan, k), False)
+        totals = sigmoid_join(totals, sums)
         k += CLASS_GROUP
-    if k + 4 <= end:
-        totals = sigmoid_join(totals, sigmoid_terms(plan, inputs, k, 4))
-        k += 4
-    while k < end:
-        totals = sigmoid_join(totals, sigmoid_terms(plan, inputs, k, 1))
-        k += 1
+    if k < end:
+        sums = no_sums(plan, k)
+        while k < end:
+            sums = sigmoid_add_classes(plan, inputs, k, 1, sums, False)
+            k += 1
+        totals = sigmoid_join(totals, sums)
     return compensated_add(totals.linear, log1p(compensated_value(totals.product)))
 
 
@@ -182,19 +204,24 @@ FEW_CLASSES = 4
 
 
 @inlined
-def sigmoid_sum(plan: Plan, inputs: SigmoidInputs, classes: int) -> Lanes:
-    """Return the losses of a vector of anchors without options."""
+def sigmoid_few(plan: Plan, inputs: SigmoidInputs, classes: int) -> Lanes:
+    """Return the losses of a vector of anchors of few classes."""
+    sums = no_sums(plan, classes)
+    for k in range(classes):
+        sums = sigmoid_add_classes(plan, inputs, k, 1, sums, True)
     if classes == 1:  # one logarithm a logit is one an anchor, and its argument is at most 1
-        sums = sigmoid_terms(plan, inputs, classes - 1, 1)
         return sums.linear + log1p_unit(sums.product)
-    if classes <= FEW_CLASSES:
-        sums = sigmoid_terms(plan, inputs, classes * 0, 1)
-        for k in range(1, classes):
-            sums = sigmoid_sums_join(sums, sigmoid_terms(plan, inputs, k, 1))
-        return sums.linear + log1p(sums.product)
-    total = no_terms(plan, classes)
+    return sums.linear + log1p(sums.product)
+
+
+@inlined
+def sigmoid_many(plan: Plan, tile: Any, first: int, count: int, inputs: SigmoidInputs) -> Lanes:
+    """Return the losses of a vector of anchors of more classes."""
+    classes, total = tile.classes, no_terms(plan, first)
     for start in range(0, classes, PRODUCT_FACTORS):
         total = sigmoid_range(plan, inputs, start, min(classes, start + PRODUCT_FACTORS), total)
+    if not plan.has_targets and group_has_labels(tile, first, count):
+        total = compensated_add(total, label_terms(plan, tile, first, count))
     return compensated_value(total)
 
 
@@ -202,9 +229,14 @@ def sigmoid_sum(plan: Plan, inputs: SigmoidInputs, classes: int) -> Lanes:
 def sigmoid_plain_lanes(plan: Plan, tile: Any) -> None:
     """No weights, no smoothing, per anchor."""
     for first in range(0, tile.anchors, plan.lanes):
-        loss = sigmoid_sum(plan, sigmoid_inputs(plan, tile, first), tile.classes)
+        count = min(plan.lanes, tile.anchors - first)
+        inputs = sigmoid_inputs(plan, tile, first)
+        if tile.classes <= FEW_CLASSES:
+            loss = sigmoid_few(plan, inputs, tile.classes)
+        else:
+            loss = sigmoid_many(plan, tile, first, count, inputs)
         store(tile.losses + first * plan.size, loss)
-        repair(plan, tile, first, min(plan.lanes, tile.anchors - first), loss)
+        repair(plan, tile, first, count, loss)
 
 
 # --- every loss of the family with every option: one logarithm a logit ----------------------------

@@ -30,6 +30,7 @@ from fastxent.numba.simd.vector import (
     negative_abs,
     relu,
     select,
+    splat,
     stack,
     store,
 )
@@ -47,7 +48,7 @@ from fastxent.numba.simd.vector_math import (
 
 
 @lane_function
-def softmax_terms(
+def softmax_add_classes(
     plan: Plan,
     logits: Stream,
     first: Number,
@@ -55,15 +56,14 @@ def softmax_terms(
     columns: Lanes,
     centre: Centre,
     exp: Exponential,
+    total: Lanes,
 ) -> Lanes:
-    """Return the sum of exp(z_k - c) of some classes other than the label."""
-    terms, column = [], columns - first
+    """Add exp(z_k - c) of some classes other than the label to a sum."""
+    column = columns - first
     for i in range(count):
         z = lanes_stream(plan, logits, first + i)
-        terms.append(select(column == float(i), 0.0, exp(z, centre)))
-    while len(terms) > 1:
-        terms = [a + b for a, b in zip(terms[::2], terms[1::2], strict=True)]
-    return terms[0]
+        total = total + select(column == float(i), 0.0, exp(z, centre))
+    return total
 
 
 @inlined
@@ -76,20 +76,18 @@ def softmax_others(
     exp: Exponential,
 ) -> Lanes:
     """Return the sum of exp(z_k - c) of all classes other than the label."""
-    others = no_terms(plan, classes)
+    others, zero = no_terms(plan, classes), splat(plan, 0.0, classes)
     k = 0
     while k + CLASS_GROUP <= classes:
-        terms = softmax_terms(plan, logits, k, 8, columns, centre, exp)
+        terms = softmax_add_classes(plan, logits, k, 8, columns, centre, exp, zero)
         others = compensated_add(others, terms)
         k += CLASS_GROUP
-    if k + 4 <= classes:
-        terms = softmax_terms(plan, logits, k, 4, columns, centre, exp)
+    if k < classes:
+        terms = zero
+        while k < classes:
+            terms = softmax_add_classes(plan, logits, k, 1, columns, centre, exp, terms)
+            k += 1
         others = compensated_add(others, terms)
-        k += 4
-    while k < classes:
-        terms = softmax_terms(plan, logits, k, 1, columns, centre, exp)
-        others = compensated_add(others, terms)
-        k += 1
     return compensated_value(others)
 
 

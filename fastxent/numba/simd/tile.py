@@ -22,8 +22,8 @@ from fastxent.numba.simd.vector import (
 )
 from fastxent.numba.structs import address_of
 
-#: Every addition to a running sum can cost half an ULP. So classes are taken up to eight at a time
-#: and added pairwise, and these sums join a compensated one.
+#: Every addition to a running sum can cost half an ULP. So the terms of eight classes at a
+#: time are added up, and these sums join a compensated one.
 CLASS_GROUP = 8
 NO_CLASS, IGNORED = -1, -2
 
