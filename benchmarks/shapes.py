@@ -162,15 +162,16 @@ def cases(grid: str, kind: str, scale: float = 1) -> list[Case]:
 
 
 def _quick() -> Iterator[Case]:
-    """Yield what the project has targets for."""
+    """Yield what the project has targets for, and the main losses in each dtype."""
     for function in MAIN_LOSSES:
-        yield Case(function, COCO)
-        yield Case(function, COCO, gradient=True)
+        for gradient in (False, True):
+            for dtype in DTYPES:
+                yield Case(function, COCO, dtype, gradient=gradient)
+            yield Case(function, COCO, foreground=FOREGROUND[1], gradient=gradient)
     for function in MAIN_LOSSES[:2]:
         for shape in SHAPES:
             if fits(function, shape):
                 yield Case(function, shape)
-        yield Case(function, COCO, "bfloat16")
     yield Case("sigmoid_cross_entropy", COCO, dense=True)
     for function in ("sigmoid", "softmax"):
         yield Case(function, COCO)
