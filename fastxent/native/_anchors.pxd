@@ -105,20 +105,13 @@ cdef inline void finish_run(const Job* job, const Cursor* cursor, Py_ssize_t run
     cdef real* masses = <real*>scratch.masses
     cdef double weight
     cdef Py_ssize_t i
-    if (weights == NULL and job.has_labels and job.out.data != NULL
-            and inner_stride(&job.out, &job.dimensions) == job.itemsize
-            and job.expectations.data == NULL):  # the common case, in one go
-        job.kernels.write_losses(losses, scratch.columns, run,
-                                 operand_at(&job.out, &job.dimensions, cursor))
-        return
     if job.lane_kernel != NULL:
         if weights != NULL:
             for i in range(run):
                 losses[i] = weighted(weights[i], losses[i])
         if job.has_labels:
-            for i in range(run):  # no branch: the compiler makes vectors of it
-                losses[i] = 0 if scratch.columns[i] == FX_IGNORED else losses[i]
-        if job.out.data != NULL:
+            job.kernels.clear_ignored(scratch.columns, run, losses)
+        if job.out.data != NULL and scratch.losses != operand_at(&job.out, &job.dimensions, cursor):
             write_anchors[real](job, &job.out, cursor, run, losses)
         if job.expectations.data != NULL:
             write_anchors[real](job, &job.expectations, cursor, run, <real*>scratch.expectations)

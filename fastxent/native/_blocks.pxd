@@ -319,10 +319,19 @@ cdef inline void row_run(const Job* job, const Cursor* cursor, Py_ssize_t run,
         place.index[job.dimensions.count - 1] += tile.anchors
 
 
+cdef inline bint writes_in_place(const Job* job) noexcept nogil:
+    """Tell whether the kernels can write the losses where the caller wants them."""
+    return (job.out.data != NULL and not job.per_logit
+            and inner_stride(&job.out, &job.dimensions) == job.itemsize)
+
+
 cdef inline void run_losses(const Job* job, const Cursor* cursor, Py_ssize_t run,
-                            const Scratch* scratch, real* buffer,
+                            const Scratch* memory, real* buffer,
                             BlockTotals* totals) noexcept nogil:
     cdef const real* weights
+    cdef Scratch scratch = memory[0]
+    if writes_in_place(job):
+        scratch.losses = operand_at(&job.out, &job.dimensions, cursor)
     if job.has_positions:
         run_positions[real](job, cursor, run, scratch.columns, <real*>scratch.shares)
     elif job.has_labels:
@@ -335,11 +344,11 @@ cdef inline void run_losses(const Job* job, const Cursor* cursor, Py_ssize_t run
     if job.grads.data != NULL:
         run_grad_scales[real](job, cursor, run, weights, <real*>scratch.grad_scales)
     if job.row_kernel != NULL:
-        row_run[real](job, cursor, run, scratch, weights, totals)
+        row_run[real](job, cursor, run, &scratch, weights, totals)
     else:
-        lane_run[real](job, cursor, run, scratch, weights, totals)
+        lane_run[real](job, cursor, run, &scratch, weights, totals)
     if not job.per_logit:
-        finish_run[real](job, cursor, run, scratch, weights, totals)
+        finish_run[real](job, cursor, run, &scratch, weights, totals)
 
 
 cdef inline void run_block(const Job* job, Py_ssize_t block, char* memory,

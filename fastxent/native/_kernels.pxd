@@ -70,7 +70,7 @@ cdef extern from "kernels.h" nogil:
         void (*narrow)(const void*, Py_ssize_t, char*, int) noexcept nogil
         void (*label_columns)(const char*, Py_ssize_t, int, Py_ssize_t,
                               const fx_label_map*, int32_t*) noexcept nogil
-        void (*write_losses)(const void*, const int32_t*, Py_ssize_t, void*) noexcept nogil
+        void (*clear_ignored)(const int32_t*, Py_ssize_t, void*) noexcept nogil
         Py_ssize_t (*first_invalid_label)(const char*, Py_ssize_t, int, Py_ssize_t,
                                           uint64_t, const fx_label_map*) noexcept nogil
         Py_ssize_t (*first_invalid_target)(const char*, Py_ssize_t, int, Py_ssize_t, double,

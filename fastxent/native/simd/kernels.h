@@ -107,8 +107,7 @@ typedef struct {
     /* Labels and dense targets; strides in bytes. The searches return an index or -1. */
     void (*label_columns)(const char *source, ptrdiff_t stride, int type, ptrdiff_t count,
                           const fx_label_map *map, int32_t *columns);
-    void (*write_losses)(const void *losses, const int32_t *columns, ptrdiff_t count,
-                         void *destination);
+    void (*clear_ignored)(const int32_t *columns, ptrdiff_t count, void *losses);
     ptrdiff_t (*first_invalid_label)(const char *source, ptrdiff_t stride, int type,
                                      ptrdiff_t count, uint64_t highest, const fx_label_map *map);
     ptrdiff_t (*first_invalid_target)(const char *source, ptrdiff_t stride, int type,

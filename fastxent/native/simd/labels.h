@@ -1,11 +1,12 @@
 /* Class labels and dense targets as the user holds them: any integer or float type, any stride. */
 
-/* What each anchor of a run has lost, to where the caller wants it: ignored ones nothing. */
-static void write_losses(const void *losses, const int32_t *columns, ptrdiff_t count,
-                         void *destination) {
-    const real *loss = (const real *)losses;
-    real *written = (real *)destination;
-    for (ptrdiff_t i = 0; i < count; i++) written[i] = columns[i] == FX_IGNORED ? 0 : loss[i];
+/* Ignored anchors of a run have lost nothing. */
+static void clear_ignored(const int32_t *columns, ptrdiff_t count, void *losses) {
+    real *loss = (real *)losses;
+    int32_t lowest = 0; /* FX_IGNORED is the lowest column there is */
+    for (ptrdiff_t i = 0; i < count; i++) lowest = columns[i] < lowest ? columns[i] : lowest;
+    if (lowest > FX_IGNORED) return;
+    for (ptrdiff_t i = 0; i < count; i++) loss[i] = columns[i] == FX_IGNORED ? 0 : loss[i];
 }
 
 /* The column of each label: -1 where it means "no class", -2 where it is ignored. The labels of the

@@ -107,8 +107,29 @@ FX_INLINE void sigmoid_many(const fx_tile *tile, ptrdiff_t first, const int vect
     }
 }
 
-/* So few classes that their sums need no compensation. One class: one logarithm a logit is one an
- * anchor, and its argument is at most 1. */
+/* One class: one logarithm a logit is one an anchor, and its argument is at most 1. */
+FX_INLINE void sigmoid_single(const fx_tile *tile, const lane_range *range,
+                              const exp_numbers *numbers, const int has_targets) {
+    sigmoid_sums sums = {v_zero(), v_zero()};
+    vec labels = lanes_targets(tile, range).columns;
+    sigmoid_add_class(&sums, tile, range, 0, labels, numbers, has_targets, 1);
+    vec loss = v_add(sums.linear, v_log1p_unit(sums.product));
+    lanes_store_losses(tile, range, loss);
+    repair(tile, range, loss, sigmoid_exact_anchor);
+}
+FX_CALLED void sigmoid_one(const fx_tile *tile) {
+    exp_numbers numbers = exp_numbers_kept();
+#define FX_TARGETS(tile, range) sigmoid_single(tile, range, &numbers, 1)
+#define FX_LABELS(tile, range) sigmoid_single(tile, range, &numbers, 0)
+    if (tile->targets.data)
+        FX_FOR_LANES(tile, FX_TARGETS);
+    else
+        FX_FOR_LANES(tile, FX_LABELS);
+#undef FX_TARGETS
+#undef FX_LABELS
+}
+
+/* So few classes that their sums need no compensation. */
 FX_INLINE void sigmoid_few(const fx_tile *tile, ptrdiff_t first, const int vectors, int count,
                            const int classes, const int has_targets) {
     exp_numbers numbers = exp_numbers_kept();
@@ -124,8 +145,7 @@ FX_INLINE void sigmoid_few(const fx_tile *tile, ptrdiff_t first, const int vecto
     FX_NO_UNROLL
     for (int v = 0; v < vectors; v++) {
         lane_range range = {first + v * LANES, count};
-        vec tail = classes == 1 ? v_log1p_unit(sums[v].product) : v_log1p(sums[v].product);
-        vec loss = v_add(sums[v].linear, tail);
+        vec loss = v_add(sums[v].linear, v_log1p(sums[v].product));
         lanes_store_losses(tile, &range, loss);
         repair(tile, &range, loss, sigmoid_exact_anchor);
     }
@@ -145,7 +165,6 @@ FX_INLINE void sigmoid_few_loop(const fx_tile *tile, const int classes, const in
         else                                                                                       \
             sigmoid_few_loop(tile, classes, 0);                                                    \
     }
-FX_SIGMOID_FEW(sigmoid_one, 1)
 FX_SIGMOID_FEW(sigmoid_two, 2)
 FX_SIGMOID_FEW(sigmoid_three, 3)
 FX_SIGMOID_FEW(sigmoid_four, 4)

@@ -229,9 +229,14 @@ FX_INLINE vec v_load_bfloat16(const uint16_t *p) {
 FX_INLINE void v_store_bfloat16(uint16_t *p, vec x) {
     __m512i bits = FX_CAST_BITS(x);
     __m512i odd = _mm512_and_si512(_mm512_srli_epi32(bits, 16), _mm512_set1_epi32(1));
-    __m512i rounded = _mm512_add_epi32(_mm512_add_epi32(bits, odd), _mm512_set1_epi32(0x7FFF));
+    __m512i carry = _mm512_add_epi32(odd, _mm512_set1_epi32(0x7FFF));
     __m512i quiet = _mm512_or_si512(bits, _mm512_set1_epi32(0x400000));
-    rounded = _mm512_mask_blend_epi32(v_equal(x, x), quiet, rounded);
-    _mm256_storeu_si256((__m256i *)p, _mm512_cvtepi32_epi16(_mm512_srli_epi32(rounded, 16)));
+    __m512i rounded = _mm512_mask_add_epi32(quiet, v_equal(x, x), bits, carry);
+    /* Words 1, 3, 5, ...: two of them in each 32 bits. */
+    __m512i lane = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+    __m512i places = _mm512_mullo_epi32(lane, _mm512_set1_epi32(0x00040004));
+    places = _mm512_add_epi32(places, _mm512_set1_epi32(0x00030001));
+    __m512i upper = _mm512_permutexvar_epi16(places, rounded);
+    _mm256_storeu_si256((__m256i *)p, _mm512_castsi512_si256(upper));
 }
 #endif
