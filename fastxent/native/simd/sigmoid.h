@@ -65,14 +65,35 @@ FX_CALLED vec lanes_label_terms(const fx_tile *tile, const lane_range *range) {
 /* Products of more factors up to 2 would come near overflow (2^127). */
 #define FX_PRODUCT_FACTORS 112
 
-/* No weights, no smoothing, per anchor: several vectors of anchors at a time, whose chains of
+/* Add up to FX_PRODUCT_FACTORS classes to the sums of several vectors of anchors, whose chains of
  * operations run side by side. */
+FX_INLINE void sigmoid_range(const fx_tile *tile, const lane_range *ranges, const int vectors,
+                             const vec *labels, ptrdiff_t start, ptrdiff_t end, compensated *totals,
+                             const exp_numbers *numbers, const int has_targets) {
+    compensated products[FX_LANE_VECTORS];
+    for (int v = 0; v < vectors; v++) products[v] = compensated_zero();
+    for (ptrdiff_t group = start; group < end; group += FX_CLASS_GROUP) {
+        ptrdiff_t group_end = group + FX_CLASS_GROUP < end ? group + FX_CLASS_GROUP : end;
+        sigmoid_sums sums[FX_LANE_VECTORS];
+        for (int v = 0; v < vectors; v++) sums[v].product = sums[v].linear = v_zero();
+        FX_NO_UNROLL
+        for (ptrdiff_t k = group; k < group_end; k++)
+            for (int v = 0; v < vectors; v++)
+                sigmoid_add_class(&sums[v], tile, &ranges[v], k, labels[v], numbers, has_targets,
+                                  0);
+        for (int v = 0; v < vectors; v++) sigmoid_join(&totals[v], &products[v], sums[v]);
+    }
+    for (int v = 0; v < vectors; v++)
+        compensated_add(&totals[v], v_log1p(compensated_value(products[v])));
+}
+
+/* No weights, no smoothing, per anchor. */
 FX_INLINE void sigmoid_many(const fx_tile *tile, ptrdiff_t first, const int vectors, int count,
                             const int has_targets) {
     exp_numbers numbers = exp_numbers_kept();
-    compensated totals[FX_LANE_VECTORS], products[FX_LANE_VECTORS];
     lane_range ranges[FX_LANE_VECTORS];
     vec labels[FX_LANE_VECTORS];
+    compensated totals[FX_LANE_VECTORS];
     for (int v = 0; v < vectors; v++) {
         lane_range range = {first + v * LANES, count};
         ranges[v] = range;
@@ -81,22 +102,8 @@ FX_INLINE void sigmoid_many(const fx_tile *tile, ptrdiff_t first, const int vect
     }
     for (ptrdiff_t start = 0; start < tile->classes; start += FX_PRODUCT_FACTORS) {
         ptrdiff_t end = start + FX_PRODUCT_FACTORS;
-        if (end > tile->classes) end = tile->classes;
-        for (int v = 0; v < vectors; v++) products[v] = compensated_zero();
-        for (ptrdiff_t group = start; group < end; group += FX_CLASS_GROUP) {
-            ptrdiff_t group_end = group + FX_CLASS_GROUP < end ? group + FX_CLASS_GROUP : end;
-            sigmoid_sums sums[FX_LANE_VECTORS];
-            for (int v = 0; v < vectors; v++) sums[v].product = sums[v].linear = v_zero();
-            FX_NO_UNROLL
-            for (ptrdiff_t k = group; k < group_end; k++) {
-                for (int v = 0; v < vectors; v++)
-                    sigmoid_add_class(&sums[v], tile, &ranges[v], k, labels[v], &numbers,
-                                      has_targets, 0);
-            }
-            for (int v = 0; v < vectors; v++) sigmoid_join(&totals[v], &products[v], sums[v]);
-        }
-        for (int v = 0; v < vectors; v++)
-            compensated_add(&totals[v], v_log1p(compensated_value(products[v])));
+        sigmoid_range(tile, ranges, vectors, labels, start,
+                      end < tile->classes ? end : tile->classes, totals, &numbers, has_targets);
     }
     for (int v = 0; v < vectors; v++) {
         if (!has_targets && group_has_labels(tile, &ranges[v]))
