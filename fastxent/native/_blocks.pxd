@@ -15,8 +15,14 @@ from fastxent.native._anchors cimport (
 from fastxent.native._arrays cimport (
     Cursor, Operand, cursor_advance, cursor_at, element_size, inner_stride, operand_at, run_length,
 )
-from fastxent.native._job cimport BlockTotals, Job, Scratch, carve_scratch
+from fastxent.native._job cimport VECTOR_BYTES, BlockTotals, Job, Scratch, carve_scratch
 from fastxent.native._kernels cimport FX_FLOAT32, FX_IGNORED, fx_matrix, fx_tile
+
+
+cdef enum:
+    # Where lanes are anchors, each class is a stream of its own, in a page of its own: the next
+    # lines of all of them are asked for while these are worked off.
+    LANES_AHEAD = 512
 
 
 cdef inline bint lies_in_lanes(const Job* job, const Operand* operand) noexcept nogil:
@@ -166,6 +172,19 @@ cdef inline bint needs_tiles(const Job* job) noexcept nogil:
     return job.is_in_place
 
 
+cdef inline Py_ssize_t bytes_ahead(const Job* job, const Cursor* cursor,
+                                   const fx_tile* tile) noexcept nogil:
+    """Return how far off the logits are that the lane kernels ask memory for.
+
+    Of packed rows those of the next tile, which are as many bytes as this one.
+    """
+    if lies_in_lanes(job, &job.logits):
+        return LANES_AHEAD
+    return (operand_at(&job.logits, &job.dimensions, cursor)
+            + tile.anchors * inner_stride(&job.logits, &job.dimensions)
+            - <char*>tile.logits.data)
+
+
 cdef inline void lane_run(const Job* job, const Cursor* cursor, Py_ssize_t run,
                           const Scratch* scratch, const real* weights,
                           BlockTotals* totals) noexcept nogil:
@@ -191,6 +210,7 @@ cdef inline void lane_run(const Job* job, const Cursor* cursor, Py_ssize_t run,
             tile.logits = lane_matrix(job, &job.logits,
                                       operand_at(&job.logits, &job.dimensions, &place),
                                       tile.anchors, scratch.logits)
+            tile.ahead = bytes_ahead(job, &place, &tile)
             tile.grad_weights = lane_matrix(
                 job, &job.logit_grad_output,
                 operand_at(&job.logit_grad_output, &job.dimensions, &place), tile.anchors,

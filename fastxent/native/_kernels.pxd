@@ -14,6 +14,7 @@ cdef extern from "kernels.h" nogil:
         Py_ssize_t anchors
         Py_ssize_t classes
         fx_matrix logits
+        Py_ssize_t ahead
         int logit_type
         fx_matrix targets
         fx_matrix weights

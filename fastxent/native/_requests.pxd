@@ -15,6 +15,10 @@ from fastxent.native._kernels cimport (
 cdef enum:
     # Row kernels pay off from 13 floats on, or 7 doubles: most of a vector.
     ROW_BYTES = 52
+    # But losses alone, for which the lane kernels need one logarithm an anchor, are faster by lanes
+    # up to 23 floats, and with a softmax up to 31.
+    SIGMOID_ROW_BYTES = 96
+    SOFTMAX_ROW_BYTES = 128
 
 
 cdef inline int loss_code(str name) except -1:
@@ -170,7 +174,8 @@ cdef inline void choose_kernels(Job* job) noexcept:
     if not (lies_in_rows(job, &job.logits, True) and lies_in_rows(job, &job.grads, True)
             and (job.has_labels or job.targets.class_stride == job.targets.itemsize)
             and not job.per_logit and job.logit_weight.data == NULL
-            and job.logit_grad_output.data == NULL and job.options.label_smoothing == 0):
+            and job.logit_grad_output.data == NULL and job.options.label_smoothing == 0
+            and not suits_lanes(job)):
         job.row_kernel = NULL
 
 
@@ -181,6 +186,17 @@ cdef inline bint suits_sigmoid_rows(const Job* job) noexcept:
     if job.options.loss == FX_SIGMOID_CROSS_ENTROPY:
         return job.options.positive == 1 and job.options.negative == 1
     return job.has_labels
+
+
+cdef inline bint suits_lanes(const Job* job) noexcept:
+    """Tell whether the lane kernels, rows being packed for them, are faster than row kernels."""
+    cdef Py_ssize_t row = job.classes * job.itemsize
+    if not job.has_labels or job.grads.data != NULL:
+        return False
+    if job.options.loss == FX_SIGMOID_CROSS_ENTROPY:
+        return row < SIGMOID_ROW_BYTES
+    return (job.options.loss == FX_SOFTMAX_CROSS_ENTROPY and row < SOFTMAX_ROW_BYTES
+            and job.options.positive == 1 and job.options.positive_weight == NULL)
 
 
 cdef inline bint lies_in_rows(const Job* job, const Operand* operand,

@@ -32,6 +32,8 @@ MAP_TILE = 1024
 VECTOR_BYTES = 64
 #: As in native/_requests.pxd.
 ROW_BYTES = 52
+SIGMOID_ROW_BYTES = 96
+SOFTMAX_ROW_BYTES = 128
 
 #: Operands with a class axis.
 WITH_CLASSES = frozenset({"logits", "logit_weight", "grads", "logit_grad_output"})

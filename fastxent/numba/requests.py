@@ -7,7 +7,7 @@ import numpy as np
 
 from fastxent._factors import term_factors
 from fastxent._request import Array, CustomCall, LossRequest
-from fastxent.numba.jobs import Job, others_table
+from fastxent.numba.jobs import SIGMOID_ROW_BYTES, SOFTMAX_ROW_BYTES, Job, others_table
 from fastxent.numba.kernels import kernel_of
 from fastxent.numba.records import POWER
 from fastxent.numba.simd.custom_terms import FORMULAS
@@ -227,7 +227,7 @@ def _row_kernel(job: Job, request: LossRequest) -> str | None:
         or request.label_smoothing != 0
         or not job.arrays.keys().isdisjoint({"logit_weight", "logit_grad_output"})
     )
-    if not lies_in_rows or has_options or request.eps != 0:
+    if not lies_in_rows or has_options or request.eps != 0 or _suits_lanes(job, request):
         return None
     if not job.record["is_sigmoid"]:
         return "softmax_rows" if request.labels is not None else None
@@ -239,6 +239,20 @@ def _row_kernel(job: Job, request: LossRequest) -> str | None:
         return None if has_factors else "sigmoid_rows"
     name = "custom_rows" if request.custom else _OWN_ROWS.get(request.loss, "modulated_rows")
     return None if request.dense is not None and not request.custom else name
+
+
+def _suits_lanes(job: Job, request: LossRequest) -> bool:
+    """Tell whether the lane kernels, rows being packed for them, are faster than row kernels."""
+    row = job.classes * job.itemsize
+    if request.labels is None or "grads" in job.arrays:
+        return False
+    if request.loss == "sigmoid_cross_entropy":
+        return row < SIGMOID_ROW_BYTES
+    return (
+        request.loss == "softmax_cross_entropy"
+        and row < SOFTMAX_ROW_BYTES
+        and _is_plain(job, request)
+    )
 
 
 def _lane_kernel(job: Job, request: LossRequest) -> str:

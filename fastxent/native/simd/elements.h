@@ -32,6 +32,23 @@ FX_INLINE ptrdiff_t size_of_type(const int type) {
     (void)type;
     return FX_IS_HALF(type) ? 2 : (ptrdiff_t)sizeof(real);
 }
+/* The classes in a chunk. */
+FX_INLINE ptrdiff_t chunk_classes(const int type) { return 16 / size_of_type(type); }
+/* Of the two halves in each lane the first ones, and the second ones. */
+FX_INLINE vec low_as(vec x, const int type) {
+#if !FX_DOUBLE
+    return type == FX_FLOAT16 ? v_low_float16(x) : v_low_bfloat16(x);
+#endif
+    (void)type;
+    return x;
+}
+FX_INLINE vec high_as(vec x, const int type) {
+#if !FX_DOUBLE
+    return type == FX_FLOAT16 ? v_high_float16(x) : v_high_bfloat16(x);
+#endif
+    (void)type;
+    return x;
+}
 FX_INLINE real load_one_as(const char *p, const int type) {
     real value;
     uint16_t bits;
@@ -42,14 +59,17 @@ FX_INLINE real load_one_as(const char *p, const int type) {
     memcpy(&value, p, sizeof value);
     return value;
 }
-FX_INLINE vec load_first_as(const char *p, int count, vec fill, const int type) {
-    if (type == FX_OWN_TYPE) return v_load_first((const real *)p, count, fill);
-    char halves[LANES * sizeof(real)] = {0};
-    real values[LANES];
-    memcpy(halves, p, (size_t)(count * size_of_type(type)));
-    v_store(values, fill);
-    v_store_first(values, count, load_as(halves, type));
-    return v_load(values);
+/* The first `count` numbers, and 0. */
+FX_INLINE vec load_first_as(const char *p, int count, const int type) {
+#if !FX_DOUBLE
+    if (FX_IS_HALF(type)) {
+        uint16_t halves[LANES] = {0};
+        v_load_first_halves(halves, p, count);
+        return load_as((const char *)halves, type);
+    }
+#endif
+    (void)type;
+    return v_load_first((const real *)p, count, v_zero());
 }
 FX_INLINE void store_one_as(char *p, real value, const int type) {
     if (FX_IS_HALF(type)) {
@@ -61,11 +81,14 @@ FX_INLINE void store_one_as(char *p, real value, const int type) {
     memcpy(p, &value, sizeof value);
 }
 FX_INLINE void store_first_as(char *p, int count, vec x, const int type) {
-    char values[LANES * sizeof(real)];
-    if (type == FX_OWN_TYPE) {
-        v_store_first((real *)p, count, x);
+#if !FX_DOUBLE
+    if (FX_IS_HALF(type)) {
+        uint16_t halves[LANES];
+        store_as((char *)halves, x, type);
+        v_store_first_halves(p, count, halves);
         return;
     }
-    store_as(values, x, type);
-    memcpy(p, values, (size_t)(count * size_of_type(type)));
+#endif
+    (void)type;
+    v_store_first((real *)p, count, x);
 }

@@ -21,6 +21,17 @@ FX_INLINE uint16_t bfloat16_bits(float value) {
     return (uint16_t)((bits + 0x7FFF + (bits >> 16 & 1)) >> 16);
 }
 
+/* Copy fewer than 16 numbers, by pieces whose lengths are known: any other memcpy is a call. */
+#define FX_COPY_PIECE(numbers)                                                                     \
+    if (count & (numbers)) {                                                                       \
+        memcpy(to, from, 2 * (numbers));                                                           \
+        to += 2 * (numbers);                                                                       \
+        from += 2 * (numbers);                                                                     \
+    }
+FX_INLINE void copy_halves(char *to, const char *from, int count){
+    FX_COPY_PIECE(8) FX_COPY_PIECE(4) FX_COPY_PIECE(2) FX_COPY_PIECE(1)}
+#undef FX_COPY_PIECE
+
 /* Moved into a float's place, a float16 is too small by 2^112: the difference of the biases. */
 FX_INLINE float float16_value(uint16_t bits) {
     uint32_t sign = (uint32_t)(bits & 0x8000) << 16, rest = (uint32_t)(bits & 0x7FFF) << 13;

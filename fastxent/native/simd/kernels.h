@@ -33,6 +33,7 @@ typedef struct {
     int loss; /* one of the enumeration above */
     ptrdiff_t anchors, classes;
     fx_matrix logits;
+    ptrdiff_t ahead;         /* bytes from these logits to later ones, to ask memory for */
     int logit_type;          /* the kernels' own; row kernels take half-precision ones too */
     fx_matrix targets;       /* dense targets, or absent: then labels */
     fx_matrix weights;       /* per-logit weights */

@@ -57,7 +57,7 @@ static void widen(const char *source, int type, ptrdiff_t count, void *values) {
         if ((width) == LANES)                                                                      \
             v_store(x + (i), load_as(place, type));                                                \
         else                                                                                       \
-            v_store_first(x + (i), width, load_first_as(place, width, v_zero(), type));            \
+            v_store_first(x + (i), width, load_first_as(place, width, type));                      \
     } while (0)
     if (type == FX_FLOAT16)
         FX_FOR_HALVES(FX_FLOAT16, FX_WIDEN);
@@ -87,11 +87,12 @@ static void narrow(const void *values, ptrdiff_t count, char *destination, int t
  * is several times faster than a masked load. */
 FX_INLINE vec load_row(const char *p, int width, const char *end, const int type) {
     if (width == LANES || p <= end - LANES * size_of_type(type)) return load_as(p, type);
-    return load_first_as(p, width, v_zero(), type);
+    return load_first_as(p, width, type);
 }
 
-FX_INLINE void pack_rows(const char *source, ptrdiff_t anchor_stride, ptrdiff_t anchors,
-                         ptrdiff_t classes, real *tile, ptrdiff_t tile_stride, const int type) {
+/* Rows that are shorter than a chunk, or fewer than LANES. */
+FX_INLINE void pack_blocks(const char *source, ptrdiff_t anchor_stride, ptrdiff_t anchors,
+                           ptrdiff_t classes, real *tile, ptrdiff_t tile_stride, const int type) {
     const char *end = source + (anchors - 1) * anchor_stride + classes * size_of_type(type);
     for (ptrdiff_t a = 0; a < anchors; a += LANES)
         for (ptrdiff_t k = 0; k < classes; k += LANES) {
@@ -108,6 +109,38 @@ FX_INLINE void pack_rows(const char *source, ptrdiff_t anchor_stride, ptrdiff_t 
         }
 }
 
+/* LANES rows at a time, by chunks of classes, of which the last one overlaps the one before. */
+FX_INLINE void pack_chunks(const char *source, ptrdiff_t anchor_stride, ptrdiff_t anchors,
+                           ptrdiff_t classes, real *tile, ptrdiff_t tile_stride, const int type) {
+    const ptrdiff_t width = chunk_classes(type);
+    for (ptrdiff_t next = 0; next < anchors; next += LANES) {
+        ptrdiff_t a = next + LANES <= anchors ? next : anchors - LANES;
+        for (ptrdiff_t start = 0; start < classes; start += width) {
+            ptrdiff_t k = start + width <= classes ? start : classes - width;
+            const char *place = source + a * anchor_stride + k * size_of_type(type);
+            real *to = tile + k * tile_stride + a;
+            vec columns[FX_CHUNK];
+            v_load_columns(place, anchor_stride, columns);
+            for (int i = 0; i < FX_CHUNK; i++) {
+                if (FX_IS_HALF(type)) {
+                    v_store(to + 2 * i * tile_stride, low_as(columns[i], type));
+                    v_store(to + (2 * i + 1) * tile_stride, high_as(columns[i], type));
+                } else {
+                    v_store(to + i * tile_stride, columns[i]);
+                }
+            }
+        }
+    }
+}
+
+FX_INLINE void pack_rows(const char *source, ptrdiff_t anchor_stride, ptrdiff_t anchors,
+                         ptrdiff_t classes, real *tile, ptrdiff_t tile_stride, const int type) {
+    if (classes >= chunk_classes(type) && anchors >= LANES)
+        pack_chunks(source, anchor_stride, anchors, classes, tile, tile_stride, type);
+    else
+        pack_blocks(source, anchor_stride, anchors, classes, tile, tile_stride, type);
+}
+
 /* Rows of so few classes lie one behind the other: with their number a constant, the compiler
  * takes them apart by shuffles, where v_split_* does not. */
 #define FX_FEW_CLASSES 4
@@ -117,10 +150,7 @@ FX_INLINE void pack_few_as(const real *restrict rows, ptrdiff_t anchors, real *r
 #ifdef FX_HAS_SPLIT
     for (; classes != 3 && a + LANES <= anchors; a += LANES) {
         vec row[FX_FEW_CLASSES], column[FX_FEW_CLASSES];
-        for (int i = 0; i < classes; i++) {
-            v_prefetch(rows + a * classes + i * LANES);
-            row[i] = v_load(rows + a * classes + i * LANES);
-        }
+        for (int i = 0; i < classes; i++) row[i] = v_load(rows + a * classes + i * LANES);
         if (classes == 2)
             v_split_pairs(row, column);
         else
@@ -140,6 +170,25 @@ static void pack_few(const real *restrict rows, ptrdiff_t anchors, ptrdiff_t cla
     }
 }
 
+#if !FX_DOUBLE
+/* Rows of fewer halves than a chunk has, one behind the other: floats first, LANES rows at a time.
+ */
+static void pack_few_halves(const char *source, int type, ptrdiff_t anchors, ptrdiff_t classes,
+                            real *tile, ptrdiff_t tile_stride) {
+    real rows[8 * LANES];
+    ptrdiff_t row_size = classes * (ptrdiff_t)sizeof(real);
+    for (ptrdiff_t a = 0; a < anchors; a += LANES) {
+        ptrdiff_t left = anchors - a < LANES ? anchors - a : LANES;
+        widen(source + a * classes * 2, type, left * classes, rows);
+        if (classes <= FX_FEW_CLASSES)
+            pack_few(rows, left, classes, tile + a, tile_stride);
+        else
+            pack_rows((const char *)rows, row_size, left, classes, tile + a, tile_stride,
+                      FX_OWN_TYPE);
+    }
+}
+#endif
+
 static void pack(const char *source, ptrdiff_t anchor_stride, ptrdiff_t class_stride, int type,
                  ptrdiff_t anchors, ptrdiff_t classes, void *tile, ptrdiff_t tile_stride) {
     int lies_in_rows = class_stride == size_of_type(type) && classes > 1;
@@ -151,6 +200,11 @@ static void pack(const char *source, ptrdiff_t anchor_stride, ptrdiff_t class_st
         pack_few((const real *)source, anchors, classes, (real *)tile, tile_stride);
     else if (lies_in_rows && type == FX_OWN_TYPE)
         pack_rows(source, anchor_stride, anchors, classes, (real *)tile, tile_stride, FX_OWN_TYPE);
+#if !FX_DOUBLE
+    else if (lies_in_rows && FX_IS_HALF(type) && classes < chunk_classes(type) &&
+             anchor_stride == classes * class_stride)
+        pack_few_halves(source, type, anchors, classes, (real *)tile, tile_stride);
+#endif
     else if (lies_in_rows && FX_IS_HALF(type) && type == FX_FLOAT16)
         pack_rows(source, anchor_stride, anchors, classes, (real *)tile, tile_stride, FX_FLOAT16);
     else if (lies_in_rows && FX_IS_HALF(type))

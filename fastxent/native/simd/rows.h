@@ -50,7 +50,11 @@ FX_INLINE vec row_load(const real *p, int count, real fill) {
 FX_INLINE vec row_logits(const class_row *row, ptrdiff_t k, int count, real fill, const int type) {
     const char *p = row->logits + k * size_of_type(type);
     if (count == LANES) return load_as(p, type);
-    return load_first_as(p, count, v_set(fill), type);
+    vec z = load_first_as(p, count, type);
+    if (fill == 0) return z;
+    real logits[LANES];
+    v_store(logits, z);
+    return v_load_first(logits, count, v_set(fill));
 }
 FX_INLINE real row_logit(const class_row *row, ptrdiff_t k, const int type) {
     return load_one_as(row->logits + k * size_of_type(type), type);

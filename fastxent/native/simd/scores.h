@@ -93,7 +93,7 @@ FX_INLINE vec lanes_exponentials(const fx_tile *tile, const lane_range *range, c
                                  const int any_far) {
     compensated total = compensated_zero();
     for (ptrdiff_t k = 0; k < tile->classes; k++) {
-        vec e = v_exp_centred(lanes_stream(&tile->logits, range, k), c, any_far);
+        vec e = v_exp_centred(lanes_stream(tile, range, k), c, any_far);
         compensated_add(&total, e);
         lanes_store(&tile->results, range, k, e);
     }

@@ -36,7 +36,7 @@ FX_MATH void sigmoid_join(compensated *linear, compensated *product, sigmoid_sum
 FX_INLINE void sigmoid_add_class(sigmoid_sums *sums, const fx_tile *tile, const lane_range *range,
                                  ptrdiff_t k, vec labels, const exp_numbers *numbers,
                                  const int has_targets, const int with_label) {
-    vec z = lanes_stream(&tile->logits, range, k);
+    vec z = lanes_stream(tile, range, k);
     if (has_targets) {
         vec y = lanes_load(&tile->targets, range, k);
         sums->linear = v_sub(sums->linear, negative_linear_term(z, y));
@@ -229,7 +229,7 @@ FX_INLINE void sigmoid_general(const fx_tile *tile, const lane_range *range, con
     vec scales = lanes_per_anchor(tile->grad_scales, range);
     compensated total = compensated_zero();
     for (ptrdiff_t k = 0; k < tile->classes; k++) {
-        vec z = lanes_stream(&tile->logits, range, k);
+        vec z = lanes_stream(tile, range, k);
         vec y = lanes_target(tile, range, k, &labels);
         sigmoid_value value = sigmoid_value_of(kind, tile, &options, z, y, k);
         if (kind == FX_QUALITY_FOCAL) quality_at_labels(tile, range, k, &labels, &value);

@@ -11,7 +11,7 @@
 FX_INLINE vec lanes_maximum(const fx_tile *tile, const lane_range *range) {
     vec maximum = lanes_load(&tile->logits, range, 0);
     for (ptrdiff_t k = 1; k < tile->classes; k++)
-        maximum = v_max(maximum, lanes_stream(&tile->logits, range, k));
+        maximum = v_max(maximum, lanes_stream(tile, range, k));
     return maximum;
 }
 
@@ -50,7 +50,7 @@ FX_INLINE void softmax_others(const fx_tile *tile, const lane_range *ranges, con
         FX_NO_UNROLL
         for (ptrdiff_t k = group; k < end; k++) {
             for (int v = 0; v < vectors; v++) {
-                vec z = lanes_stream(&tile->logits, &ranges[v], k);
+                vec z = lanes_stream(tile, &ranges[v], k);
                 vec e = v_exp_centred_by(z, &centres[v], any_far, numbers);
                 e = v_where(v_differs(labels[v], v_set((real)k)), e);
                 sums[v] = v_add(sums[v], e);
@@ -153,7 +153,7 @@ FX_INLINE void softmax_few(const fx_tile *tile, ptrdiff_t first, const int vecto
         centre c = centre_at(v_on_grid(logit));
         vec sum = v_zero();
         for (int k = 0; k < classes; k++) {
-            vec e = v_exp_centred_by(lanes_load(&tile->logits, &range, k), &c, 0, &numbers);
+            vec e = v_exp_centred_by(lanes_stream(tile, &range, k), &c, 0, &numbers);
             sum = v_add(sum, v_select(v_equal(labels, v_set((real)k)), v_zero(), e));
         }
         /* `far` lanes are out of range, too. */
@@ -185,7 +185,7 @@ FX_CALLED void softmax_four(const fx_tile *tile) {
  * make it the relative error of a tiny loss. */
 FX_INLINE void softmax_pair(const fx_tile *tile, const lane_range *range) {
     mask is_second = v_equal(lanes_labels(tile, range), v_one());
-    vec first = lanes_load(&tile->logits, range, 0), second = lanes_load(&tile->logits, range, 1);
+    vec first = lanes_stream(tile, range, 0), second = lanes_stream(tile, range, 1);
     vec own = v_select(is_second, second, first), other = v_select(is_second, first, second);
     vec distance = v_sub(other, own);
     vec lost = v_rounding_error(other, v_negate(own), distance);
@@ -205,7 +205,7 @@ typedef struct {
 FX_MATH lanes_normalizer lanes_normalize(const fx_tile *tile, const lane_range *range) {
     vec maximum = lanes_load(&tile->logits, range, 0), largest = v_zero();
     for (ptrdiff_t k = 1; k < tile->classes; k++) {
-        vec z = lanes_stream(&tile->logits, range, k);
+        vec z = lanes_stream(tile, range, k);
         largest = v_select(v_less(maximum, z), v_set((real)k), largest);
         maximum = v_max(maximum, z);
     }

@@ -76,18 +76,19 @@ FX_INLINE int any_is_far(vec centres) {
 FX_INLINE void group_others(const fx_tile *tile, const lane_range *group, softmax_block *block,
                             int start, const exp_numbers *numbers, const int has_grads,
                             const int type) {
-    real *own = block->own_logits + start, *centres = block->centres + start;
-    v_store(own, v_zero());
-    v_store(centres, v_zero());
-    for (int i = 0; i < group->count; i++) {
-        class_row row = class_row_of(tile, group->first + i, type, FX_OWN_TYPE);
-        own[i] = row_logit(&row, row.label >= 0 ? row.label : 0, type);
-        centres[i] = (own[i] + FX_CENTRE_GRID) - FX_CENTRE_GRID;
-        block->others[start + i] =
-            row_others(&row, tile->classes, centres[i], numbers, 0, has_grads, type);
+    v_store(block->own_logits + start, v_zero());
+    v_store(block->centres + start, v_zero());
+    for (int i = start; i < start + group->count; i++) {
+        class_row row = class_row_of(tile, group->first - start + i, type, FX_OWN_TYPE);
+        real own = row_logit(&row, row.label >= 0 ? row.label : 0, type);
+        real at = (own + FX_CENTRE_GRID) - FX_CENTRE_GRID;
+        block->own_logits[i] = own;
+        block->centres[i] = at;
+        block->others[i] = row_others(&row, tile->classes, at, numbers, 0, has_grads, type);
     }
-    if (!any_is_far(v_load(own))) return;
-    v_store(centres, v_on_grid(v_load(own)));
+    vec logits = v_load(block->own_logits + start);
+    if (!any_is_far(logits)) return;
+    v_store(block->centres + start, v_on_grid(logits));
     far_rows_others(tile, group, block, start, numbers, has_grads, type);
 }
 

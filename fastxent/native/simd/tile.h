@@ -23,10 +23,11 @@ FX_INLINE vec lanes_load(const fx_matrix *m, const lane_range *range, ptrdiff_t 
     const real *p = (const real *)m->data + k * m->class_stride + range->first;
     return range->count == LANES ? v_load(p) : v_load_first(p, range->count, v_zero());
 }
-/* The same in a kernel's first pass over the classes. */
-FX_INLINE vec lanes_stream(const fx_matrix *m, const lane_range *range, ptrdiff_t k) {
-    v_prefetch_lanes((const real *)m->data + k * m->class_stride + range->first);
-    return lanes_load(m, range, k);
+/* Logits in a kernel's first pass over the classes, which asks for the next ones. */
+FX_INLINE vec lanes_stream(const fx_tile *tile, const lane_range *range, ptrdiff_t k) {
+    const real *p = (const real *)tile->logits.data + k * tile->logits.class_stride + range->first;
+    prefetch_line((const char *)p + tile->ahead);
+    return lanes_load(&tile->logits, range, k);
 }
 FX_INLINE void lanes_store(const fx_matrix *m, const lane_range *range, ptrdiff_t k, vec x) {
     real *p = (real *)m->data + k * m->class_stride + range->first;

@@ -38,6 +38,9 @@ typedef int32_t real_bits;
 #define FX_SMALLEST 0x1p-126f
 #endif
 
+/* A chunk is 16 bytes of a row: the part of a register that unpacking takes apart. */
+#define FX_CHUNK (16 / (int)sizeof(real))
+
 /* Functions that are worth a call: FX_CALLED everywhere, FX_MATH where a vec is many narrow
  * registers. */
 #if defined(__GNUC__)
@@ -86,17 +89,6 @@ FX_INLINE void v_prefetch(const void *p) {
 FX_INLINE void prefetch_line(const void *p) {
 #if defined(__GNUC__)
     __builtin_prefetch(p, 0, 2);
-#else
-    (void)p;
-#endif
-}
-
-/* Where lanes are anchors, each class is a stream of its own, in a page of its own: the next lines
- * of all of them are asked for while these are worked off. */
-#define FX_LANES_AHEAD 512
-FX_INLINE void v_prefetch_lanes(const void *p) {
-#if defined(__GNUC__)
-    __builtin_prefetch((const char *)p + FX_LANES_AHEAD, 0, 2);
 #else
     (void)p;
 #endif

@@ -249,6 +249,42 @@ FX_INLINE void v_transpose_block(half_vec *r) {
 #endif
 }
 
+/* Two 16-byte chunks that are `step` bytes apart. */
+FX_INLINE half_vec v_load_chunks(const char *p, ptrdiff_t step) {
+    __m256i x = _mm256_castsi128_si256(_mm_loadu_si128((const __m128i *)p));
+    return FX_CAST_REAL(
+        _mm256_inserti128_si256(x, _mm_loadu_si128((const __m128i *)(p + step)), 1));
+}
+/* FX_CHUNK classes of LANES / 2 rows. */
+FX_INLINE void v_load_half_columns(const char *p, ptrdiff_t step, half_vec *columns) {
+    half_vec rows[FX_CHUNK];
+    for (int i = 0; i < FX_CHUNK; i++) rows[i] = v_load_chunks(p + i * step, FX_CHUNK * step);
+#if FX_DOUBLE
+    columns[0] = _mm256_unpacklo_pd(rows[0], rows[1]);
+    columns[1] = _mm256_unpackhi_pd(rows[0], rows[1]);
+#else
+    half_vec low01 = _mm256_unpacklo_ps(rows[0], rows[1]);
+    half_vec high01 = _mm256_unpackhi_ps(rows[0], rows[1]);
+    half_vec low23 = _mm256_unpacklo_ps(rows[2], rows[3]);
+    half_vec high23 = _mm256_unpackhi_ps(rows[2], rows[3]);
+    columns[0] = v_pairs_low(low01, low23);
+    columns[1] = v_pairs_high(low01, low23);
+    columns[2] = v_pairs_low(high01, high23);
+    columns[3] = v_pairs_high(high01, high23);
+#endif
+}
+
+/* FX_CHUNK classes of LANES rows that are `step` bytes apart: a vector for each class. */
+FX_INLINE void v_load_columns(const char *p, ptrdiff_t step, vec *columns) {
+    half_vec low[FX_CHUNK], high[FX_CHUNK];
+    v_load_half_columns(p, step, low);
+    v_load_half_columns(p + LANES / 2 * step, step, high);
+    for (int i = 0; i < FX_CHUNK; i++) {
+        columns[i].low = low[i];
+        columns[i].high = high[i];
+    }
+}
+
 /* Transpose LANES vectors in place: lane i of vector j becomes lane j of vector i. */
 FX_INLINE void v_transpose(vec *v) {
     half_vec block[4][LANES / 2]; /* top left, top right, bottom left, bottom right */
@@ -268,6 +304,14 @@ FX_INLINE void v_transpose(vec *v) {
 }
 
 #if !FX_DOUBLE
+/* The first 16-bit numbers of up to LANES to a buffer for all of them, and from one. */
+FX_INLINE void v_load_first_halves(uint16_t *buffer, const char *p, int count) {
+    copy_halves((char *)buffer, p, count);
+}
+FX_INLINE void v_store_first_halves(char *p, int count, const uint16_t *buffer) {
+    copy_halves(p, (const char *)buffer, count);
+}
+
 /* 16-bit numbers: LANES of them. float16 by instruction; bfloat16 is the upper half of a float,
  * rounded to the nearest, ties to even; a NaN keeps its sign and stays one. */
 FX_INLINE __m128i v_load_16(const uint16_t *p) { return _mm_loadu_si128((const __m128i *)p); }
@@ -283,6 +327,29 @@ FX_INLINE half_vec v_widen_bfloat16(__m128i x) {
 }
 FX_INLINE vec v_load_bfloat16(const uint16_t *p) {
     FX_BOTH(v_widen_bfloat16(v_load_16(p)), v_widen_bfloat16(v_load_16(p + 8)));
+}
+/* Two 16-bit numbers in each lane: those in the lower halves, and in the upper ones. */
+FX_INLINE half_vec v_half_float16(__m256i numbers) { /* below 2^16, one in each lane */
+    __m128i low = _mm256_castsi256_si128(numbers), high = _mm256_extracti128_si256(numbers, 1);
+    return _mm256_cvtph_ps(_mm_packus_epi32(low, high));
+}
+FX_INLINE vec v_low_float16(vec x) {
+    const __m256i lower = _mm256_set1_epi32(0xFFFF);
+    FX_BOTH(v_half_float16(_mm256_and_si256(FX_CAST_BITS(x.low), lower)),
+            v_half_float16(_mm256_and_si256(FX_CAST_BITS(x.high), lower)));
+}
+FX_INLINE vec v_high_float16(vec x) {
+    FX_BOTH(v_half_float16(_mm256_srli_epi32(FX_CAST_BITS(x.low), 16)),
+            v_half_float16(_mm256_srli_epi32(FX_CAST_BITS(x.high), 16)));
+}
+FX_INLINE vec v_low_bfloat16(vec x) {
+    FX_BOTH(FX_CAST_REAL(_mm256_slli_epi32(FX_CAST_BITS(x.low), 16)),
+            FX_CAST_REAL(_mm256_slli_epi32(FX_CAST_BITS(x.high), 16)));
+}
+FX_INLINE vec v_high_bfloat16(vec x) {
+    const __m256i upper = _mm256_set1_epi32(-65536);
+    FX_BOTH(FX_CAST_REAL(_mm256_and_si256(FX_CAST_BITS(x.low), upper)),
+            FX_CAST_REAL(_mm256_and_si256(FX_CAST_BITS(x.high), upper)));
 }
 FX_INLINE __m256i v_round_bfloat16(half_vec x) {
     __m256i bits = FX_CAST_BITS(x);

@@ -142,6 +142,32 @@ FX_INLINE vec v_pairs_high(vec a, vec b) {
     }
 #endif
 
+/* Four 16-byte chunks that are `step` bytes apart. */
+FX_INLINE vec v_load_chunks(const char *p, ptrdiff_t step) {
+    __m512i x = _mm512_castsi128_si512(_mm_loadu_si128((const __m128i *)p));
+    x = _mm512_mask_broadcast_i32x4(x, 0x00F0, _mm_loadu_si128((const __m128i *)(p + step)));
+    x = _mm512_mask_broadcast_i32x4(x, 0x0F00, _mm_loadu_si128((const __m128i *)(p + 2 * step)));
+    x = _mm512_mask_broadcast_i32x4(x, 0xF000, _mm_loadu_si128((const __m128i *)(p + 3 * step)));
+    return FX_CAST_REAL(x);
+}
+
+/* FX_CHUNK classes of LANES rows that are `step` bytes apart: a vector for each class. */
+FX_INLINE void v_load_columns(const char *p, ptrdiff_t step, vec *columns) {
+    vec rows[FX_CHUNK];
+    for (int i = 0; i < FX_CHUNK; i++) rows[i] = v_load_chunks(p + i * step, FX_CHUNK * step);
+#if FX_DOUBLE
+    columns[0] = _mm512_unpacklo_pd(rows[0], rows[1]);
+    columns[1] = _mm512_unpackhi_pd(rows[0], rows[1]);
+#else
+    vec low01 = _mm512_unpacklo_ps(rows[0], rows[1]), high01 = _mm512_unpackhi_ps(rows[0], rows[1]);
+    vec low23 = _mm512_unpacklo_ps(rows[2], rows[3]), high23 = _mm512_unpackhi_ps(rows[2], rows[3]);
+    columns[0] = v_pairs_low(low01, low23);
+    columns[1] = v_pairs_high(low01, low23);
+    columns[2] = v_pairs_low(high01, high23);
+    columns[3] = v_pairs_high(high01, high23);
+#endif
+}
+
 /* Transpose LANES vectors in place: lane i of vector j becomes lane j of vector i. */
 FX_INLINE void v_transpose(vec *v) {
 #if FX_DOUBLE
@@ -214,6 +240,14 @@ FX_INLINE void v_split_quads(const vec *rows, vec *columns) {
     columns[3] = FX_CHUNKS(high_first, high_second, 0xEE);
 }
 
+/* The first 16-bit numbers of up to LANES to a buffer for all of them, and from one. */
+FX_INLINE void v_load_first_halves(uint16_t *buffer, const char *p, int count) {
+    _mm256_storeu_si256((__m256i *)buffer, _mm256_maskz_loadu_epi16(v_first(count), p));
+}
+FX_INLINE void v_store_first_halves(char *p, int count, const uint16_t *buffer) {
+    _mm256_mask_storeu_epi16(p, v_first(count), _mm256_loadu_si256((const __m256i *)buffer));
+}
+
 /* 16-bit numbers: LANES of them. float16 by instruction; bfloat16 is the upper half of a float,
  * rounded to the nearest, ties to even; a NaN keeps its sign and stays one. */
 FX_INLINE vec v_load_float16(const uint16_t *p) {
@@ -225,6 +259,17 @@ FX_INLINE void v_store_float16(uint16_t *p, vec x) {
 FX_INLINE vec v_load_bfloat16(const uint16_t *p) {
     __m512i wide = _mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i *)p));
     return FX_CAST_REAL(_mm512_slli_epi32(wide, 16));
+}
+/* Two 16-bit numbers in each lane: those in the lower halves, and in the upper ones. */
+FX_INLINE vec v_low_float16(vec x) {
+    return _mm512_cvtph_ps(_mm512_cvtepi32_epi16(FX_CAST_BITS(x)));
+}
+FX_INLINE vec v_low_bfloat16(vec x) { return FX_CAST_REAL(_mm512_slli_epi32(FX_CAST_BITS(x), 16)); }
+FX_INLINE vec v_high_float16(vec x) {
+    return v_low_float16(FX_CAST_REAL(_mm512_srli_epi32(FX_CAST_BITS(x), 16)));
+}
+FX_INLINE vec v_high_bfloat16(vec x) {
+    return FX_CAST_REAL(_mm512_and_si512(FX_CAST_BITS(x), _mm512_set1_epi32(-65536)));
 }
 FX_INLINE void v_store_bfloat16(uint16_t *p, vec x) {
     __m512i bits = FX_CAST_BITS(x);

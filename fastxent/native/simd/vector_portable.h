@@ -172,6 +172,13 @@ FX_INLINE vec v_exponent(vec x, vec *inverse_power) {
     return exponent;
 }
 
+/* FX_CHUNK classes of LANES rows that are `step` bytes apart: a vector for each class. */
+FX_INLINE void v_load_columns(const char *p, ptrdiff_t step, vec *columns) {
+    real rows[LANES][FX_CHUNK];
+    FX_EACH memcpy(rows[i], p + i * step, sizeof rows[i]);
+    for (int j = 0; j < FX_CHUNK; j++) FX_EACH FX_LANE(columns[j], i) = rows[i][j];
+}
+
 /* Transpose LANES vectors in place: lane i of vector j becomes lane j of vector i. */
 FX_CALLED void v_transpose(vec *v) {
     real rows[LANES][LANES], columns[LANES][LANES];
@@ -192,6 +199,14 @@ FX_CALLED void v_transpose(vec *v) {
     }
 
 #if !FX_DOUBLE
+/* The first 16-bit numbers of up to LANES to a buffer for all of them, and from one. */
+FX_INLINE void v_load_first_halves(uint16_t *buffer, const char *p, int count) {
+    copy_halves((char *)buffer, p, count);
+}
+FX_INLINE void v_store_first_halves(char *p, int count, const uint16_t *buffer) {
+    copy_halves(p, (const char *)buffer, count);
+}
+
 /* 16-bit numbers: LANES of them (half.h). */
 FX_INLINE vec v_load_float16(const uint16_t *p) {
     vec r;
@@ -204,5 +219,15 @@ FX_INLINE vec v_load_bfloat16(const uint16_t *p) {
     FX_EACH FX_LANE(r, i) = bfloat16_value(p[i]);
     return r;
 }
+/* Two 16-bit numbers in each lane: those in the lower halves, and in the upper ones. */
+#define FX_HALF_OF_LANES(name, value, shift)                                                       \
+    FX_INLINE vec name(vec x) {                                                                    \
+        FX_EACH FX_LANE(x, i) = value((uint16_t)(bits_of_float(FX_LANE(x, i)) >> (shift)));        \
+        return x;                                                                                  \
+    }
+FX_HALF_OF_LANES(v_low_float16, float16_value, 0)
+FX_HALF_OF_LANES(v_high_float16, float16_value, 16)
+FX_HALF_OF_LANES(v_low_bfloat16, bfloat16_value, 0)
+FX_HALF_OF_LANES(v_high_bfloat16, bfloat16_value, 16)
 FX_INLINE void v_store_bfloat16(uint16_t *p, vec x) { FX_EACH p[i] = bfloat16_bits(FX_LANE(x, i)); }
 #endif
