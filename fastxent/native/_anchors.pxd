@@ -6,7 +6,7 @@ from libc.string cimport memcpy
 
 from fastxent.native._arrays cimport Cursor, Operand, inner_stride, operand_at
 from fastxent.native._job cimport BlockTotals, Job, Scratch
-from fastxent.native._kernels cimport FX_IGNORED
+from fastxent.native._kernels cimport FX_IGNORED, FX_NO_CLASS
 
 ctypedef fused real:
     float
@@ -97,13 +97,46 @@ cdef inline void write_anchors(const Job* job, const Operand* operand, const Cur
         memcpy(place + i * step, &values[i], job.itemsize)
 
 
+cdef inline bint has_unit_masses(const Job* job) noexcept nogil:
+    """Tell whether every anchor's mass is one, so that there is no need to write it down."""
+    if job.mean_class_weight != 1:
+        return False
+    if job.is_sigmoid:
+        return job.logit_weight.data == NULL
+    return job.has_labels and job.class_weight == NULL
+
+
+cdef inline void add_totals(const Job* job, Py_ssize_t run, const Scratch* scratch,
+                            const real* weights, BlockTotals* totals) noexcept nogil:
+    """Add up the losses of a run, and what a normalizer is made of."""
+    cdef const real* masses = NULL
+    cdef const int32_t* columns = NULL
+    cdef Py_ssize_t valid = run, i
+    cdef double weight = totals.weight
+    if not has_unit_masses(job):
+        masses = <const real*>scratch.masses
+    if job.lane_kernel != NULL:
+        totals.loss += job.kernels.sum_losses(scratch.losses, run)
+    if job.has_labels:
+        columns = scratch.columns
+        valid = job.kernels.count_columns(columns, run, FX_NO_CLASS, FX_IGNORED)
+        totals.positive += job.kernels.count_columns(columns, run, 0, job.background_column)
+    totals.valid += valid
+    if weights == NULL and masses == NULL:
+        totals.weight = weight + valid
+        return
+    for i in range(run):
+        if columns == NULL or columns[i] != FX_IGNORED:
+            weight += ((<double>weights[i] if weights != NULL else 1.0)
+                       * (<double>masses[i] if masses != NULL else 1.0))
+    totals.weight = weight
+
+
 cdef inline void finish_run(const Job* job, const Cursor* cursor, Py_ssize_t run,
                             const Scratch* scratch, const real* weights,
                             BlockTotals* totals) noexcept nogil:
     """Weigh the losses of a run's anchors, and add them up or write them out."""
     cdef real* losses = <real*>scratch.losses
-    cdef real* masses = <real*>scratch.masses
-    cdef double weight
     cdef Py_ssize_t i
     if job.lane_kernel != NULL:
         if weights != NULL:
@@ -115,16 +148,5 @@ cdef inline void finish_run(const Job* job, const Cursor* cursor, Py_ssize_t run
             write_anchors[real](job, &job.out, cursor, run, losses)
         if job.expectations.data != NULL:
             write_anchors[real](job, &job.expectations, cursor, run, <real*>scratch.expectations)
-    if not job.wants_totals:
-        return
-    for i in range(run):
-        if job.lane_kernel != NULL:
-            totals.loss += losses[i]
-        if job.has_labels:
-            if scratch.columns[i] == FX_IGNORED:
-                continue
-            totals.positive += (scratch.columns[i] >= 0
-                                and scratch.columns[i] != job.background_column)
-        weight = weights[i] if weights != NULL else 1.0
-        totals.weight += weight * masses[i]
-        totals.valid += 1
+    if job.wants_totals:
+        add_totals[real](job, run, scratch, weights, totals)

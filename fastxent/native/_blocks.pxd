@@ -10,7 +10,8 @@
 from libc.string cimport memcpy, memset
 
 from fastxent.native._anchors cimport (
-    finish_run, gather, real, run_grad_scales, run_positions, run_weights, weighted,
+    finish_run, gather, has_unit_masses, real, run_grad_scales, run_positions, run_weights,
+    weighted,
 )
 from fastxent.native._arrays cimport (
     Cursor, Operand, cursor_advance, cursor_at, element_size, inner_stride, operand_at, run_length,
@@ -72,6 +73,8 @@ cdef inline void add_masses(const Job* job, const fx_tile* tile, real* masses) n
     cdef const real* values = <const real*>matrix.data
     cdef Py_ssize_t k, a
     cdef double mass
+    if has_unit_masses(job):
+        return
     for a in range(tile.anchors):
         if values == NULL:
             masses[a] = <real>job.mean_class_weight
@@ -128,20 +131,6 @@ cdef inline void unpack_result(const Job* job, const Operand* operand, char* pla
         job.kernels.unpack(matrix.data, job.tile_anchors, anchors, job.classes, place,
                            inner_stride(operand, &job.dimensions), operand.class_stride,
                            operand.type)
-
-
-cdef inline void clear_ignored_grads(const fx_tile* tile) noexcept nogil:
-    """Ignored anchors have a gradient of zero, whatever their logits are."""
-    cdef Py_ssize_t size = element_size(tile.grad_type)
-    cdef char* grads = <char*>tile.grads.data
-    cdef Py_ssize_t a, k
-    if grads == NULL or tile.labels == NULL:
-        return
-    for a in range(tile.anchors):
-        if tile.labels[a] == FX_IGNORED:
-            for k in range(tile.classes):
-                memset(grads + (a * tile.grads.anchor_stride + k * tile.grads.class_stride) * size,
-                       0, size)
 
 
 cdef inline void set_anchor_vectors(const Job* job, fx_tile* tile, const Scratch* scratch,
@@ -223,7 +212,7 @@ cdef inline void lane_run(const Job* job, const Cursor* cursor, Py_ssize_t run,
             job.lane_kernel(&tile)
             if job.per_logit and (weights != NULL or job.has_labels):
                 apply_to_logits[real](job, &tile, weights + first if weights != NULL else NULL)
-            clear_ignored_grads(&tile)
+            job.kernels.clear_ignored_grads(&tile)
             unpack_result(job, &job.out, out, &tile.results, tile.anchors)
             unpack_result(job, &job.grads, grads, &tile.grads, tile.anchors)
         if job.wants_totals:
@@ -327,7 +316,7 @@ cdef inline void row_run(const Job* job, const Cursor* cursor, Py_ssize_t run,
         elif job.grads.data != NULL:
             tile.grads = row_matrix(job, &job.grads, &place)
         job.row_kernel(&tile)
-        clear_ignored_grads(&tile)
+        job.kernels.clear_ignored_grads(&tile)
         if narrows_grads:
             write_rows(job, &tile.grads, operand_at(&job.grads, &job.dimensions, &place),
                        tile.anchors)

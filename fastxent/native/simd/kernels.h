@@ -109,6 +109,11 @@ typedef struct {
     void (*label_columns)(const char *source, ptrdiff_t stride, int type, ptrdiff_t count,
                           const fx_label_map *map, int32_t *columns);
     void (*clear_ignored)(const int32_t *columns, ptrdiff_t count, void *losses);
+    void (*clear_ignored_grads)(const fx_tile *tile);
+    /* What totals are made of: columns from `lowest` on but for one; and losses. */
+    ptrdiff_t (*count_columns)(const int32_t *columns, ptrdiff_t count, int32_t lowest,
+                               int32_t other);
+    double (*sum_losses)(const void *losses, ptrdiff_t count);
     ptrdiff_t (*first_invalid_label)(const char *source, ptrdiff_t stride, int type,
                                      ptrdiff_t count, uint64_t highest, const fx_label_map *map);
     ptrdiff_t (*first_invalid_target)(const char *source, ptrdiff_t stride, int type,

@@ -1,12 +1,51 @@
 /* Class labels and dense targets as the user holds them: any integer or float type, any stride. */
 
+FX_INLINE int any_is_ignored(const int32_t *columns, ptrdiff_t count) {
+    int32_t lowest = 0; /* FX_IGNORED is the lowest column there is */
+    for (ptrdiff_t i = 0; i < count; i++) lowest = columns[i] < lowest ? columns[i] : lowest;
+    return lowest == FX_IGNORED;
+}
+
 /* Ignored anchors of a run have lost nothing. */
 static void clear_ignored(const int32_t *columns, ptrdiff_t count, void *losses) {
     real *loss = (real *)losses;
-    int32_t lowest = 0; /* FX_IGNORED is the lowest column there is */
-    for (ptrdiff_t i = 0; i < count; i++) lowest = columns[i] < lowest ? columns[i] : lowest;
-    if (lowest > FX_IGNORED) return;
+    if (!any_is_ignored(columns, count)) return;
     for (ptrdiff_t i = 0; i < count; i++) loss[i] = columns[i] == FX_IGNORED ? 0 : loss[i];
+}
+
+/* And their gradient is zero, whatever their logits are. */
+static void clear_ignored_grads(const fx_tile *tile) {
+    const fx_matrix *m = &tile->grads;
+    ptrdiff_t size = size_of_type(tile->grad_type);
+    if (!m->data || !tile->labels || !any_is_ignored(tile->labels, tile->anchors)) return;
+    for (ptrdiff_t a = 0; a < tile->anchors; a++) {
+        if (tile->labels[a] != FX_IGNORED) continue;
+        char *row = (char *)m->data + a * m->anchor_stride * size;
+        for (ptrdiff_t k = 0; k < tile->classes; k++)
+            memset(row + k * m->class_stride * size, 0, (size_t)size);
+    }
+}
+
+/* How many columns are `lowest` or above, but not `other`. */
+static ptrdiff_t count_columns(const int32_t *columns, ptrdiff_t count, int32_t lowest,
+                               int32_t other) {
+    int32_t found = 0; /* a run is shorter than 2^31 */
+    for (ptrdiff_t i = 0; i < count; i++) found += (columns[i] >= lowest) & (columns[i] != other);
+    return found;
+}
+
+/* Sum losses: the sums of every eighth one, folded in halves. */
+#define FX_SUMS 8
+static double sum_losses(const void *losses, ptrdiff_t count) {
+    const real *loss = (const real *)losses;
+    double sums[FX_SUMS] = {0};
+    ptrdiff_t whole = count / FX_SUMS * FX_SUMS;
+    for (ptrdiff_t i = 0; i < whole; i += FX_SUMS)
+        for (int j = 0; j < FX_SUMS; j++) sums[j] += (double)loss[i + j];
+    for (ptrdiff_t i = whole; i < count; i++) sums[i - whole] += (double)loss[i];
+    for (int half = FX_SUMS / 2; half > 0; half /= 2)
+        for (int j = 0; j < half; j++) sums[j] += sums[j + half];
+    return sums[0];
 }
 
 /* The column of each label: -1 where it means "no class", -2 where it is ignored. The labels of the

@@ -214,10 +214,27 @@ static void pack(const char *source, ptrdiff_t anchor_stride, ptrdiff_t class_st
                       tile_stride);
 }
 
+/* The way back of pack_chunks. */
+static void unpack_chunks(const real *tile, ptrdiff_t tile_stride, ptrdiff_t anchors,
+                          ptrdiff_t classes, char *destination, ptrdiff_t anchor_stride) {
+    for (ptrdiff_t next = 0; next < anchors; next += LANES) {
+        ptrdiff_t a = next + LANES <= anchors ? next : anchors - LANES;
+        for (ptrdiff_t start = 0; start < classes; start += FX_CHUNK) {
+            ptrdiff_t k = start + FX_CHUNK <= classes ? start : classes - FX_CHUNK;
+            char *place = destination + a * anchor_stride + k * (ptrdiff_t)sizeof(real);
+            vec columns[FX_CHUNK];
+            for (int i = 0; i < FX_CHUNK; i++)
+                columns[i] = v_load(tile + (k + i) * tile_stride + a);
+            v_store_columns(place, anchor_stride, columns);
+        }
+    }
+}
+
 FX_INLINE void unpack_as(const real *tile, ptrdiff_t tile_stride, ptrdiff_t anchors,
                          ptrdiff_t classes, char *destination, ptrdiff_t anchor_stride,
                          ptrdiff_t class_stride, const int type) {
-    if (class_stride != size_of_type(type) || classes == 1) {
+    if (class_stride != size_of_type(type) || classes == 1 ||
+        (type == FX_OWN_TYPE && classes < FX_CHUNK)) {
         for (ptrdiff_t k = 0; k < classes; k++)
             for (ptrdiff_t a = 0; a < anchors; a++) {
                 char *place = destination + a * anchor_stride + k * class_stride;
@@ -254,6 +271,9 @@ static void unpack(const void *tile, ptrdiff_t tile_stride, ptrdiff_t anchors, p
     else if (FX_IS_HALF(type))
         unpack_as((const real *)tile, tile_stride, anchors, classes, destination, anchor_stride,
                   class_stride, FX_BFLOAT16);
+    else if (class_stride == sizeof(real) && classes >= FX_CHUNK && anchors >= LANES)
+        unpack_chunks((const real *)tile, tile_stride, anchors, classes, destination,
+                      anchor_stride);
     else
         unpack_as((const real *)tile, tile_stride, anchors, classes, destination, anchor_stride,
                   class_stride, FX_OWN_TYPE);

@@ -255,33 +255,54 @@ FX_INLINE half_vec v_load_chunks(const char *p, ptrdiff_t step) {
     return FX_CAST_REAL(
         _mm256_inserti128_si256(x, _mm_loadu_si128((const __m128i *)(p + step)), 1));
 }
-/* FX_CHUNK classes of LANES / 2 rows. */
-FX_INLINE void v_load_half_columns(const char *p, ptrdiff_t step, half_vec *columns) {
-    half_vec rows[FX_CHUNK];
-    for (int i = 0; i < FX_CHUNK; i++) rows[i] = v_load_chunks(p + i * step, FX_CHUNK * step);
+FX_INLINE void v_store_chunks(char *p, ptrdiff_t step, half_vec x) {
+    __m256i bits = FX_CAST_BITS(x);
+    _mm_storeu_si128((__m128i *)p, _mm256_castsi256_si128(bits));
+    _mm_storeu_si128((__m128i *)(p + step), _mm256_extracti128_si256(bits, 1));
+}
+
+/* Transpose FX_CHUNK registers chunk by chunk: lane i of register j becomes lane j of register i.
+ */
+FX_INLINE void v_transpose_chunks(half_vec *r) {
 #if FX_DOUBLE
-    columns[0] = _mm256_unpacklo_pd(rows[0], rows[1]);
-    columns[1] = _mm256_unpackhi_pd(rows[0], rows[1]);
+    half_vec low = _mm256_unpacklo_pd(r[0], r[1]);
+    r[1] = _mm256_unpackhi_pd(r[0], r[1]);
+    r[0] = low;
 #else
-    half_vec low01 = _mm256_unpacklo_ps(rows[0], rows[1]);
-    half_vec high01 = _mm256_unpackhi_ps(rows[0], rows[1]);
-    half_vec low23 = _mm256_unpacklo_ps(rows[2], rows[3]);
-    half_vec high23 = _mm256_unpackhi_ps(rows[2], rows[3]);
-    columns[0] = v_pairs_low(low01, low23);
-    columns[1] = v_pairs_high(low01, low23);
-    columns[2] = v_pairs_low(high01, high23);
-    columns[3] = v_pairs_high(high01, high23);
+    half_vec low01 = _mm256_unpacklo_ps(r[0], r[1]), high01 = _mm256_unpackhi_ps(r[0], r[1]);
+    half_vec low23 = _mm256_unpacklo_ps(r[2], r[3]), high23 = _mm256_unpackhi_ps(r[2], r[3]);
+    r[0] = v_pairs_low(low01, low23);
+    r[1] = v_pairs_high(low01, low23);
+    r[2] = v_pairs_low(high01, high23);
+    r[3] = v_pairs_high(high01, high23);
 #endif
 }
 
 /* FX_CHUNK classes of LANES rows that are `step` bytes apart: a vector for each class. */
 FX_INLINE void v_load_columns(const char *p, ptrdiff_t step, vec *columns) {
     half_vec low[FX_CHUNK], high[FX_CHUNK];
-    v_load_half_columns(p, step, low);
-    v_load_half_columns(p + LANES / 2 * step, step, high);
+    for (int i = 0; i < FX_CHUNK; i++) {
+        low[i] = v_load_chunks(p + i * step, FX_CHUNK * step);
+        high[i] = v_load_chunks(p + (LANES / 2 + i) * step, FX_CHUNK * step);
+    }
+    v_transpose_chunks(low);
+    v_transpose_chunks(high);
     for (int i = 0; i < FX_CHUNK; i++) {
         columns[i].low = low[i];
         columns[i].high = high[i];
+    }
+}
+FX_INLINE void v_store_columns(char *p, ptrdiff_t step, const vec *columns) {
+    half_vec low[FX_CHUNK], high[FX_CHUNK];
+    for (int i = 0; i < FX_CHUNK; i++) {
+        low[i] = columns[i].low;
+        high[i] = columns[i].high;
+    }
+    v_transpose_chunks(low);
+    v_transpose_chunks(high);
+    for (int i = 0; i < FX_CHUNK; i++) {
+        v_store_chunks(p + i * step, FX_CHUNK * step, low[i]);
+        v_store_chunks(p + (LANES / 2 + i) * step, FX_CHUNK * step, high[i]);
     }
 }
 

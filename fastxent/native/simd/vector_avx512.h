@@ -145,27 +145,45 @@ FX_INLINE vec v_pairs_high(vec a, vec b) {
 /* Four 16-byte chunks that are `step` bytes apart. */
 FX_INLINE vec v_load_chunks(const char *p, ptrdiff_t step) {
     __m512i x = _mm512_castsi128_si512(_mm_loadu_si128((const __m128i *)p));
-    x = _mm512_mask_broadcast_i32x4(x, 0x00F0, _mm_loadu_si128((const __m128i *)(p + step)));
-    x = _mm512_mask_broadcast_i32x4(x, 0x0F00, _mm_loadu_si128((const __m128i *)(p + 2 * step)));
-    x = _mm512_mask_broadcast_i32x4(x, 0xF000, _mm_loadu_si128((const __m128i *)(p + 3 * step)));
+    x = _mm512_inserti32x4(x, _mm_loadu_si128((const __m128i *)(p + step)), 1);
+    x = _mm512_inserti32x4(x, _mm_loadu_si128((const __m128i *)(p + 2 * step)), 2);
+    x = _mm512_inserti32x4(x, _mm_loadu_si128((const __m128i *)(p + 3 * step)), 3);
     return FX_CAST_REAL(x);
+}
+FX_INLINE void v_store_chunks(char *p, ptrdiff_t step, vec x) {
+    __m512i bits = FX_CAST_BITS(x);
+    _mm_storeu_si128((__m128i *)p, _mm512_castsi512_si128(bits));
+    _mm_storeu_si128((__m128i *)(p + step), _mm512_extracti32x4_epi32(bits, 1));
+    _mm_storeu_si128((__m128i *)(p + 2 * step), _mm512_extracti32x4_epi32(bits, 2));
+    _mm_storeu_si128((__m128i *)(p + 3 * step), _mm512_extracti32x4_epi32(bits, 3));
+}
+
+/* Transpose FX_CHUNK vectors chunk by chunk: lane i of vector j becomes lane j of vector i. */
+FX_INLINE void v_transpose_chunks(vec *v) {
+#if FX_DOUBLE
+    vec low = _mm512_unpacklo_pd(v[0], v[1]);
+    v[1] = _mm512_unpackhi_pd(v[0], v[1]);
+    v[0] = low;
+#else
+    vec low01 = _mm512_unpacklo_ps(v[0], v[1]), high01 = _mm512_unpackhi_ps(v[0], v[1]);
+    vec low23 = _mm512_unpacklo_ps(v[2], v[3]), high23 = _mm512_unpackhi_ps(v[2], v[3]);
+    v[0] = v_pairs_low(low01, low23);
+    v[1] = v_pairs_high(low01, low23);
+    v[2] = v_pairs_low(high01, high23);
+    v[3] = v_pairs_high(high01, high23);
+#endif
 }
 
 /* FX_CHUNK classes of LANES rows that are `step` bytes apart: a vector for each class. */
 FX_INLINE void v_load_columns(const char *p, ptrdiff_t step, vec *columns) {
+    for (int i = 0; i < FX_CHUNK; i++) columns[i] = v_load_chunks(p + i * step, FX_CHUNK * step);
+    v_transpose_chunks(columns);
+}
+FX_INLINE void v_store_columns(char *p, ptrdiff_t step, const vec *columns) {
     vec rows[FX_CHUNK];
-    for (int i = 0; i < FX_CHUNK; i++) rows[i] = v_load_chunks(p + i * step, FX_CHUNK * step);
-#if FX_DOUBLE
-    columns[0] = _mm512_unpacklo_pd(rows[0], rows[1]);
-    columns[1] = _mm512_unpackhi_pd(rows[0], rows[1]);
-#else
-    vec low01 = _mm512_unpacklo_ps(rows[0], rows[1]), high01 = _mm512_unpackhi_ps(rows[0], rows[1]);
-    vec low23 = _mm512_unpacklo_ps(rows[2], rows[3]), high23 = _mm512_unpackhi_ps(rows[2], rows[3]);
-    columns[0] = v_pairs_low(low01, low23);
-    columns[1] = v_pairs_high(low01, low23);
-    columns[2] = v_pairs_low(high01, high23);
-    columns[3] = v_pairs_high(high01, high23);
-#endif
+    for (int i = 0; i < FX_CHUNK; i++) rows[i] = columns[i];
+    v_transpose_chunks(rows);
+    for (int i = 0; i < FX_CHUNK; i++) v_store_chunks(p + i * step, FX_CHUNK * step, rows[i]);
 }
 
 /* Transpose LANES vectors in place: lane i of vector j becomes lane j of vector i. */

@@ -178,6 +178,11 @@ FX_INLINE void v_load_columns(const char *p, ptrdiff_t step, vec *columns) {
     FX_EACH memcpy(rows[i], p + i * step, sizeof rows[i]);
     for (int j = 0; j < FX_CHUNK; j++) FX_EACH FX_LANE(columns[j], i) = rows[i][j];
 }
+FX_INLINE void v_store_columns(char *p, ptrdiff_t step, const vec *columns) {
+    real rows[LANES][FX_CHUNK];
+    for (int j = 0; j < FX_CHUNK; j++) FX_EACH rows[i][j] = FX_LANE(columns[j], i);
+    FX_EACH memcpy(p + i * step, rows[i], sizeof rows[i]);
+}
 
 /* Transpose LANES vectors in place: lane i of vector j becomes lane j of vector i. */
 FX_CALLED void v_transpose(vec *v) {
