@@ -147,18 +147,19 @@ cdef inline void set_anchor_vectors(const Job* job, fx_tile* tile, const Scratch
         tile.shares = scratch.shares + offset
 
 
+cdef inline bint needs_tile(const Job* job, const Operand* operand) noexcept nogil:
+    return operand.data != NULL and not lies_in_lanes(job, operand)
+
+
 cdef inline bint needs_tiles(const Job* job) noexcept nogil:
     """Tell whether anything is packed for the lane kernel; if not, it takes whole runs."""
-    cdef const Operand* operands[6]
-    cdef int i
-    operands[:] = [&job.logits, &job.targets, &job.logit_weight, &job.logit_grad_output, &job.out,
-                   &job.grads]
-    for i in range(6):
-        if i == 1 and job.has_labels or i == 4 and not job.per_logit:
-            continue
-        if operands[i].data != NULL and not lies_in_lanes(job, operands[i]):
-            return True
-    return job.is_in_place
+    return (job.is_in_place
+            or needs_tile(job, &job.logits)
+            or not job.has_labels and needs_tile(job, &job.targets)
+            or needs_tile(job, &job.logit_weight)
+            or needs_tile(job, &job.logit_grad_output)
+            or job.per_logit and needs_tile(job, &job.out)
+            or needs_tile(job, &job.grads))
 
 
 cdef inline Py_ssize_t bytes_ahead(const Job* job, const Cursor* cursor,
