@@ -39,6 +39,7 @@ from fastxent.numba.simd.memory import (
 )
 from fastxent.numba.simd.plan import Plan
 from fastxent.numba.simd.tile import IGNORED
+from fastxent.numba.simd.vector import LANES_AHEAD
 from fastxent.numba.structs import address_of
 from fastxent.numba.totals import add_masses, add_totals
 
@@ -107,6 +108,18 @@ def put_results(plan: Plan, job: Any, operand: Any, matrix: Any, cursor: int, an
 
 
 @inlined
+def bytes_ahead(job: Any, tile: Any, cursor: int) -> int:
+    """Return how far off the logits are that the lane kernels ask memory for.
+
+    Of packed rows those of the next tile, which are as many bytes as this one.
+    """
+    if job.logits.in_lanes != 0:
+        return LANES_AHEAD
+    size = tile.anchors * job.logits.inner_stride
+    return operand_at(job, job.logits, cursor) + size - tile.logits.data
+
+
+@inlined
 def weigh_results(plan: Plan, job: Any, tile: Any, weights: int) -> None:
     """Multiply per-logit results by their anchors' weights; ignored anchors become zero."""
     is_weighted = has_weights(job)
@@ -153,6 +166,7 @@ def lane_tile(plan: Plan, job: Any, tile: Any, cursor: int, memory: int, weights
     """Run the lane kernel on a tile."""
     scratch, anchors = job.scratch, tile.anchors
     take_lanes(plan, job, job.logits, tile.logits, cursor, anchors, memory + scratch.logits)
+    tile.ahead = bytes_ahead(job, tile, cursor)
     take_lanes(
         plan,
         job,

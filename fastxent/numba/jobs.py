@@ -22,9 +22,9 @@ BLOCK_LOGITS = 65536
 #: But no more anchors than this: their labels and losses stay in the first-level cache.
 BLOCK_ANCHORS = 2048
 BLOCK_STEP = 64
-#: Logits of a packed tile: half of the first-level cache. Its anchors are a multiple of the widest
-#: vector.
-TILE_LOGITS = 4096
+#: Logits of a packed tile: a quarter of the first-level cache, for the next tile is asked for while
+#: one is worked off. Its anchors are a multiple of the widest vector.
+TILE_LOGITS = 2048
 TILE_STEP = 16
 #: Values of a score of single values that are packed at a time.
 MAP_TILE = 1024

@@ -24,6 +24,7 @@ TILE = np.dtype(
         ("anchors", np.intp),
         ("classes", np.intp),
         ("logits", _MATRIX),
+        ("ahead", np.intp),  # bytes from these logits to later ones, to ask memory for
         ("targets", _MATRIX),  # dense targets, or absent: then labels
         ("weights", _MATRIX),  # per-logit weights
         ("results", _MATRIX),  # per-logit results

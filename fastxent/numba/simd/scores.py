@@ -11,7 +11,14 @@ from fastxent.numba.simd.sigmoid import no_terms
 from fastxent.numba.simd.softmax import lanes_maximum, normalize, normalizer_log_sum
 from fastxent.numba.simd.softmax_rows import group_sums, rows_from_labels
 from fastxent.numba.simd.summation import compensated_add, compensated_value
-from fastxent.numba.simd.tile import lanes_load, lanes_store, lanes_stream, repair, stream_of
+from fastxent.numba.simd.tile import (
+    lanes_load,
+    lanes_store,
+    lanes_stream,
+    logits_of,
+    repair,
+    stream_of,
+)
 from fastxent.numba.simd.vector import (
     any_lane,
     fma,
@@ -126,7 +133,7 @@ def map_lanes(plan: Plan, tile: Any) -> None:
 @inlined
 def lanes_exponentials(plan: Plan, tile: Any, first: int, centre: Centre, exp: Any) -> Lanes:
     """Return the sum of exp(z - c) over the classes; the exponentials are kept in the results."""
-    logits, results = stream_of(plan, tile.logits, first), stream_of(plan, tile.results, first)
+    logits, results = logits_of(plan, tile, first), stream_of(plan, tile.results, first)
     total = no_terms(plan, first)
     for k in range(tile.classes):
         e = exp(lanes_stream(plan, logits, k), centre)
@@ -146,7 +153,7 @@ def softmax_score_lanes(plan: Plan, tile: Any) -> None:
     """Sum from the first class on, as softmax_plain.py does from the label's."""
     for first in range(0, tile.anchors, plan.lanes):
         count = min(plan.lanes, tile.anchors - first)
-        logits, results = stream_of(plan, tile.logits, first), stream_of(plan, tile.results, first)
+        logits, results = logits_of(plan, tile, first), stream_of(plan, tile.results, first)
         rounded = on_grid(lanes_load(plan, logits, 0))
         centre = centre_at(rounded)
         if any_lane(centre.far):
@@ -166,7 +173,7 @@ def softmax_score_lanes(plan: Plan, tile: Any) -> None:
 def log_softmax_lanes(plan: Plan, tile: Any) -> None:
     """Z - logsumexp = -((maximum - z) + log_sum), two non-negative terms."""
     for first in range(0, tile.anchors, plan.lanes):
-        logits, results = stream_of(plan, tile.logits, first), stream_of(plan, tile.results, first)
+        logits, results = logits_of(plan, tile, first), stream_of(plan, tile.results, first)
         normalizer = normalize(plan, logits, tile.classes)
         log_sum = normalizer_log_sum(normalizer)
         for k in range(tile.classes):
@@ -186,7 +193,7 @@ def cancelled(result: Lanes, maximum: Lanes) -> Lanes:
 def logsumexp_lanes(plan: Plan, tile: Any) -> None:
     """logsumexp; anchors in which it cancels are summed in double."""
     for first in range(0, tile.anchors, plan.lanes):
-        normalizer = normalize(plan, stream_of(plan, tile.logits, first), tile.classes)
+        normalizer = normalize(plan, logits_of(plan, tile, first), tile.classes)
         result = normalizer.maximum + normalizer_log_sum(normalizer)
         store(tile.losses + first * plan.size, result)
         count = min(plan.lanes, tile.anchors - first)

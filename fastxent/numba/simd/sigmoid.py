@@ -27,6 +27,7 @@ from fastxent.numba.simd.tile import (
     CLASS_GROUP,
     NO_CLASS,
     Labels,
+    Logits,
     Stream,
     factors_of,
     is_class,
@@ -37,6 +38,7 @@ from fastxent.numba.simd.tile import (
     lanes_store,
     lanes_stream,
     lanes_target,
+    logits_of,
     matrix_at,
     repair,
     stream_of,
@@ -121,7 +123,7 @@ def sigmoid_join(totals: SigmoidTotals, terms: SigmoidSums) -> SigmoidTotals:
 class SigmoidInputs(NamedTuple):
     """What the terms of a vector of anchors are made of."""
 
-    logits: Stream
+    logits: Logits
     targets: Stream
     columns: Lanes
 
@@ -130,7 +132,7 @@ class SigmoidInputs(NamedTuple):
 def sigmoid_inputs(plan: Plan, tile: Any, first: int) -> SigmoidInputs:
     """Return the inputs of a vector of anchors."""
     return SigmoidInputs(
-        stream_of(plan, tile.logits, first),
+        logits_of(plan, tile, first),
         stream_of(plan, tile.targets, first),
         labels_of(plan, tile, first).columns,
     )
@@ -296,7 +298,7 @@ def sigmoid_general(plan: Plan, tile: Any, first: int, adjust: Any) -> None:
     """One vector of anchors."""
     options, factors = sigmoid_options_of(tile), factors_of(tile)
     labels = labels_of(plan, tile, first)
-    logits, targets = stream_of(plan, tile.logits, first), stream_of(plan, tile.targets, first)
+    logits, targets = logits_of(plan, tile, first), stream_of(plan, tile.targets, first)
     weights, results = stream_of(plan, tile.weights, first), stream_of(plan, tile.results, first)
     grads = stream_of(plan, tile.grads, first)
     grad_weights = stream_of(plan, tile.grad_weights, first)

@@ -17,7 +17,7 @@ from fastxent.numba.simd.summation import (
     compensated_value,
 )
 from fastxent.numba.simd.tile import (
-    Stream,
+    Logits,
     factors_of,
     labels_of,
     lanes_load,
@@ -25,6 +25,7 @@ from fastxent.numba.simd.tile import (
     lanes_store,
     lanes_stream,
     lanes_target,
+    logits_of,
     repair,
     stream_of,
 )
@@ -49,7 +50,7 @@ from fastxent.numba.simd.vector_math import (
 
 
 @inlined
-def lanes_maximum(plan: Plan, logits: Stream, classes: int) -> Lanes:
+def lanes_maximum(plan: Plan, logits: Logits, classes: int) -> Lanes:
     """Return the largest logit of each anchor."""
     largest = lanes_load(plan, logits, 0)
     for k in range(1, classes):
@@ -114,7 +115,7 @@ def normalizer_term(z: Lanes, largest: Lanes, k: Number, centre: Centre) -> Lane
 
 
 @inlined
-def normalize(plan: Plan, logits: Stream, classes: int) -> Normalizer:
+def normalize(plan: Plan, logits: Logits, classes: int) -> Normalizer:
     """Return the normalizer of a vector of anchors."""
     running = Largest(lanes_load(plan, logits, 0), splat(plan, 0.0, classes))
     for k in range(1, classes):
@@ -242,7 +243,7 @@ def softmax_general(plan: Plan, tile: Any, first: int, options: SoftmaxOptions) 
 
     Where only the label has a mass, the sum less its own pull is exactly 0.
     """
-    logits, targets = stream_of(plan, tile.logits, first), stream_of(plan, tile.targets, first)
+    logits, targets = logits_of(plan, tile, first), stream_of(plan, tile.targets, first)
     grads, factors = stream_of(plan, tile.grads, first), factors_of(tile)
     labels = labels_of(plan, tile, first)
     normalizer = normalize(plan, logits, tile.classes)

@@ -15,13 +15,13 @@ from fastxent.numba.simd.softmax import lanes_maximum, softmax_loss
 from fastxent.numba.simd.summation import compensated_add, compensated_value, rounding_error
 from fastxent.numba.simd.tile import (
     CLASS_GROUP,
-    Stream,
+    Logits,
     labels_of,
     lanes_load,
     lanes_stream,
+    logits_of,
     matrix_at,
     repair,
-    stream_of,
 )
 from fastxent.numba.simd.vector import (
     any_lane,
@@ -50,7 +50,7 @@ from fastxent.numba.simd.vector_math import (
 @lane_function
 def softmax_add_classes(
     plan: Plan,
-    logits: Stream,
+    logits: Logits,
     first: Number,
     count: int,
     columns: Lanes,
@@ -69,7 +69,7 @@ def softmax_add_classes(
 @inlined
 def softmax_others(
     plan: Plan,
-    logits: Stream,
+    logits: Logits,
     classes: int,
     columns: Lanes,
     centre: Centre,
@@ -96,14 +96,14 @@ SELECTED_CLASSES = 16
 
 
 @lane_function
-def take_label(plan: Plan, logits: Stream, k: Number | int, columns: Lanes, own: Lanes) -> Lanes:
+def take_label(plan: Plan, logits: Logits, k: Number | int, columns: Lanes, own: Lanes) -> Lanes:
     """Return the logits of a class, where it is the label."""
     return select(columns == k, lanes_load(plan, logits, k), own)
 
 
 @inlined
 def label_logits(
-    plan: Plan, tile: Any, logits: Stream, columns: Lanes, first: int, count: int
+    plan: Plan, tile: Any, logits: Logits, columns: Lanes, first: int, count: int
 ) -> Lanes:
     """Return the logits of the labels; those of the first class where there is none."""
     own = lanes_load(plan, logits, 0)
@@ -132,14 +132,14 @@ def finish_vector(plan: Plan, tile: Any, first: int, count: int, others: Lanes, 
 @called
 def softmax_from_maximum(plan: Plan, tile: Any, first: int, count: int, own: Lanes) -> None:
     """Work off a vector of anchors whose sums are out of range from their labels."""
-    logits, columns = stream_of(plan, tile.logits, first), labels_of(plan, tile, first).columns
+    logits, columns = logits_of(plan, tile, first), labels_of(plan, tile, first).columns
     centre = centre_at(on_grid(lanes_maximum(plan, logits, tile.classes)))
     others = softmax_others(plan, logits, tile.classes, columns, centre, exp_far)
     finish_vector(plan, tile, first, count, others, own - centre.value)
 
 
 @inlined
-def softmax_sum(plan: Plan, logits: Stream, classes: int, columns: Lanes, centre: Centre) -> Lanes:
+def softmax_sum(plan: Plan, logits: Logits, classes: int, columns: Lanes, centre: Centre) -> Lanes:
     """Return what the classes other than the label add up to."""
     if any_lane(centre.far):
         return softmax_others(plan, logits, classes, columns, centre, exp_far)
@@ -154,7 +154,7 @@ def softmax_plain_lanes(plan: Plan, tile: Any) -> None:
     """
     for first in range(0, tile.anchors, plan.lanes):
         count = min(plan.lanes, tile.anchors - first)
-        logits, columns = stream_of(plan, tile.logits, first), labels_of(plan, tile, first).columns
+        logits, columns = logits_of(plan, tile, first), labels_of(plan, tile, first).columns
         own = label_logits(plan, tile, logits, columns, first, count)
         centre = centre_at(on_grid(own))
         others = softmax_sum(plan, logits, tile.classes, columns, centre)
@@ -176,7 +176,7 @@ class FewSums(NamedTuple):
 
 
 @lane_function
-def few_sums(plan: Plan, logits: Stream, columns: Lanes, classes: int) -> FewSums:
+def few_sums(plan: Plan, logits: Logits, columns: Lanes, classes: int) -> FewSums:
     """Return the sums of so few classes that they need no compensation."""
     own = lanes_load(plan, logits, 0)
     for k in range(1, classes):
@@ -184,7 +184,7 @@ def few_sums(plan: Plan, logits: Stream, columns: Lanes, classes: int) -> FewSum
     centre = centre_at(on_grid(own))
     total = own.like(0.0)
     for k in range(classes):
-        e = exp_near(lanes_load(plan, logits, k), centre)
+        e = exp_near(lanes_stream(plan, logits, k), centre)
         total = total + select(columns == k, 0.0, e)
     return FewSums(own, centre.value, select(centre.far, math.inf, total))
 
@@ -203,7 +203,7 @@ def few_vector(plan: Plan, tile: Any, first: int, sums: FewSums) -> None:
 def softmax_few_lanes(plan: Plan, tile: Any) -> None:
     """Three or four classes."""
     for first in range(0, tile.anchors, plan.lanes):
-        logits, columns = stream_of(plan, tile.logits, first), labels_of(plan, tile, first).columns
+        logits, columns = logits_of(plan, tile, first), labels_of(plan, tile, first).columns
         if tile.classes == 3:
             few_vector(plan, tile, first, few_sums(plan, logits, columns, 3))
         else:
@@ -211,14 +211,13 @@ def softmax_few_lanes(plan: Plan, tile: Any) -> None:
 
 
 @lane_function
-def pair_loss(plan: Plan, logits: Stream, columns: Lanes) -> Lanes:
+def pair_loss(plan: Plan, logits: Logits, columns: Lanes) -> Lanes:
     """Return softplus(d) with d = z_other - z_label.
 
     Its rounding error is kept, for exp would make it the relative error of a tiny loss.
     """
     is_second = columns == 1.0
-    first = load(plan, logits.place)
-    second = load(plan, logits.place + logits.step)
+    first, second = lanes_stream(plan, logits, 0), lanes_stream(plan, logits, 1)
     own, other = select(is_second, second, first), select(is_second, first, second)
     distance = other - own
     lost = rounding_error(other, -own, distance)
@@ -232,6 +231,6 @@ def softmax_pair_lanes(plan: Plan, tile: Any) -> None:
     """Two classes."""
     for first in range(0, tile.anchors, plan.lanes):
         columns = labels_of(plan, tile, first).columns
-        loss = pair_loss(plan, stream_of(plan, tile.logits, first), columns)
+        loss = pair_loss(plan, logits_of(plan, tile, first), columns)
         store(tile.losses + first * plan.size, loss)
         repair(plan, tile, first, min(plan.lanes, tile.anchors - first), loss)

@@ -11,11 +11,10 @@ from fastxent.numba.simd.lanes import Lanes, Mask, Number, lane_function, splat_
 from fastxent.numba.simd.memory import call_exact, read_real, write_real
 from fastxent.numba.simd.plan import Plan
 from fastxent.numba.simd.vector import (
-    LANES_AHEAD,
     all_finite,
     load,
     load_int32,
-    prefetch,
+    prefetch_later,
     select,
     stack,
     store,
@@ -33,6 +32,14 @@ class Stream(NamedTuple):
 
     place: Number
     step: Number
+
+
+class Logits(NamedTuple):
+    """The same of logits, and the bytes to those that are read later."""
+
+    place: Number
+    step: Number
+    ahead: Number
 
 
 class Factors(NamedTuple):
@@ -56,17 +63,24 @@ def stream_of(plan: Plan, matrix: Any, first: int) -> Stream:
     return Stream(matrix.data + first * plan.size, matrix.class_stride * plan.size)
 
 
+@inlined
+def logits_of(plan: Plan, tile: Any, first: int) -> Logits:
+    """Return the logits of a vector of anchors."""
+    logits = stream_of(plan, tile.logits, first)
+    return Logits(logits.place, logits.step, tile.ahead)
+
+
 @lane_function
-def lanes_load(plan: Plan, stream: Stream, k: Number | int) -> Lanes:
+def lanes_load(plan: Plan, stream: Stream | Logits, k: Number | int) -> Lanes:
     """Return the numbers of a class."""
     return load(plan, stream.place + stream.step * k)
 
 
 @lane_function
-def lanes_stream(plan: Plan, stream: Stream, k: Number | int) -> Lanes:
-    """Return the same in a kernel's first pass over the classes."""
-    place = stream.place + stream.step * k
-    prefetch(place, LANES_AHEAD)
+def lanes_stream(plan: Plan, logits: Logits, k: Number | int) -> Lanes:
+    """Return logits in a kernel's first pass over the classes, and ask for the next ones."""
+    place = logits.place + logits.step * k
+    prefetch_later(place, logits.ahead)
     return load(plan, place)
 
 

@@ -130,21 +130,29 @@ def stack(plan: Plan, count: int, like: Number) -> Number:
 
 #: Ask for memory that is read soon, a page ahead: the hardware sees a stream end at every page.
 PREFETCH_BYTES = 4096
-#: The same where each class is a stream of its own, in a page of its own.
+#: The same where lanes are anchors: each class is a stream of its own, in a page of its own.
 LANES_AHEAD = 512
+
+
+def _ask_for(address: Number, locality: int) -> None:
+    builder = address.builder
+    pointer = builder.bitcast(pointer_to(builder, address, ir.IntType(8)), cgutils.voidptr_t)
+    word = ir.IntType(32)
+    kind = ir.FunctionType(ir.VoidType(), [pointer.type, word, word, word])
+    function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
+    builder.call(function, [pointer, word(0), word(locality), word(1)])
 
 
 @lane_function
 def prefetch(address: Number, ahead: int) -> None:
     """Ask for the memory some bytes ahead; reaching past an array is harmless."""
-    builder = address.builder
-    pointer = builder.bitcast(
-        pointer_to(builder, address + ahead, ir.IntType(8)), cgutils.voidptr_t
-    )
-    word = ir.IntType(32)
-    kind = ir.FunctionType(ir.VoidType(), [pointer.type, word, word, word])
-    function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
-    builder.call(function, [pointer, word(0), word(3), word(1)])
+    _ask_for(address + ahead, 3)
+
+
+@lane_function
+def prefetch_later(address: Number, ahead: Number) -> None:
+    """Do so for the second-level cache: the first one holds what is read until then."""
+    _ask_for(address + ahead, 2)
 
 
 @lane_function
