@@ -147,6 +147,21 @@ def test_halves(name, half):
         )
 
 
+@pytest.mark.parametrize("dtype", [ml_dtypes.bfloat16, np.float16, np.float32, np.float64])
+@pytest.mark.parametrize("name", ["sigmoid_cross_entropy", "softmax_cross_entropy"])
+def test_rows_around_a_chunk(name, dtype):
+    """Rows that are packed by 16 bytes: fewer, and one more; fewer rows than lanes; gaps."""
+    rng = np.random.default_rng(0)
+    for classes in (2, 3, 4, 5, 7, 8, 9, 15, 21):
+        for anchors in (5, 77):
+            values = rng.normal(0, 4, (2 * anchors, classes)).astype(dtype)
+            targets = rng.integers(0, classes, anchors)
+            for given in (values[:anchors], values[::2]):
+                assert_same_bits(
+                    lambda z=given, y=targets: getattr(fx, name)(z, y, reduction="none")
+                )
+
+
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
 @pytest.mark.parametrize("name", ["softmax", "log_softmax", "logsumexp"])
 def test_scores_of_classes(name, dtype):

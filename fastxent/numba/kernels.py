@@ -24,6 +24,7 @@ from fastxent.numba.simd import (
     softmax_exact,
     softmax_plain,
     softmax_rows,
+    unpack,
 )
 from fastxent.numba.simd.plan import Plan
 
@@ -59,11 +60,11 @@ EXACT_KERNELS = {
 #: Copy, and convert.
 COPY_KERNELS = {
     "pack": pack.pack,
-    "unpack": pack.unpack,
+    "unpack": unpack.unpack,
     "gather": pack.gather,
     "label_columns": labels.label_columns,
 }
-NARROW_KERNELS = {"narrow": pack.narrow}
+NARROW_KERNELS = {"narrow": unpack.narrow}
 BLOCK_KERNELS = {"run_blocks": blocks.run_blocks}
 _BODIES: dict[str, Callable[..., Any]] = {
     **TILE_KERNELS,

@@ -26,6 +26,13 @@ def choose_case(number: Number, cases: Mapping[int, Branch], otherwise: Branch) 
     return _join(builder, arrivals)
 
 
+def smaller(number: int, limit: Number) -> Number:
+    """Return a constant, or the limit where that is smaller."""
+    builder, constant = limit.builder, limit.value.type(number)
+    is_less = builder.icmp_signed("<", constant, limit.value)
+    return Number(builder, builder.select(is_less, constant, limit.value), limit.type)
+
+
 @lane_function
 def stay_apart(like: Number) -> None:
     """Keep the calling function one of its own, for its constants to have all registers."""

@@ -1,8 +1,8 @@
-"""Copies between strided memory and tiles; mirrors native/simd/pack.h.
+"""Copies from strided memory to tiles; mirrors native/simd/pack.h.
 
-A tile holds class k of lane a at [k * tile_stride + a]: square blocks are transposed in registers
-where the classes lie side by side, and anything else goes element by element. Strides of tiles are
-in elements, all others in bytes. The dtype of what is not a tile is that of the plan.
+A tile holds class k of lane a at [k * tile_stride + a]: where the classes lie side by side, rows
+are taken apart in registers, and anything else goes element by element. Strides of tiles are in
+elements, all others in bytes. The dtype of what is not a tile is that of the plan.
 """
 
 from collections.abc import Callable
@@ -11,20 +11,18 @@ from llvmlite import ir
 from numba.core import types
 
 from fastxent.numba.compilation import chosen_by, inlined
-from fastxent.numba.simd.branches import choose_if
+from fastxent.numba.simd.branches import smaller
 from fastxent.numba.simd.elements import (
     load_as,
-    load_first_as,
     load_one_as,
-    store_as,
-    store_first_as,
-    store_one_as,
+    pick_halves,
+    split_pairs,
 )
 from fastxent.numba.simd.lanes import Lanes, Number, lane_function, real_value
-from fastxent.numba.simd.memory import read_real, write_real
+from fastxent.numba.simd.memory import write_real
 from fastxent.numba.simd.plan import Plan
-from fastxent.numba.simd.shuffles import shuffle, transpose
-from fastxent.numba.simd.vector import PREFETCH_BYTES, load, load_first, pointer_to, prefetch, store
+from fastxent.numba.simd.shuffles import load_columns, shuffle
+from fastxent.numba.simd.vector import PREFETCH_BYTES, pointer_to, prefetch, store
 
 
 @lane_function
@@ -77,70 +75,51 @@ def pack_elements(
             write_real(plan, to + a * plan.size, read_element(plan, place + a * anchor_stride))
 
 
-# --- rows, transposed -----------------------------------------------------------------------------
-
-
-def _smaller(number: int, limit: Number) -> Number:
-    """Return a constant, or the limit where that is smaller."""
-    builder, constant = limit.builder, limit.value.type(number)
-    is_less = builder.icmp_signed("<", constant, limit.value)
-    return Number(builder, builder.select(is_less, constant, limit.value), limit.type)
+# --- rows, taken apart ----------------------------------------------------------------------------
 
 
 @lane_function
-def pack_square(
-    plan: Plan,
-    source: Number,
-    stride: Number,
-    last: Number,
-    width: Number,
-    may_read_on: Number,
-    tile: Number,
-    step: Number,
+def pack_chunk(
+    plan: Plan, source: Number, stride: Number, last: Number, tile: Number, step: Number
 ) -> None:
-    """Transpose rows to `width` columns; rows behind the last repeat it.
+    """Take apart 16 bytes of as many rows as lanes; rows behind the last repeat it."""
+    columns = load_columns(plan, [source + smaller(i, last) * stride for i in range(plan.lanes)])
+    if plan.is_half:
+        columns = [column for pairs in columns for column in split_pairs(pairs, plan.dtype)]
+    for i, column in enumerate(columns):
+        store(tile + step * i, column)
 
-    Where the following rows lie behind a row, reading into them is several times faster than a
-    masked load.
-    """
-    places = [source + _smaller(i, last) * stride for i in range(plan.lanes)]
-    for place in places:
-        prefetch(place, PREFETCH_BYTES)
-    rows = choose_if(
-        may_read_on,
-        lambda: tuple(load_as(plan, place, plan.dtype) for place in places),
-        lambda: tuple(load_first_as(plan, place, width, 0.0, plan.dtype) for place in places),
-    )
-    builder = tile.builder
-    for i, column in enumerate(transpose(rows)):
-        is_there = builder.icmp_signed(">", width.value, width.value.type(i))
-        with builder.if_then(is_there, likely=True):
-            store(tile + step * i, column)
+
+@inlined
+def pack_chunks(
+    plan: Plan, source: int, stride: int, last: int, classes: int, tile: int, step: int
+) -> None:
+    """Take apart as many rows as lanes, by chunks: the last one overlaps the one before."""
+    width = plan.chunk
+    for start in range(0, classes, width):
+        k = min(start, classes - width)
+        pack_chunk(plan, source + k * plan.item, stride, last, tile + k * step, step)
 
 
 @inlined
 def pack_rows(
     plan: Plan, source: int, stride: int, anchors: int, classes: int, tile: int, tile_stride: int
 ) -> None:
-    """Transpose rows of classes that lie side by side."""
-    end = source + (anchors - 1) * stride + classes * plan.item
+    """Take apart rows of a chunk or more: whole vectors of anchors, or fewer than one holds."""
     step = tile_stride * plan.size
+    if anchors < plan.lanes:
+        pack_chunks(plan, source, stride, anchors - 1, classes, tile, step)
+        return
     for a in range(0, anchors, plan.lanes):
-        last = min(anchors - a, plan.lanes) - 1
-        for k in range(0, classes, plan.lanes):
-            place = source + a * stride + k * plan.item
-            width = min(classes - k, plan.lanes)
-            furthest = place + last * stride + plan.lanes * plan.item
-            may_read_on = width == plan.lanes or furthest <= end
-            to = tile + k * step + a * plan.size
-            pack_square(plan, place, stride, last, width, may_read_on, to, step)
+        place, to = source + a * stride, tile + a * plan.size
+        pack_chunks(plan, place, stride, plan.lanes - 1, classes, to, step)
 
 
 @lane_function
 def split_rows(plan: Plan, rows: Number, classes: int, tile: Number, step: Number) -> None:
     """Take apart rows of so few classes that lie one behind the other."""
-    lanes, size = plan.lanes, plan.size
-    vectors = [load(plan, rows + i * lanes * size) for i in range(classes)]
+    lanes = plan.lanes
+    vectors = [load_as(plan, rows + i * lanes * plan.item, plan.dtype) for i in range(classes)]
     for k in range(classes):
         column = vectors[0]
         for number, vector in enumerate(vectors):
@@ -152,26 +131,26 @@ def split_rows(plan: Plan, rows: Number, classes: int, tile: Number, step: Numbe
         store(tile + step * k, column)
 
 
+@lane_function
+def split_few(plan: Plan, rows: Number, classes: Number, tile: Number, step: Number) -> None:
+    """Take apart rows of any number of few classes, each of which has its own shuffles."""
+    for number in range(2, plan.few + 1):
+        with rows.builder.if_then(classes.equals(number).value):
+            split_rows(plan, rows, number, tile, step)
+
+
 @inlined
 def pack_few(
     plan: Plan, rows: int, anchors: int, classes: int, tile: int, tile_stride: int
 ) -> None:
-    """Take apart rows of two, three or four classes."""
-    step = tile_stride * plan.size
+    """Take apart rows of few classes that lie one behind the other."""
+    step, stride = tile_stride * plan.size, classes * plan.item
     a = 0
     while a + plan.lanes <= anchors:
-        place, to = rows + a * classes * plan.size, tile + a * plan.size
-        if classes == 2:
-            split_rows(plan, place, 2, to, step)
-        elif classes == 3:
-            split_rows(plan, place, 3, to, step)
-        else:
-            split_rows(plan, place, 4, to, step)
+        split_few(plan, rows + a * stride, classes, tile + a * plan.size, step)
         a += plan.lanes
-    for rest in range(a, anchors):
-        for k in range(classes):
-            number = read_real(plan, rows + (rest * classes + k) * plan.size)
-            write_real(plan, tile + k * step + rest * plan.size, number)
+    place, to = rows + a * stride, tile + a * plan.size
+    pack_elements(plan, place, stride, plan.item, anchors - a, classes, to, tile_stride)
 
 
 @inlined
@@ -229,17 +208,51 @@ def _pack_reals(
     tile: int,
     tile_stride: int,
 ) -> None:
+    lies_in_rows = class_stride == plan.item and classes > 1
     if anchor_stride == plan.item and (plan.is_half or classes == 1):
         for k in range(classes):
             widen(plan, source + k * class_stride, anchors, tile + k * tile_stride * plan.size)
-    elif class_stride != plan.item or classes == 1:
-        pack_elements(
-            plan, source, anchor_stride, class_stride, anchors, classes, tile, tile_stride
-        )
-    elif classes <= 4 and not plan.is_half and anchor_stride == classes * class_stride:
+    elif lies_in_rows and classes <= plan.few and anchor_stride == classes * plan.item:
         pack_few(plan, source, anchors, classes, tile, tile_stride)
-    else:
+    elif lies_in_rows and classes >= plan.chunk:
         pack_rows(plan, source, anchor_stride, anchors, classes, tile, tile_stride)
+    else:
+        _pack_apart(plan, source, anchor_stride, class_stride, anchors, classes, tile, tile_stride)
+
+
+def _pack_halves(
+    plan: Plan,
+    source: int,
+    anchor_stride: int,
+    class_stride: int,
+    anchors: int,
+    classes: int,
+    tile: int,
+    tile_stride: int,
+) -> None:
+    """Convert a vector at a time: a single conversion waits for the one before."""
+    rest = anchors % plan.lanes
+    for k in range(classes):
+        place, to = source + k * class_stride, tile + k * tile_stride * plan.size
+        for a in range(0, anchors - rest, plan.lanes):
+            halves = pick_halves(plan, place + a * anchor_stride, anchor_stride)
+            store(to + a * plan.size, halves)
+    place, to = source + (anchors - rest) * anchor_stride, tile + (anchors - rest) * plan.size
+    pack_elements(plan, place, anchor_stride, class_stride, rest, classes, to, tile_stride)
+
+
+@chosen_by(lambda plan: _pack_halves if plan.is_half else _pack_others)
+def _pack_apart(
+    plan: Plan,
+    source: int,
+    anchor_stride: int,
+    class_stride: int,
+    anchors: int,
+    classes: int,
+    tile: int,
+    tile_stride: int,
+) -> None:
+    raise NotImplementedError
 
 
 def _packer_of(plan: Plan) -> Callable[..., None]:
@@ -292,84 +305,3 @@ def gather(
 ) -> None:
     """Copy what anchors have one of each."""
     _gather(plan, source, stride, count, values)
-
-
-# --- back -----------------------------------------------------------------------------------------
-
-
-@lane_function
-def unpack_square(
-    plan: Plan,
-    tile: Number,
-    step: Number,
-    width: Number,
-    count: Number,
-    destination: Number,
-    stride: Number,
-) -> None:
-    """Transpose `width` columns to `count` rows."""
-    builder = tile.builder
-    last = Number(builder, builder.sub(width.value, width.value.type(1)), width.type)
-    columns: list[Lanes] = [load(plan, tile + _smaller(i, last) * step) for i in range(plan.lanes)]
-    is_full = builder.icmp_signed("==", width.value, width.value.type(plan.lanes))
-    for i, row in enumerate(transpose(columns)):
-        place = destination + stride * i
-        is_there = builder.icmp_signed(">", count.value, count.value.type(i))
-        with builder.if_then(is_there, likely=True), builder.if_else(is_full) as (full, partial):
-            with full:
-                store_as(plan, place, row, plan.dtype)
-            with partial:
-                store_first_as(plan, place, width, row, plan.dtype)
-
-
-@inlined
-def unpack_rows(
-    plan: Plan, tile: int, tile_stride: int, anchors: int, classes: int, to: int, stride: int
-) -> None:
-    """Transpose back to rows of classes that lie side by side."""
-    step = tile_stride * plan.size
-    for a in range(0, anchors, plan.lanes):
-        count = min(anchors - a, plan.lanes)
-        for k in range(0, classes, plan.lanes):
-            place = tile + k * step + a * plan.size
-            width = min(classes - k, plan.lanes)
-            unpack_square(plan, place, step, width, count, to + a * stride + k * plan.item, stride)
-
-
-@inlined
-def narrow(plan: Plan, values: int, count: int, destination: int) -> None:
-    """Convert back numbers that lie side by side."""
-    i = 0
-    while i + plan.lanes <= count:
-        x = load(plan, values + i * plan.size)
-        store_as(plan, destination + i * plan.item, x, plan.dtype)
-        i += plan.lanes
-    if i < count:
-        x = load_first(plan, values + i * plan.size, count - i, 0.0)
-        store_first_as(plan, destination + i * plan.item, count - i, x, plan.dtype)
-
-
-@inlined
-def unpack(
-    plan: Plan,
-    destination: int,
-    anchor_stride: int,
-    class_stride: int,
-    anchors: int,
-    classes: int,
-    tile: int,
-    tile_stride: int,
-) -> None:
-    """Copy a tile back to where its numbers belong."""
-    if anchor_stride == plan.item:
-        for k in range(classes):
-            to = destination + k * class_stride
-            narrow(plan, tile + k * tile_stride * plan.size, anchors, to)
-    elif class_stride == plan.item and classes > 1:
-        unpack_rows(plan, tile, tile_stride, anchors, classes, destination, anchor_stride)
-    else:
-        for k in range(classes):
-            for a in range(anchors):
-                number = read_real(plan, tile + (k * tile_stride + a) * plan.size)
-                place = destination + a * anchor_stride + k * class_stride
-                store_one_as(plan, place, number, plan.dtype)

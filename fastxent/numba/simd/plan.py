@@ -154,6 +154,16 @@ class Plan:
         return DTYPE_SIZES[self.dtype]
 
     @property
+    def chunk(self) -> int:
+        """Return the logits in 16 bytes: rows are taken apart by as many classes at a time."""
+        return 16 // self.item
+
+    @property
+    def few(self) -> int:
+        """Return the classes of rows that are taken apart by shuffles of several rows at once."""
+        return 7 if self.is_half else 4
+
+    @property
     def grad_item(self) -> int:
         """Return the bytes of a number of the gradient."""
         return DTYPE_SIZES[self.grad_dtype]
