@@ -8,16 +8,28 @@ from collections.abc import Sequence
 from llvmlite import ir
 from numba.core import cgutils
 
+from fastxent.numba.simd.branches import smaller
 from fastxent.numba.simd.half import SHORT, WORD, narrow, widen, widened, widened_number
-from fastxent.numba.simd.lanes import Lanes, Number, Operand, lane_function, real_value, splat_value
+from fastxent.numba.simd.lanes import (
+    BIT,
+    INDEX,
+    Lanes,
+    Number,
+    Operand,
+    lane_function,
+    real_value,
+    splat_value,
+)
 from fastxent.numba.simd.memory import read_real, write_real
 from fastxent.numba.simd.plan import Plan
 from fastxent.numba.simd.vector import (
     first_lanes,
+    has_feature,
     load,
     load_first,
     pointer_to,
     select,
+    stack,
     store,
     store_first,
 )
@@ -76,20 +88,45 @@ def store_as(plan: Plan, address: Number, x: Lanes, dtype: str) -> None:
     x.builder.store(halves, _halves_at(plan, address), align=2)
 
 
+def _copy_pieces(to: Number, source: Number, count: Number) -> None:
+    """Copy fewer halves than a vector holds, by pieces whose lengths are known."""
+    builder = count.builder
+    for piece in (8, 4, 2, 1):
+        is_there = builder.trunc(builder.lshr(count.value, INDEX(piece.bit_length() - 1)), BIT)
+        before = Number(builder, builder.and_(count.value, INDEX(-2 * piece)), count.type) * 2
+        kind = ir.VectorType(SHORT, piece)
+        with builder.if_then(is_there):
+            numbers = builder.load(pointer_to(builder, source + before, kind), align=2)
+            builder.store(numbers, pointer_to(builder, to + before, kind), align=2)
+
+
+def _load_first_halves(plan: Plan, address: Number, count: Number) -> ir.Value:
+    """Return the first halves at an address, and whatever behind them.
+
+    Masks of 16 bits a lane need AVX-512; without it, each lane would be a branch.
+    """
+    builder, lanes = address.builder, plan.lanes
+    if not has_feature("avx512bw"):
+        last = count + -1
+        return _halves_from(plan, [address + smaller(i, last) * 2 for i in range(lanes)])
+    mask = first_lanes(builder, plan.real, count)
+    pointer = _halves_at(plan, address)
+    zeros = ir.VectorType(SHORT, lanes)([0] * lanes)
+    kind = ir.FunctionType(zeros.type, [pointer.type, WORD, mask.value.type, zeros.type])
+    name = f"llvm.masked.load.v{lanes}i16.p0"
+    function = cgutils.get_or_insert_function(builder.module, kind, name)
+    return builder.call(function, [pointer, WORD(2), mask.value, zeros])
+
+
 @lane_function
 def load_first_as(plan: Plan, address: Number, count: Number, fill: Operand, dtype: str) -> Lanes:
     """Return the first numbers at an address, reading nothing behind them."""
     if dtype == plan.precision:
         return load_first(plan, address, count, fill)
-    builder, lanes = address.builder, plan.real.lanes
-    mask = first_lanes(builder, plan.real, count)
-    pointer = _halves_at(plan, address)
-    zeros = ir.VectorType(SHORT, lanes)([0] * lanes)
-    kind = ir.FunctionType(zeros.type, [pointer.type, ir.IntType(32), mask.value.type, zeros.type])
-    name = f"llvm.masked.load.v{lanes}i16.p0"
-    function = cgutils.get_or_insert_function(builder.module, kind, name)
-    halves = builder.call(function, [pointer, ir.IntType(32)(2), mask.value, zeros])
+    builder = address.builder
+    halves = _load_first_halves(plan, address, count)
     otherwise = splat_value(builder, plan.real, 0.0).like(fill)
+    mask = first_lanes(builder, plan.real, count)
     return select(mask, Lanes(builder, widen(builder, halves, dtype), plan.real), otherwise)
 
 
@@ -99,16 +136,19 @@ def store_first_as(plan: Plan, address: Number, count: Number, x: Lanes, dtype: 
     if dtype == plan.precision:
         store_first(address, count, x)
         return
-    builder, lanes = x.builder, plan.real.lanes
+    builder, lanes = x.builder, plan.lanes
+    halves = narrow(builder, x.value, dtype)
+    if not has_feature("avx512bw"):
+        buffer = stack(plan, 1, count)
+        builder.store(halves, _halves_at(plan, buffer), align=2)
+        _copy_pieces(address, buffer, count)
+        return
     mask = first_lanes(builder, plan.real, count)
     pointer = _halves_at(plan, address)
-    halves = narrow(builder, x.value, dtype)
-    kind = ir.FunctionType(
-        ir.VoidType(), [halves.type, pointer.type, ir.IntType(32), mask.value.type]
-    )
+    kind = ir.FunctionType(ir.VoidType(), [halves.type, pointer.type, WORD, mask.value.type])
     name = f"llvm.masked.store.v{lanes}i16.p0"
     function = cgutils.get_or_insert_function(builder.module, kind, name)
-    builder.call(function, [halves, pointer, ir.IntType(32)(2), mask.value])
+    builder.call(function, [halves, pointer, WORD(2), mask.value])
 
 
 @lane_function
