@@ -215,6 +215,19 @@ def test_elements_in_place(score, backend):
     np.testing.assert_array_equal(values, expected)
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("offset", [0, 1, 5])
+def test_results_that_no_cache_holds(dtype, offset, isa):
+    size = 2**25 // np.dtype(dtype).itemsize + 3
+    values = np.random.default_rng(0).normal(scale=4, size=size).astype(dtype)
+    memory = np.full(size + offset + 1, np.nan, dtype)
+    out = memory[offset : offset + size]
+    assert fx.sigmoid(values, out=out, num_threads=2) is out
+    np.testing.assert_allclose(out, special.expit(values), rtol=1e-6)
+    assert np.isnan(memory[:offset]).all()
+    assert np.isnan(memory[-1])
+
+
 @pytest.mark.parametrize("score", [fx.softmax, fx.log_softmax])
 @pytest.mark.parametrize("axis", [0, 1, 2])
 @pytest.mark.parametrize("classes", [3, 50])

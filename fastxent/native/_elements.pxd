@@ -11,6 +11,8 @@ from fastxent.native._kernels cimport fx_kernels, fx_label_map, fx_map_kernel
 cdef enum:
     # Elements that one step of a parallel map, search or read takes.
     SCAN_ELEMENTS = 65536
+    # Results of so many bytes are stored past the caches, which they would empty.
+    STREAM_BYTES = 1 << 25
     # Values that a map kernel takes from strided memory at a time.
     MAP_CHUNK = 1024
 
@@ -24,6 +26,8 @@ cdef inline void map_block(const Job* job, fx_map_kernel kernel,
     cdef Py_ssize_t out_step = inner_stride(&job.out, &job.dimensions)
     cdef bint even = (job.logits.type == job.element and in_step == job.itemsize
                       and out_step == job.itemsize)
+    cdef bint streams = (job.dimensions.size * job.itemsize >= STREAM_BYTES
+                         and job.out.data != job.logits.data)
     cdef Py_ssize_t run
     cdef double chunk[MAP_CHUNK]  # of either precision
     cdef char* source
@@ -36,10 +40,10 @@ cdef inline void map_block(const Job* job, fx_map_kernel kernel,
         source = operand_at(&job.logits, &job.dimensions, &cursor)
         destination = operand_at(&job.out, &job.dimensions, &cursor)
         if even:
-            kernel(source, destination, run)
+            kernel(source, destination, run, streams)
         else:
             job.kernels.pack(source, in_step, 0, job.logits.type, run, 1, chunk, run)
-            kernel(chunk, chunk, run)
+            kernel(chunk, chunk, run, False)
             job.kernels.unpack(chunk, run, run, 1, destination, out_step, 0, job.element)
         cursor_advance(&job.dimensions, &cursor, run)
         position += run

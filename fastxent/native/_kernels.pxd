@@ -46,7 +46,7 @@ cdef extern from "kernels.h" nogil:
         int ignored_count
 
     ctypedef void (*fx_tile_kernel)(const fx_tile*) noexcept nogil
-    ctypedef void (*fx_map_kernel)(const void*, void*, Py_ssize_t) noexcept nogil
+    ctypedef void (*fx_map_kernel)(const void*, void*, Py_ssize_t, int) noexcept nogil
 
     ctypedef struct fx_kernels:
         fx_tile_kernel sigmoid_losses

@@ -23,13 +23,18 @@ FX_INLINE uint16_t bfloat16_bits(float value) {
 
 /* Copy fewer than 16 numbers, by pieces whose lengths are known: any other memcpy is a call. */
 #define FX_COPY_PIECE(numbers)                                                                     \
-    if (count & (numbers)) {                                                                       \
+    do {                                                                                           \
+        if (!(count & (numbers))) break;                                                           \
         memcpy(to, from, 2 * (numbers));                                                           \
         to += 2 * (numbers);                                                                       \
         from += 2 * (numbers);                                                                     \
-    }
-FX_INLINE void copy_halves(char *to, const char *from, int count){
-    FX_COPY_PIECE(8) FX_COPY_PIECE(4) FX_COPY_PIECE(2) FX_COPY_PIECE(1)}
+    } while (0)
+FX_INLINE void copy_halves(char *to, const char *from, int count) {
+    FX_COPY_PIECE(8);
+    FX_COPY_PIECE(4);
+    FX_COPY_PIECE(2);
+    FX_COPY_PIECE(1);
+}
 #undef FX_COPY_PIECE
 
 /* Moved into a float's place, a float16 is too small by 2^112: the difference of the biases. */

@@ -56,7 +56,8 @@ typedef struct {
 } fx_tile;
 
 typedef void (*fx_tile_kernel)(const fx_tile *tile);
-typedef void (*fx_map_kernel)(const void *values, void *results, ptrdiff_t count);
+/* `streams`: the results are too many for the caches. */
+typedef void (*fx_map_kernel)(const void *values, void *results, ptrdiff_t count, int streams);
 
 /* Element types that tiles are packed from. */
 enum {

@@ -1,10 +1,22 @@
 /* Scores and links: of single values, and over the class axis with anchors as lanes. */
 
+FX_INLINE ptrdiff_t reals_before_line(const real *p) {
+    return (ptrdiff_t)((0 - (uintptr_t)p) % FX_LINE / sizeof(real));
+}
+
+/* Results that the caches cannot hold are stored past them, so that their lines need not be read
+ * before they are overwritten; whole lines, from the first one that begins in the array. */
 #define FX_MAP(name)                                                                               \
-    static void name##_map(const void *values, void *results, ptrdiff_t count) {                   \
+    static void name##_map(const void *values, void *results, ptrdiff_t count, int streams) {      \
         const real *x = (const real *)values;                                                      \
         real *y = (real *)results;                                                                 \
         ptrdiff_t i = 0;                                                                           \
+        if (streams && count >= LANES) {                                                           \
+            i = reals_before_line(y);                                                              \
+            v_store_first(y, (int)i, v_##name(v_load_first(x, (int)i, v_zero())));                 \
+            for (; i + LANES <= count; i += LANES) v_stream(y + i, v_##name(v_load(x + i)));       \
+            v_end_streams();                                                                       \
+        }                                                                                          \
         for (; i + LANES <= count; i += LANES) v_store(y + i, v_##name(v_load(x + i)));            \
         if (i < count) {                                                                           \
             int left = (int)(count - i);                                                           \

@@ -35,6 +35,13 @@ FX_INLINE void v_store(real *p, vec x) {
     FX_OP(storeu)(p + LANES / 2, x.high);
 }
 
+/* Stores past the caches of whole cache lines, and what has to follow the last of them. */
+FX_INLINE void v_stream(real *p, vec x) {
+    FX_OP(stream)(p, x.low);
+    FX_OP(stream)(p + LANES / 2, x.high);
+}
+FX_INLINE void v_end_streams(void) { _mm_sfence(); }
+
 FX_INLINE vec v_load_int32(const int32_t *p) {
 #if FX_DOUBLE
     FX_BOTH(_mm256_cvtepi32_pd(_mm_loadu_si128((const __m128i *)p)),

@@ -29,6 +29,10 @@ FX_INLINE vec v_keep(vec x) {
 }
 FX_INLINE vec v_load(const real *p) { return FX_OP(loadu)(p); }
 FX_INLINE void v_store(real *p, vec x) { FX_OP(storeu)(p, x); }
+/* Stores past the caches of whole cache lines, and what has to follow the last of them. */
+FX_INLINE void v_stream(real *p, vec x) { FX_OP(stream)(p, x); }
+FX_INLINE void v_end_streams(void) { _mm_sfence(); }
+
 FX_INLINE vec v_load_int32(const int32_t *p) {
 #if FX_DOUBLE
     return _mm512_cvtepi32_pd(_mm256_loadu_si256((const __m256i *)p));

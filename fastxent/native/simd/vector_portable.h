@@ -107,6 +107,9 @@ FX_INLINE vec v_load_first(const real *p, int count, vec fill) {
     memcpy(&fill, p, (size_t)count * sizeof(real));
     return fill;
 }
+/* There are no stores past the caches. */
+FX_INLINE void v_stream(real *p, vec x) { v_store(p, x); }
+FX_INLINE void v_end_streams(void) {}
 FX_INLINE vec v_clear_rest(vec x, int count) {
     FX_EACH FX_LANE(x, i) = i < count ? FX_LANE(x, i) : 0;
     return x;
