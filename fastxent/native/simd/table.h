@@ -23,6 +23,7 @@ FX_TARGET_BEGIN(FX_AVX2_FEATURES)
 #include "softmax_exact.h"
 
 #include "softmax.h"
+#include "softmax_options.h"
 #include "softmax_rows.h"
 
 #include "probabilities.h"
