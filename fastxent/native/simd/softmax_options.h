@@ -79,9 +79,8 @@ typedef struct {
 } target_terms;
 
 FX_INLINE target_terms target_terms_of(const int kind, const fx_tile *tile,
-                                       const lanes_normalizer *normalizer, vec log_sum, vec z,
-                                       vec column, vec mass) {
-    vec inverse = lanes_inverse(normalizer);
+                                       const lanes_normalizer *normalizer, vec log_sum, vec inverse,
+                                       vec z, vec column, vec mass) {
     vec p = v_mul(v_exp_centred(z, &normalizer->at, 1), inverse);
     vec q = v_select(v_equal(normalizer->largest, column), v_mul(normalizer->others, inverse),
                      v_sub(v_one(), p));
@@ -111,7 +110,7 @@ FX_INLINE void softmax_of_labels(const fx_tile *tile, const lane_range *range, c
     vec log_sum = lanes_log_sum(&normalizer), inverse = lanes_inverse(&normalizer);
     vec mass = v_mul(tile->shares ? v_sub(v_one(), labels.shares) : v_one(), factor);
     vec z = lanes_label_logits(tile, range, labels.columns);
-    target_terms own = target_terms_of(kind, tile, &normalizer, log_sum, z, labels.columns,
+    target_terms own = target_terms_of(kind, tile, &normalizer, log_sum, inverse, z, labels.columns,
                                        v_select(has_none, v_zero(), mass));
     target_terms next = {v_zero(), v_zero(), v_zero()};
     compensated total = {own.loss, v_zero()}, pulls = {own.pull, v_zero()};
@@ -123,7 +122,7 @@ FX_INLINE void softmax_of_labels(const fx_tile *tile, const lane_range *range, c
     if (tile->shares) {
         z = lanes_logits_at(tile, range, next_column);
         mass = v_mul(labels.shares, factor);
-        next = target_terms_of(kind, tile, &normalizer, log_sum, z, next_column,
+        next = target_terms_of(kind, tile, &normalizer, log_sum, inverse, z, next_column,
                                v_select(has_none, v_zero(), mass));
         compensated_add(&total, next.loss);
         compensated_add(&pulls, next.pull);

@@ -227,35 +227,6 @@ FX_INLINE half_vec v_pairs_high(half_vec a, half_vec b) {
     }
 #endif
 
-/* Transpose a block of LANES/2 registers in place. */
-FX_INLINE void v_transpose_block(half_vec *r) {
-#if FX_DOUBLE
-    half_vec a = _mm256_unpacklo_pd(r[0], r[1]), b = _mm256_unpackhi_pd(r[0], r[1]);
-    half_vec c = _mm256_unpacklo_pd(r[2], r[3]), d = _mm256_unpackhi_pd(r[2], r[3]);
-    r[0] = v_swap_low(a, c);
-    r[1] = v_swap_low(b, d);
-    r[2] = v_swap_high(a, c);
-    r[3] = v_swap_high(b, d);
-#else
-    half_vec quads[8];
-    for (int i = 0; i < 2; i++) {
-        half_vec *rows = r + 4 * i;
-        half_vec low01 = _mm256_unpacklo_ps(rows[0], rows[1]);
-        half_vec high01 = _mm256_unpackhi_ps(rows[0], rows[1]);
-        half_vec low23 = _mm256_unpacklo_ps(rows[2], rows[3]);
-        half_vec high23 = _mm256_unpackhi_ps(rows[2], rows[3]);
-        quads[4 * i] = v_pairs_low(low01, low23);
-        quads[4 * i + 1] = v_pairs_high(low01, low23);
-        quads[4 * i + 2] = v_pairs_low(high01, high23);
-        quads[4 * i + 3] = v_pairs_high(high01, high23);
-    }
-    for (int i = 0; i < 4; i++) {
-        r[i] = v_swap_low(quads[i], quads[i + 4]);
-        r[i + 4] = v_swap_high(quads[i], quads[i + 4]);
-    }
-#endif
-}
-
 /* Two 16-byte chunks that are `step` bytes apart. */
 FX_INLINE half_vec v_load_chunks(const char *p, ptrdiff_t step) {
     __m256i x = _mm256_castsi128_si256(_mm_loadu_si128((const __m128i *)p));
@@ -310,6 +281,17 @@ FX_INLINE void v_store_columns(char *p, ptrdiff_t step, const vec *columns) {
     for (int i = 0; i < FX_CHUNK; i++) {
         v_store_chunks(p + i * step, FX_CHUNK * step, low[i]);
         v_store_chunks(p + (LANES / 2 + i) * step, FX_CHUNK * step, high[i]);
+    }
+}
+
+/* Transpose a block of LANES/2 registers in place. */
+FX_INLINE void v_transpose_block(half_vec *r) {
+    v_transpose_chunks(r);
+    v_transpose_chunks(r + FX_CHUNK);
+    for (int i = 0; i < FX_CHUNK; i++) {
+        half_vec first = v_swap_low(r[i], r[i + FX_CHUNK]);
+        r[i + FX_CHUNK] = v_swap_high(r[i], r[i + FX_CHUNK]);
+        r[i] = first;
     }
 }
 

@@ -192,16 +192,14 @@ FX_INLINE void v_store_columns(char *p, ptrdiff_t step, const vec *columns) {
 
 /* Transpose LANES vectors in place: lane i of vector j becomes lane j of vector i. */
 FX_INLINE void v_transpose(vec *v) {
+    /* v[FX_CHUNK i + j], chunk c: column FX_CHUNK c + j of rows FX_CHUNK i ... */
+    for (int i = 0; i < LANES; i += FX_CHUNK) v_transpose_chunks(v + i);
 #if FX_DOUBLE
-    vec a[8], b[8];
-    for (int i = 0; i < 4; i++) { /* chunk c of a[2i+h]: column 2c+h of rows 2i, 2i+1 */
-        a[2 * i] = _mm512_unpacklo_pd(v[2 * i], v[2 * i + 1]);
-        a[2 * i + 1] = _mm512_unpackhi_pd(v[2 * i], v[2 * i + 1]);
-    }
+    vec b[8];
     for (int h = 0; h < 2; h++)
         for (int i = 0; i < 2; i++) {
-            b[4 * h + 2 * i] = FX_CHUNKS(a[4 * i + h], a[4 * i + 2 + h], 0x88);
-            b[4 * h + 2 * i + 1] = FX_CHUNKS(a[4 * i + h], a[4 * i + 2 + h], 0xDD);
+            b[4 * h + 2 * i] = FX_CHUNKS(v[4 * i + h], v[4 * i + 2 + h], 0x88);
+            b[4 * h + 2 * i + 1] = FX_CHUNKS(v[4 * i + h], v[4 * i + 2 + h], 0xDD);
         }
     for (int h = 0; h < 2; h++) {
         const vec *even_low = b + 4 * h, *odd_low = even_low + 1;
@@ -211,21 +209,11 @@ FX_INLINE void v_transpose(vec *v) {
         v[6 + h] = FX_CHUNKS(odd_low[0], odd_low[2], 0xDD);
     }
 #else
-    vec a[16], b[16];
-    for (int i = 0; i < 4; i++) { /* b[4i+j], chunk c: column 4c+j of rows 4i .. 4i+3 */
-        vec low01 = _mm512_unpacklo_ps(v[4 * i], v[4 * i + 1]);
-        vec high01 = _mm512_unpackhi_ps(v[4 * i], v[4 * i + 1]);
-        vec low23 = _mm512_unpacklo_ps(v[4 * i + 2], v[4 * i + 3]);
-        vec high23 = _mm512_unpackhi_ps(v[4 * i + 2], v[4 * i + 3]);
-        b[4 * i] = v_pairs_low(low01, low23);
-        b[4 * i + 1] = v_pairs_high(low01, low23);
-        b[4 * i + 2] = v_pairs_low(high01, high23);
-        b[4 * i + 3] = v_pairs_high(high01, high23);
-    }
+    vec a[16];
     for (int j = 0; j < 4; j++)
         for (int h = 0; h < 2; h++) {
-            a[8 * h + j] = FX_CHUNKS(b[8 * h + j], b[8 * h + 4 + j], 0x88);
-            a[8 * h + 4 + j] = FX_CHUNKS(b[8 * h + j], b[8 * h + 4 + j], 0xDD);
+            a[8 * h + j] = FX_CHUNKS(v[8 * h + j], v[8 * h + 4 + j], 0x88);
+            a[8 * h + 4 + j] = FX_CHUNKS(v[8 * h + j], v[8 * h + 4 + j], 0xDD);
         }
     for (int j = 0; j < 4; j++) {
         v[j] = FX_CHUNKS(a[j], a[8 + j], 0x88);
