@@ -17,13 +17,9 @@ from fastxent.native._arrays cimport (
     Cursor, Operand, cursor_advance, cursor_at, element_size, inner_stride, operand_at, run_length,
 )
 from fastxent.native._job cimport VECTOR_BYTES, BlockTotals, Job, Scratch, carve_scratch
-from fastxent.native._kernels cimport FX_FLOAT32, FX_IGNORED, fx_matrix, fx_tile
-
-
-cdef enum:
-    # Where lanes are anchors, each class is a stream of its own, in a page of its own: the next
-    # lines of all of them are asked for while these are worked off.
-    LANES_AHEAD = 512
+from fastxent.native._kernels cimport (
+    FX_FLOAT32, FX_IGNORED, FX_LANES_AHEAD, FX_ROWS_AHEAD, fx_matrix, fx_tile,
+)
 
 
 cdef inline bint lies_in_lanes(const Job* job, const Operand* operand) noexcept nogil:
@@ -169,7 +165,7 @@ cdef inline Py_ssize_t bytes_ahead(const Job* job, const Cursor* cursor,
     Of packed rows those of the next tile, which are as many bytes as this one.
     """
     if lies_in_lanes(job, &job.logits):
-        return LANES_AHEAD
+        return FX_LANES_AHEAD
     return (operand_at(&job.logits, &job.dimensions, cursor)
             + tile.anchors * inner_stride(&job.logits, &job.dimensions)
             - <char*>tile.logits.data)
@@ -296,6 +292,7 @@ cdef inline void row_run(const Job* job, const Cursor* cursor, Py_ssize_t run,
     cdef Py_ssize_t first = 0
     cdef Cursor place = cursor[0]
     cdef fx_tile tile = job.options
+    tile.ahead = FX_ROWS_AHEAD
     tile.logit_type = job.logits.type
     tile.grad_type = job.element if narrows_grads else job.grads.type
     while first < run:

@@ -58,6 +58,8 @@ cdef extern from "kernels.h" nogil:
         fx_tile_kernel log_softmax
         fx_tile_kernel logsumexp
         fx_tile_kernel softmax_score_rows
+        fx_tile_kernel log_softmax_rows
+        fx_tile_kernel logsumexp_rows
         fx_map_kernel sigmoid
         fx_map_kernel log_sigmoid
         fx_map_kernel softplus
@@ -87,6 +89,7 @@ cdef extern from "kernels.h" nogil:
     int FX_BINARY_CROSS_ENTROPY, FX_SOFTMAX_CROSS_ENTROPY, FX_SOFTMAX_FOCAL, FX_POLY1
     int FX_DISTRIBUTION_FOCAL, FX_CATEGORICAL_CROSS_ENTROPY
     int FX_NO_CLASS, FX_IGNORED
+    int FX_ROWS_AHEAD, FX_LANES_AHEAD
     int FX_ISAS
 
     const char* fx_isa_name(int isa)

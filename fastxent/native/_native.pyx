@@ -23,7 +23,7 @@ from fastxent.native._kernels cimport (
     fx_label_map, fx_map_kernel, fx_max_threads, fx_protect_forks, fx_usable_threads,
 )
 from fastxent.native._requests cimport (
-    choose_kernels, choose_precision, describe_loss, lies_in_rows, map_labels, per_class,
+    choose_kernels, choose_precision, describe_loss, map_labels, per_class, scores_suit_rows,
     weighs_anchors,
 )
 from fastxent.native._short_calls cimport describe_short_call
@@ -200,12 +200,15 @@ def evaluate_score(str name, values, out, int threads):
     job.is_in_place = job.out.data == job.logits.data
     if name == "softmax":
         job.lane_kernel = job.kernels.softmax
-        if lies_in_rows(&job, &job.logits, True) and lies_in_rows(&job, &job.out, False):
-            job.row_kernel = job.kernels.softmax_score_rows
+        job.row_kernel = job.kernels.softmax_score_rows
     elif name == "log_softmax":
         job.lane_kernel = job.kernels.log_softmax
+        job.row_kernel = job.kernels.log_softmax_rows
     else:
         job.lane_kernel = job.kernels.logsumexp
+        job.row_kernel = job.kernels.logsumexp_rows
+    if not scores_suit_rows(&job):
+        job.row_kernel = NULL
     run_job(&job, threads)
 
 

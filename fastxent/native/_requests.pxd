@@ -5,7 +5,7 @@ from libc.stdlib cimport malloc
 from libc.string cimport memset
 
 from fastxent.native._arrays cimport Dimensions, Operand, element_size, read_operand
-from fastxent.native._job cimport Job
+from fastxent.native._job cimport Job, VECTOR_BYTES
 from fastxent.native._kernels cimport (
     FX_ASYMMETRIC, FX_BINARY_CROSS_ENTROPY, FX_CATEGORICAL_CROSS_ENTROPY, FX_DISTRIBUTION_FOCAL,
     FX_FLOAT32, FX_FLOAT64, FX_POLY1, FX_QUALITY_FOCAL, FX_SIGMOID_CROSS_ENTROPY,
@@ -19,6 +19,8 @@ cdef enum:
     # up to 23 floats, and with a softmax up to 31.
     SIGMOID_ROW_BYTES = 96
     SOFTMAX_ROW_BYTES = 128
+    # So are scores of each logit, up to 23 floats, but for rows that fill a vector.
+    SCORE_ROW_BYTES = 96
 
 
 cdef inline int loss_code(str name) except -1:
@@ -197,6 +199,17 @@ cdef inline bint suits_lanes(const Job* job) noexcept:
         return row < SIGMOID_ROW_BYTES
     return (job.options.loss == FX_SOFTMAX_CROSS_ENTROPY and row < SOFTMAX_ROW_BYTES
             and job.options.positive == 1 and job.options.positive_weight == NULL)
+
+
+cdef inline bint scores_suit_rows(const Job* job) noexcept:
+    """Tell whether the row kernels can compute scores over the classes, and are faster."""
+    cdef Py_ssize_t row = job.classes * job.itemsize
+    if not lies_in_rows(job, &job.logits, True):
+        return False
+    if not job.per_logit:
+        return row >= SOFTMAX_ROW_BYTES
+    return (lies_in_rows(job, &job.out, False)
+            and (row >= SCORE_ROW_BYTES or row == VECTOR_BYTES))
 
 
 cdef inline bint lies_in_rows(const Job* job, const Operand* operand,

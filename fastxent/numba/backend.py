@@ -7,14 +7,21 @@ from numpy.typing import NDArray
 
 from fastxent._request import LossRequest, LossTotals
 from fastxent.numba import parallel
-from fastxent.numba.jobs import Job, others_table
+from fastxent.numba.jobs import (
+    SCORE_ROW_BYTES,
+    SOFTMAX_ROW_BYTES,
+    VECTOR_BYTES,
+    Job,
+    others_table,
+)
 from fastxent.numba.kernels import kernel_of
 from fastxent.numba.requests import describe_loss
 
+#: The kernels of scores over classes: anchors as lanes, and classes as lanes.
 CLASS_SCORES = {
-    "softmax": "softmax_score_lanes",
-    "log_softmax": "log_softmax_lanes",
-    "logsumexp": "logsumexp_lanes",
+    "softmax": ("softmax_score_lanes", "softmax_score_rows"),
+    "log_softmax": ("log_softmax_lanes", "log_softmax_rows"),
+    "logsumexp": ("logsumexp_lanes", "logsumexp_rows"),
 }
 NO_TOTALS = LossTotals(0.0, 0, 0.0, 0)
 
@@ -86,19 +93,16 @@ def _evaluate_class_score(
     record["options"]["others"] = others_table(job.precision).ctypes.data
     is_in_place = out.ctypes.data == values.ctypes.data
     dtype = job.precision
-    if (
-        name == "softmax"
-        and job.lies_in_rows("logits", may_be_half=True)
-        and job.lies_in_rows("out", may_be_half=False)
-    ):
+    by_lanes, by_rows = CLASS_SCORES[name]
+    if _suits_rows(job, per_logit=per_logit):
         dtype = values.dtype.name
-        plan = job.plan("softmax_score_rows", loss=name, dtype=dtype, has_grads=True)
+        plan = job.plan(by_rows, loss=name, dtype=dtype, has_grads=name == "softmax")
         record["kernel"] = kernel_of(plan)
         job.has_rows = True
-        record["keeps_results"] = 1
+        record["keeps_results"] = per_logit
         record["is_in_place"] = is_in_place
     else:
-        plan = job.plan(CLASS_SCORES[name], loss=name, dtype=dtype)
+        plan = job.plan(by_lanes, loss=name, dtype=dtype)
         record["kernel"] = kernel_of(plan)
         if is_in_place:  # a repair has to read the logits
             record["logits"]["in_lanes"] = 0
@@ -108,6 +112,18 @@ def _evaluate_class_score(
     if is_in_place:  # there is nothing left for a second run
         record["options"]["exact"] = kernel_of(job.exact)
     _run(job, threads)
+
+
+def _suits_rows(job: Job, *, per_logit: bool) -> bool:
+    """Tell whether the row kernels can compute scores over the classes, and are faster."""
+    row = job.classes * job.itemsize
+    if not job.lies_in_rows("logits", may_be_half=True):
+        return False
+    if not per_logit:
+        return row >= SOFTMAX_ROW_BYTES
+    return job.lies_in_rows("out", may_be_half=False) and (
+        row >= SCORE_ROW_BYTES or row == VECTOR_BYTES
+    )
 
 
 def _choose_copies(job: Job) -> None:

@@ -34,6 +34,7 @@ VECTOR_BYTES = 64
 ROW_BYTES = 52
 SIGMOID_ROW_BYTES = 96
 SOFTMAX_ROW_BYTES = 128
+SCORE_ROW_BYTES = 96
 
 #: Operands with a class axis.
 WITH_CLASSES = frozenset({"logits", "logit_weight", "grads", "logit_grad_output"})

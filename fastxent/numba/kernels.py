@@ -14,6 +14,7 @@ from fastxent.numba.records import job_at, tile_at
 from fastxent.numba.simd import (
     custom_rows,
     labels,
+    log_scores,
     pack,
     probabilities,
     scores,
@@ -46,9 +47,11 @@ TILE_KERNELS = {
     "categorical_lanes": probabilities.categorical_lanes,
     "map_lanes": scores.map_lanes,
     "softmax_score_lanes": scores.softmax_score_lanes,
-    "log_softmax_lanes": scores.log_softmax_lanes,
-    "logsumexp_lanes": scores.logsumexp_lanes,
     "softmax_score_rows": scores.softmax_score_rows,
+    "log_softmax_lanes": log_scores.log_softmax_lanes,
+    "log_softmax_rows": log_scores.log_softmax_rows,
+    "logsumexp_lanes": log_scores.logsumexp_lanes,
+    "logsumexp_rows": log_scores.logsumexp_rows,
 }
 #: Repair an anchor of a tile.
 EXACT_KERNELS = {

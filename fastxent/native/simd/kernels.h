@@ -26,6 +26,13 @@ enum {
     FX_CATEGORICAL_CROSS_ENTROPY
 };
 
+/* Rows are a stream, of which the hardware sees an end at every page, and two threads that stream
+ * from memory wait for it: if asked for a page ahead, they do not. */
+enum { FX_ROWS_AHEAD = 4096 };
+
+/* Where lanes are anchors, each class is a stream of its own, in a page of its own. */
+enum { FX_LANES_AHEAD = 512 };
+
 /* One piece of work: some anchors. The matrices of the lane kernels have anchor_stride 1 (anchors
  * are lanes), those of the row kernels class_stride 1 (classes are lanes); all are of the table's
  * precision. What is absent is NULL. */
@@ -93,7 +100,7 @@ typedef struct {
     fx_tile_kernel sigmoid_rows, softmax_rows;
     /* Scores over the class axis: anchors as lanes; and classes as lanes. */
     fx_tile_kernel softmax, log_softmax, logsumexp;
-    fx_tile_kernel softmax_score_rows;
+    fx_tile_kernel softmax_score_rows, log_softmax_rows, logsumexp_rows;
     /* Scores of single values. */
     fx_map_kernel sigmoid, log_sigmoid, softplus, logit, odds;
     /* Copy between a strided matrix (strides in bytes, element type as in the enumeration) and a

@@ -53,7 +53,7 @@ static void widen(const char *source, int type, ptrdiff_t count, void *values) {
 #define FX_WIDEN(i, width, type)                                                                   \
     do {                                                                                           \
         const char *place = source + (i) * size_of_type(type);                                     \
-        v_prefetch(place);                                                                         \
+        v_prefetch(place + FX_ROWS_AHEAD);                                                         \
         if ((width) == LANES)                                                                      \
             v_store(x + (i), load_as(place, type));                                                \
         else                                                                                       \
@@ -101,7 +101,7 @@ FX_INLINE void pack_blocks(const char *source, ptrdiff_t anchor_stride, ptrdiff_
             for (int i = 0; i < LANES; i++) {
                 ptrdiff_t row = a + i < anchors ? a + i : anchors - 1;
                 const char *place = source + row * anchor_stride + k * size_of_type(type);
-                v_prefetch(place);
+                v_prefetch(place + FX_ROWS_AHEAD);
                 block[i] = load_row(place, width, end, type);
             }
             v_transpose(block);

@@ -13,6 +13,7 @@ FX_INLINE const real *others_than(int32_t label, ptrdiff_t start) {
 /* Where one anchor's row lies. `grads` and `targets` may be NULL. */
 typedef struct {
     const char *logits;
+    ptrdiff_t ahead; /* bytes from a row to a later one, to ask memory for */
     const real *targets;
     char *grads; /* of the kernels' own type, or of that of the logits */
     ptrdiff_t anchor;
@@ -29,6 +30,7 @@ FX_INLINE class_row class_row_of(const fx_tile *tile, ptrdiff_t anchor, const in
     ptrdiff_t grad_step = tile->grads.anchor_stride * size_of_type(grad_type);
     char *grads = (char *)tile->grads.data;
     class_row row = {.logits = (const char *)tile->logits.data + anchor * step,
+                     .ahead = tile->ahead,
                      .targets = row_of(&tile->targets, anchor),
                      .grads = grads ? grads + anchor * grad_step : NULL,
                      .anchor = anchor,
@@ -60,7 +62,7 @@ FX_INLINE real row_logit(const class_row *row, ptrdiff_t k, const int type) {
     return load_one_as(row->logits + k * size_of_type(type), type);
 }
 FX_INLINE void row_prefetch(const class_row *row, ptrdiff_t k, const int type) {
-    v_prefetch(row->logits + k * size_of_type(type));
+    v_prefetch(row->logits + k * size_of_type(type) + row->ahead);
 }
 FX_INLINE void row_store(real *p, int count, vec x) {
     if (count == LANES)

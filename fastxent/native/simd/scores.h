@@ -100,56 +100,74 @@ static double logsumexp_exact(const fx_tile *tile, ptrdiff_t anchor) {
     return normalizer.maximum + normalizer.log_sum;
 }
 
-/* The sum of exp(z - c) over the classes; the exponentials are kept in the results. */
-FX_INLINE vec lanes_exponentials(const fx_tile *tile, const lane_range *range, const centre *c,
-                                 const int any_far) {
-    compensated total = compensated_zero();
-    for (ptrdiff_t k = 0; k < tile->classes; k++) {
-        vec e = v_exp_centred(lanes_stream(tile, range, k), c, any_far);
-        compensated_add(&total, e);
-        lanes_store(&tile->results, range, k, e);
+/* The sums of exp(z - c) over the classes; the exponentials are kept in the results. */
+FX_INLINE void lanes_exponentials(const fx_tile *tile, const lane_range *ranges, const int vectors,
+                                  const centre *centres, vec *sums, const exp_numbers *numbers,
+                                  const int any_far) {
+    compensated totals[FX_LANE_VECTORS];
+    for (int v = 0; v < vectors; v++) totals[v] = compensated_zero();
+    for (ptrdiff_t group = 0; group < tile->classes; group += FX_CLASS_GROUP) {
+        ptrdiff_t end = group + FX_CLASS_GROUP;
+        if (end > tile->classes) end = tile->classes;
+        vec terms[FX_LANE_VECTORS];
+        for (int v = 0; v < vectors; v++) terms[v] = v_zero();
+        FX_NO_UNROLL
+        for (ptrdiff_t k = group; k < end; k++) {
+            for (int v = 0; v < vectors; v++) {
+                vec z = lanes_stream(tile, &ranges[v], k);
+                vec e = v_exp_centred_by(z, &centres[v], any_far, numbers);
+                lanes_prefetch(&tile->results, &ranges[v], k, 0);
+                lanes_store(&tile->results, &ranges[v], k, e);
+                terms[v] = v_add(terms[v], e);
+            }
+        }
+        for (int v = 0; v < vectors; v++) compensated_add(&totals[v], terms[v]);
     }
-    return compensated_value(total);
+    for (int v = 0; v < vectors; v++) sums[v] = compensated_value(totals[v]);
+}
+FX_CALLED vec lanes_far_exponentials(const fx_tile *tile, const lane_range *range, vec rounded) {
+    exp_numbers numbers = exp_constants();
+    centre c = centre_at(rounded);
+    vec sum;
+    lanes_exponentials(tile, range, 1, &c, &sum, &numbers, 1);
+    return sum;
 }
 
-/* Sums start from the first class, as those of softmax_plain do from the label's. */
-FX_INLINE void softmax_lanes(const fx_tile *tile, const lane_range *range) {
-    centre c = centre_at(v_on_grid(lanes_load(&tile->logits, range, 0)));
-    vec sum = v_mask_any(c.far) ? lanes_exponentials(tile, range, &c, 1)
-                                : lanes_exponentials(tile, range, &c, 0);
-    if (!v_all_summed(sum)) {
-        c = centre_at(v_on_grid(lanes_maximum(tile, range)));
-        sum = lanes_exponentials(tile, range, &c, 1);
-    }
+FX_INLINE void softmax_divide_lanes(const fx_tile *tile, const lane_range *range, vec sum) {
     vec inverse = v_div(v_one(), sum);
+    FX_NO_UNROLL
     for (ptrdiff_t k = 0; k < tile->classes; k++) {
         vec e = lanes_load(&tile->results, range, k);
         lanes_store(&tile->results, range, k, v_divide_by(e, sum, inverse));
     }
-    repair(tile, range, sum, softmax_exact_scores);
 }
 
-/* z - logsumexp = -((maximum - z) + log_sum), two non-negative terms. */
-FX_INLINE void log_softmax_lanes(const fx_tile *tile, const lane_range *range) {
-    lanes_normalizer normalizer = lanes_normalize(tile, range);
-    vec log_sum = lanes_log_sum(&normalizer);
-    for (ptrdiff_t k = 0; k < tile->classes; k++) {
-        vec gap = v_sub(lanes_load(&tile->logits, range, k), normalizer.maximum);
-        lanes_store(&tile->results, range, k, v_sub(gap, log_sum));
+/* Sums start from the first class, as those of softmax_plain do from the label's. */
+FX_INLINE void softmax_lanes(const fx_tile *tile, ptrdiff_t first, const int vectors, int count) {
+    exp_numbers numbers = exp_numbers_kept();
+    lane_range ranges[FX_LANE_VECTORS];
+    vec sums[FX_LANE_VECTORS];
+    centre centres[FX_LANE_VECTORS];
+    for (int v = 0; v < vectors; v++) {
+        lane_range range = {first + v * LANES, count};
+        ranges[v] = range;
+        centres[v] = centre_at(v_on_grid(lanes_load(&tile->logits, &range, 0)));
     }
-    repair(tile, range, log_sum, log_softmax_exact_scores);
+    lanes_exponentials(tile, ranges, vectors, centres, sums, &numbers, 0);
+    for (int v = 0; v < vectors; v++) {
+        if (v_mask_any(centres[v].far))
+            sums[v] = lanes_far_exponentials(tile, &ranges[v], centres[v].value);
+        if (!v_all_summed(sums[v])) {
+            vec maximum = v_on_grid(lanes_maximum(tile, &ranges[v]));
+            sums[v] = lanes_far_exponentials(tile, &ranges[v], maximum);
+        }
+        softmax_divide_lanes(tile, &ranges[v], sums[v]);
+        repair(tile, &ranges[v], sums[v], softmax_exact_scores);
+    }
 }
 
-FX_INLINE void logsumexp_lanes(const fx_tile *tile, const lane_range *range) {
-    lanes_normalizer normalizer = lanes_normalize(tile, range);
-    vec result = v_add(normalizer.maximum, lanes_log_sum(&normalizer));
-    lanes_store_losses(tile, range, result);
-    /* A negative maximum can cancel against the logarithm: such lanes are summed in double. */
-    vec kept = v_sub(v_negative_abs(result), v_mul(v_set((real)0.5), normalizer.maximum));
-    vec cancelled = v_select(v_less(v_zero(), kept), v_set((real)NAN), result);
-    repair(tile, range, cancelled, logsumexp_exact);
+static void softmax(const fx_tile *tile) {
+#define FX_BODY(first, vectors, count) softmax_lanes(tile, first, vectors, count)
+    FX_FOR_LANE_VECTORS(tile, 1, FX_BODY);
+#undef FX_BODY
 }
-
-static void softmax(const fx_tile *tile) { FX_FOR_LANES(tile, softmax_lanes); }
-static void log_softmax(const fx_tile *tile) { FX_FOR_LANES(tile, log_softmax_lanes); }
-static void logsumexp(const fx_tile *tile) { FX_FOR_LANES(tile, logsumexp_lanes); }

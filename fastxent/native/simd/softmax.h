@@ -196,6 +196,21 @@ FX_INLINE void softmax_pair(const fx_tile *tile, const lane_range *range) {
     repair(tile, range, loss, softmax_exact_anchor);
 }
 
+/* The maximum of each lane, and the class where it first stands. */
+typedef struct {
+    vec maximum, label;
+} lanes_largest;
+
+FX_INLINE lanes_largest lanes_find_largest(const fx_tile *tile, const lane_range *range) {
+    lanes_largest largest = {lanes_stream(tile, range, 0), v_zero()};
+    for (ptrdiff_t k = 1; k < tile->classes; k++) {
+        vec z = lanes_stream(tile, range, k);
+        largest.label = v_select(v_less(largest.maximum, z), v_set((real)k), largest.label);
+        largest.maximum = v_max(largest.maximum, z);
+    }
+    return largest;
+}
+
 /* The maximum of each lane, where it first stands, and the sum of exp(z - centre) of the others. */
 typedef struct {
     vec maximum, largest, others, own; /* own: the maximum less the centre */
@@ -203,12 +218,8 @@ typedef struct {
 } lanes_normalizer;
 
 FX_MATH lanes_normalizer lanes_normalize(const fx_tile *tile, const lane_range *range) {
-    vec maximum = lanes_load(&tile->logits, range, 0), largest = v_zero();
-    for (ptrdiff_t k = 1; k < tile->classes; k++) {
-        vec z = lanes_stream(tile, range, k);
-        largest = v_select(v_less(maximum, z), v_set((real)k), largest);
-        maximum = v_max(maximum, z);
-    }
+    lanes_largest found = lanes_find_largest(tile, range);
+    vec maximum = found.maximum, largest = found.label;
     centre at = centre_at(v_on_grid(maximum));
     compensated others = compensated_zero();
     for (ptrdiff_t k = 0; k < tile->classes; k++) {

@@ -161,6 +161,7 @@ FX_SOFTMAX_KIND(softmax_cross_entropy, FX_SOFTMAX_CROSS_ENTROPY)
 FX_SOFTMAX_KIND(softmax_focal, FX_SOFTMAX_FOCAL)
 FX_SOFTMAX_KIND(poly1, FX_POLY1)
 
+#define FX_FEW_CLASSES 4 /* up to here, the kernel knows their number */
 static void softmax_losses(const fx_tile *tile) {
     int has_options = tile->targets.data || tile->shares || tile->positive_weight ||
                       tile->positive != 1 || tile->label_smoothing != 0 || tile->grads.data ||

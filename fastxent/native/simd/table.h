@@ -31,6 +31,8 @@ FX_TARGET_BEGIN(FX_AVX2_FEATURES)
 
 #include "score_rows.h"
 
+#include "log_scores.h"
+
 #include "labels.h"
 #include "pack.h"
 
@@ -44,6 +46,8 @@ const fx_kernels FX_TABLE = {
     .log_softmax = log_softmax,
     .logsumexp = logsumexp,
     .softmax_score_rows = softmax_score_rows,
+    .log_softmax_rows = log_softmax_rows,
+    .logsumexp_rows = logsumexp_rows,
     .sigmoid = sigmoid_map,
     .log_sigmoid = log_sigmoid_map,
     .softplus = softplus_map,

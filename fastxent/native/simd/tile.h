@@ -29,6 +29,12 @@ FX_INLINE vec lanes_stream(const fx_tile *tile, const lane_range *range, ptrdiff
     prefetch_line((const char *)p + tile->ahead);
     return lanes_load(&tile->logits, range, k);
 }
+/* Ask for the memory of results: that of `anchors` more anchors, for each class is a stream. */
+FX_INLINE void lanes_prefetch(const fx_matrix *m, const lane_range *range, ptrdiff_t k,
+                              ptrdiff_t anchors) {
+    const real *p = (const real *)m->data + k * m->class_stride + range->first + anchors;
+    prefetch_line((const char *)p + FX_LANES_AHEAD);
+}
 FX_INLINE void lanes_store(const fx_matrix *m, const lane_range *range, ptrdiff_t k, vec x) {
     real *p = (real *)m->data + k * m->class_stride + range->first;
     if (range->count == LANES)

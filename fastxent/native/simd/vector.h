@@ -72,13 +72,10 @@ typedef int32_t real_bits;
 #include "vector_portable.h"
 #endif
 
-/* Ask for memory that is read soon. The hardware sees a stream end at every page, and two threads
- * that stream from memory wait for it: a page ahead, they do not. Reaching past an array is
- * harmless. */
-#define FX_PREFETCH_BYTES 4096
+/* Ask for memory that is read soon. Reaching past an array is harmless. */
 FX_INLINE void v_prefetch(const void *p) {
 #if defined(__GNUC__)
-    __builtin_prefetch((const char *)p + FX_PREFETCH_BYTES);
+    __builtin_prefetch(p);
 #else
     (void)p;
 #endif

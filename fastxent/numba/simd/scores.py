@@ -4,15 +4,19 @@ import math
 from typing import Any
 
 from fastxent.numba.compilation import called, inlined
-from fastxent.numba.simd.lanes import Lanes, lane_function
+from fastxent.numba.simd.lanes import Lanes, Number, lane_function
 from fastxent.numba.simd.plan import Plan
 from fastxent.numba.simd.rows import anchor_scale
 from fastxent.numba.simd.sigmoid import no_terms
-from fastxent.numba.simd.softmax import lanes_maximum, normalize, normalizer_log_sum
+from fastxent.numba.simd.softmax import lanes_maximum
 from fastxent.numba.simd.softmax_rows import group_sums, rows_from_labels
 from fastxent.numba.simd.summation import compensated_add, compensated_value
 from fastxent.numba.simd.tile import (
+    CLASS_GROUP,
+    Logits,
+    Stream,
     lanes_load,
+    lanes_put,
     lanes_store,
     lanes_stream,
     logits_of,
@@ -28,12 +32,14 @@ from fastxent.numba.simd.vector import (
     negative_abs,
     relu,
     select,
+    splat,
     stack,
     store,
     store_first,
 )
 from fastxent.numba.simd.vector_math import (
     Centre,
+    Exponential,
     all_summed,
     centre_at,
     divide_by,
@@ -130,15 +136,43 @@ def map_lanes(plan: Plan, tile: Any) -> None:
 # --- over the class axis, anchors as lanes --------------------------------------------------------
 
 
+@lane_function
+def exponentials_of(
+    plan: Plan,
+    logits: Logits,
+    results: Stream,
+    first: Number,
+    count: int,
+    centre: Centre,
+    exp: Exponential,
+    total: Lanes,
+) -> Lanes:
+    """Add exp(z - c) of some classes to a sum, and keep them in the results."""
+    for i in range(count):
+        e = exp(lanes_stream(plan, logits, first + i), centre)
+        lanes_put(results, first + i, e)
+        total = total + e
+    return total
+
+
 @inlined
-def lanes_exponentials(plan: Plan, tile: Any, first: int, centre: Centre, exp: Any) -> Lanes:
+def lanes_exponentials(
+    plan: Plan, tile: Any, first: int, centre: Centre, exp: Exponential
+) -> Lanes:
     """Return the sum of exp(z - c) over the classes; the exponentials are kept in the results."""
     logits, results = logits_of(plan, tile, first), stream_of(plan, tile.results, first)
-    total = no_terms(plan, first)
-    for k in range(tile.classes):
-        e = exp(lanes_stream(plan, logits, k), centre)
-        total = compensated_add(total, e)
-        lanes_store(results, k, e)
+    total, zero = no_terms(plan, first), splat(plan, 0.0, first)
+    k = 0
+    while k + CLASS_GROUP <= tile.classes:
+        terms = exponentials_of(plan, logits, results, k, 8, centre, exp, zero)
+        total = compensated_add(total, terms)
+        k += CLASS_GROUP
+    if k < tile.classes:
+        terms = zero
+        while k < tile.classes:
+            terms = exponentials_of(plan, logits, results, k, 1, centre, exp, terms)
+            k += 1
+        total = compensated_add(total, terms)
     return compensated_value(total)
 
 
@@ -167,37 +201,6 @@ def softmax_score_lanes(plan: Plan, tile: Any) -> None:
         for k in range(tile.classes):
             lanes_store(results, k, divide_by(lanes_load(plan, results, k), total, inverse))
         repair(plan, tile, first, count, total)
-
-
-@inlined
-def log_softmax_lanes(plan: Plan, tile: Any) -> None:
-    """Z - logsumexp = -((maximum - z) + log_sum), two non-negative terms."""
-    for first in range(0, tile.anchors, plan.lanes):
-        logits, results = logits_of(plan, tile, first), stream_of(plan, tile.results, first)
-        normalizer = normalize(plan, logits, tile.classes)
-        log_sum = normalizer_log_sum(normalizer)
-        for k in range(tile.classes):
-            gap = lanes_load(plan, logits, k) - normalizer.maximum
-            lanes_store(results, k, gap - log_sum)
-        repair(plan, tile, first, min(plan.lanes, tile.anchors - first), log_sum)
-
-
-@lane_function
-def cancelled(result: Lanes, maximum: Lanes) -> Lanes:
-    """Return NaN where a negative maximum cancels against the logarithm."""
-    kept = negative_abs(result) - 0.5 * maximum
-    return select(kept > 0.0, math.nan, result)
-
-
-@inlined
-def logsumexp_lanes(plan: Plan, tile: Any) -> None:
-    """logsumexp; anchors in which it cancels are summed in double."""
-    for first in range(0, tile.anchors, plan.lanes):
-        normalizer = normalize(plan, logits_of(plan, tile, first), tile.classes)
-        result = normalizer.maximum + normalizer_log_sum(normalizer)
-        store(tile.losses + first * plan.size, result)
-        count = min(plan.lanes, tile.anchors - first)
-        repair(plan, tile, first, count, cancelled(result, normalizer.maximum))
 
 
 # --- classes as lanes -----------------------------------------------------------------------------

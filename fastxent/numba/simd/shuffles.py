@@ -6,7 +6,7 @@ from llvmlite import ir
 
 from fastxent.numba.simd.lanes import Lanes, Number, lane_function
 from fastxent.numba.simd.plan import Plan
-from fastxent.numba.simd.vector import load, maximum, pointer_to
+from fastxent.numba.simd.vector import load, maximum, minimum, pointer_to
 
 
 def shuffle(a: Lanes, b: Lanes, places: Sequence[int]) -> Lanes:
@@ -74,6 +74,12 @@ def reduce_add(plan: Plan, address: Number) -> Lanes:
 def reduce_maximum(plan: Plan, address: Number) -> Lanes:
     """Return the maxima of the vectors at an address, a lane each."""
     return reduce_lanes(maximum, load_all(plan, address))
+
+
+@lane_function
+def reduce_minimum(plan: Plan, address: Number) -> Lanes:
+    """Return the minima of the vectors at an address, a lane each."""
+    return reduce_lanes(minimum, load_all(plan, address))
 
 
 def _transpose_chunks(rows: Sequence[Lanes]) -> list[Lanes]:

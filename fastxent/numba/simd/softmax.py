@@ -106,6 +106,15 @@ def take_larger(running: Largest, z: Lanes, k: Number) -> Largest:
     return Largest(maximum(running.maximum, z), largest)
 
 
+@inlined
+def find_largest(plan: Plan, logits: Logits, classes: int) -> Largest:
+    """Return the maximum of each lane, and the class where it first stands."""
+    running = Largest(lanes_stream(plan, logits, 0), splat(plan, 0.0, classes))
+    for k in range(1, classes):
+        running = take_larger(running, lanes_stream(plan, logits, k), k)
+    return running
+
+
 @lane_function
 def normalizer_term(z: Lanes, largest: Lanes, k: Number, centre: Centre) -> Lanes:
     """Return the term of a class, but 0 at the largest."""
@@ -117,9 +126,7 @@ def normalizer_term(z: Lanes, largest: Lanes, k: Number, centre: Centre) -> Lane
 @inlined
 def normalize(plan: Plan, logits: Logits, classes: int) -> Normalizer:
     """Return the normalizer of a vector of anchors."""
-    running = Largest(lanes_load(plan, logits, 0), splat(plan, 0.0, classes))
-    for k in range(1, classes):
-        running = take_larger(running, lanes_stream(plan, logits, k), k)
+    running = find_largest(plan, logits, classes)
     centre = centre_at(on_grid(running.maximum))
     others = no_terms(plan, classes)
     for k in range(classes):

@@ -11,6 +11,7 @@ from fastxent.numba.simd.lanes import Lanes, Mask, Number, lane_function, splat_
 from fastxent.numba.simd.memory import call_exact, read_real, write_real
 from fastxent.numba.simd.plan import Plan
 from fastxent.numba.simd.vector import (
+    LANES_AHEAD,
     all_finite,
     load,
     load_int32,
@@ -85,9 +86,17 @@ def lanes_stream(plan: Plan, logits: Logits, k: Number | int) -> Lanes:
 
 
 @lane_function
-def lanes_store(stream: Stream, k: Number, x: Lanes) -> None:
+def lanes_store(stream: Stream, k: Number | int, x: Lanes) -> None:
     """Write the numbers of a class."""
-    store(stream.place + k * stream.step, x)
+    store(stream.place + stream.step * k, x)
+
+
+@lane_function
+def lanes_put(stream: Stream, k: Number | int, x: Lanes) -> None:
+    """Write results of a class, and ask for the memory of the next ones: each class is a stream."""
+    place = stream.place + stream.step * k
+    prefetch_later(place, LANES_AHEAD)
+    store(place, x)
 
 
 @inlined

@@ -1,0 +1,234 @@
+"""log_softmax and logsumexp; mirrors native/simd/log_scores.h.
+
+Both are made of the cross-entropy of each anchor's largest class: it is the logarithm of the sum of
+exp(z - maximum), accurate where that is tiny.
+
+    logsumexp = maximum + loss        log_softmax = -((maximum - z) + loss)
+
+Both terms of log_softmax are non-negative, so nothing cancels.
+"""
+
+import math
+from typing import Any, NamedTuple
+
+from fastxent.numba.compilation import inlined
+from fastxent.numba.simd.lanes import Lanes, Number, lane_function
+from fastxent.numba.simd.memory import read_real, write_int32, write_real
+from fastxent.numba.simd.plan import Plan
+from fastxent.numba.simd.rows import ClassRow, anchor_scale, class_row, over_row, row_logits
+from fastxent.numba.simd.shuffles import reduce_maximum, reduce_minimum
+from fastxent.numba.simd.softmax import Largest, find_largest, softmax_loss
+from fastxent.numba.simd.softmax_plain import pair_loss, softmax_sum
+from fastxent.numba.simd.softmax_rows import group_sums, rows_from_labels
+from fastxent.numba.simd.tile import (
+    NO_CLASS,
+    Logits,
+    is_class,
+    lanes_load,
+    lanes_put,
+    logits_of,
+    repair,
+    stream_of,
+)
+from fastxent.numba.simd.vector import (
+    load,
+    maximum,
+    negative_abs,
+    select,
+    splat,
+    stack,
+    store,
+    store_first,
+)
+from fastxent.numba.simd.vector_math import centre_at, on_grid
+
+
+@lane_function
+def cancelled(result: Lanes, largest: Lanes) -> Lanes:
+    """Return NaN where a negative maximum cancels against the logarithm."""
+    kept = negative_abs(result) - 0.5 * largest
+    return select(kept > 0.0, math.nan, result)
+
+
+@inlined
+def put_logsumexp(
+    plan: Plan, tile: Any, first: int, count: int, largest: Lanes, loss: Lanes
+) -> None:
+    """Write logsumexp; anchors in which it cancels are summed in double."""
+    result = largest + loss
+    store(tile.losses + first * plan.size, result)
+    repair(plan, tile, first, count, cancelled(result, largest))
+
+
+@inlined
+def repair_log_softmax(
+    plan: Plan, tile: Any, first: int, count: int, largest: Lanes, loss: Lanes
+) -> None:
+    """Work off anchors again whose maximum or loss is not finite."""
+    repair(plan, tile, first, count, (largest - largest) + loss)
+
+
+# --- anchors as lanes -----------------------------------------------------------------------------
+
+
+@inlined
+def loss_of_largest(plan: Plan, logits: Logits, classes: int, largest: Largest) -> Lanes:
+    """Return the cross-entropies of the largest classes."""
+    if classes == 2:
+        return pair_loss(plan, logits, largest.largest)
+    # A NaN in the first class, which is the largest so far, is no longer in the maximum.
+    is_first = is_class(largest.largest, 0)
+    own = select(is_first, lanes_load(plan, logits, 0), largest.maximum)
+    centre = centre_at(on_grid(own))
+    others = softmax_sum(plan, logits, classes, largest.largest, centre)
+    return softmax_loss(others, own - centre.value)
+
+
+@inlined
+def log_softmax_lanes(plan: Plan, tile: Any) -> None:
+    """Write log_softmax."""
+    for first in range(0, tile.anchors, plan.lanes):
+        logits, results = logits_of(plan, tile, first), stream_of(plan, tile.results, first)
+        largest = find_largest(plan, logits, tile.classes)
+        loss = loss_of_largest(plan, logits, tile.classes, largest)
+        for k in range(tile.classes):
+            gap = lanes_load(plan, logits, k) - largest.maximum
+            lanes_put(results, k, gap - loss)
+        count = min(plan.lanes, tile.anchors - first)
+        repair_log_softmax(plan, tile, first, count, largest.maximum, loss)
+
+
+@inlined
+def logsumexp_lanes(plan: Plan, tile: Any) -> None:
+    """Write logsumexp."""
+    for first in range(0, tile.anchors, plan.lanes):
+        logits = logits_of(plan, tile, first)
+        largest = find_largest(plan, logits, tile.classes)
+        loss = loss_of_largest(plan, logits, tile.classes, largest)
+        count = min(plan.lanes, tile.anchors - first)
+        put_logsumexp(plan, tile, first, count, largest.maximum, loss)
+
+
+# --- classes as lanes -----------------------------------------------------------------------------
+
+
+class RowLargest(NamedTuple):
+    """The largest logit so far in each lane, where it first stands, and the next columns."""
+
+    maximum: Lanes
+    label: Lanes
+    column: Lanes
+
+
+@lane_function
+def largest_step(
+    plan: Plan,
+    options: Number,  # noqa: ARG001 - the interface of a step
+    row: ClassRow,
+    k: Number,
+    count: int | Number,
+    running: RowLargest,
+) -> RowLargest:
+    """Join some classes to a running maximum."""
+    z = row_logits(plan, row, k, count, -math.inf)
+    label = select(running.maximum < z, running.column, running.label)
+    return RowLargest(maximum(running.maximum, z), label, running.column + float(plan.lanes))
+
+
+@lane_function
+def label_at(label: Lanes, in_lane: Lanes, largest: Lanes, last: Number) -> Lanes:
+    """Return the labels of the lanes that hold the maximum; the last class elsewhere."""
+    return select(in_lane == largest, label, label.like(last))
+
+
+@inlined
+def rows_largest(plan: Plan, tile: Any, first: int, count: int, labels: int) -> Lanes:
+    """Return the maxima of a vector of anchors, and write their columns."""
+    vector = plan.lanes * plan.size
+    maxima, columns = stack(plan, plan.lanes, first), stack(plan, plan.lanes, first)
+    numbers, largest = stack(plan, 1, first), stack(plan, 1, first)
+    for i in range(plan.lanes):
+        write_real(plan, numbers + i * plan.size, float(i))
+    lowest, zero = splat(plan, -math.inf, first), splat(plan, 0.0, first)
+    for i in range(plan.lanes):
+        row = class_row(plan, tile, first + min(i, count - 1), NO_CLASS, 0)
+        running = RowLargest(lowest, zero, load(plan, numbers))
+        running = over_row(plan, largest_step, first, row, tile.classes, running)
+        store(maxima + i * vector, running.maximum)
+        store(columns + i * vector, running.label)
+    result = reduce_maximum(plan, maxima)
+    store(largest, result)
+    for i in range(plan.lanes):
+        place, whole = columns + i * vector, anchor_scale(plan, largest + i * plan.size)
+        in_lane = load(plan, maxima + i * vector)
+        store(place, label_at(load(plan, place), in_lane, whole, tile.classes - 1))
+    store(numbers, reduce_minimum(plan, columns))
+    for i in range(plan.lanes):
+        write_int32(labels + 4 * i, int(read_real(plan, numbers + i * plan.size)))
+    return result
+
+
+@inlined
+def rows_loss_of_largest(plan: Plan, tile: Any, first: int, count: int, labels: int) -> Lanes:
+    """Return the cross-entropies of the largest classes of a vector of anchors."""
+    logits, partial = stack(plan, 1, first), stack(plan, plan.lanes, first)
+    tile.labels = labels - 4 * first
+    rows_from_labels(plan, tile, first, count, logits, partial)
+    sums = group_sums(plan, tile, first, count, logits, partial)
+    tile.labels = 0
+    return softmax_loss(sums.others, load(plan, logits) - sums.centres)
+
+
+class LogSum(NamedTuple):
+    """The maximum of an anchor and its loss, in all lanes, and where its results lie."""
+
+    largest: Lanes
+    loss: Lanes
+    results: Number
+
+
+@lane_function
+def log_softmax_step(
+    plan: Plan, log_sum: LogSum, row: ClassRow, k: Number, count: int | Number, done: Lanes
+) -> Lanes:
+    """Write log_softmax of some classes."""
+    z = row_logits(plan, row, k, count, 0.0)
+    result, place = (z - log_sum.largest) - log_sum.loss, log_sum.results + k * plan.size
+    if isinstance(count, int):
+        store(place, result)
+    else:
+        store_first(place, count, result)
+    return done
+
+
+@inlined
+def log_softmax_rows(plan: Plan, tile: Any) -> None:
+    """Write log_softmax."""
+    labels = stack(plan, 1, tile.anchors)
+    maxima, losses = stack(plan, 1, tile.anchors), stack(plan, 1, tile.anchors)
+    for first in range(0, tile.anchors, plan.lanes):
+        count = min(plan.lanes, tile.anchors - first)
+        largest = rows_largest(plan, tile, first, count, labels)
+        loss = rows_loss_of_largest(plan, tile, first, count, labels)
+        store(maxima, largest)
+        store(losses, loss)
+        for i in range(count):
+            log_sum = LogSum(
+                anchor_scale(plan, maxima + i * plan.size),
+                anchor_scale(plan, losses + i * plan.size),
+                tile.results.data + (first + i) * tile.results.anchor_stride * plan.size,
+            )
+            row = class_row(plan, tile, first + i, NO_CLASS, 0)
+            over_row(plan, log_softmax_step, log_sum, row, tile.classes, loss)
+        repair_log_softmax(plan, tile, first, count, largest, loss)
+
+
+@inlined
+def logsumexp_rows(plan: Plan, tile: Any) -> None:
+    """Write logsumexp."""
+    labels = stack(plan, 1, tile.anchors)
+    for first in range(0, tile.anchors, plan.lanes):
+        count = min(plan.lanes, tile.anchors - first)
+        largest = rows_largest(plan, tile, first, count, labels)
+        loss = rows_loss_of_largest(plan, tile, first, count, labels)
+        put_logsumexp(plan, tile, first, count, largest, loss)
