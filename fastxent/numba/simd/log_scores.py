@@ -31,9 +31,11 @@ from fastxent.numba.simd.tile import (
     stream_of,
 )
 from fastxent.numba.simd.vector import (
+    PREFETCH_BYTES,
     load,
     maximum,
     negative_abs,
+    prefetch,
     select,
     splat,
     stack,
@@ -194,6 +196,7 @@ def log_softmax_step(
     """Write log_softmax of some classes."""
     z = row_logits(plan, row, k, count, 0.0)
     result, place = (z - log_sum.largest) - log_sum.loss, log_sum.results + k * plan.size
+    prefetch(place, PREFETCH_BYTES)
     if isinstance(count, int):
         store(place, result)
     else:
