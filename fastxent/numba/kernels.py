@@ -45,6 +45,7 @@ TILE_KERNELS = {
     "softmax_rows": softmax_rows.softmax_rows,
     "binary_lanes": probabilities.binary_lanes,
     "categorical_lanes": probabilities.categorical_lanes,
+    "categorical_label_lanes": probabilities.categorical_label_lanes,
     "map_lanes": scores.map_lanes,
     "softmax_score_lanes": scores.softmax_score_lanes,
     "softmax_score_rows": scores.softmax_score_rows,

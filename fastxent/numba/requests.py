@@ -257,6 +257,8 @@ def _suits_lanes(job: Job, request: LossRequest) -> bool:
 
 def _lane_kernel(job: Job, request: LossRequest) -> str:
     """Return the name of the lane kernel that suits the options."""
+    if request.loss == "categorical_cross_entropy" and _has_plain_labels(job, request):
+        return "categorical_label_lanes"
     if request.loss in _OWN_LANES:
         return _OWN_LANES[request.loss]
     if request.loss == "sigmoid_cross_entropy":
@@ -268,6 +270,11 @@ def _lane_kernel(job: Job, request: LossRequest) -> str:
     if request.loss != "softmax_cross_entropy" or not is_plain:
         return "softmax_lanes"
     return _FEW_LANES.get(job.classes, "softmax_plain_lanes")
+
+
+def _has_plain_labels(job: Job, request: LossRequest) -> bool:
+    """Tell whether there are labels, and no weights of classes."""
+    return request.labels is not None and job.record["options"]["factor_step"] == 0
 
 
 def _is_plain(job: Job, request: LossRequest) -> bool:

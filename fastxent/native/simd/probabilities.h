@@ -48,11 +48,13 @@ FX_CALLED void binary_lanes(const fx_tile *tile, const lane_range *range) {
     lanes_store_losses(tile, range, mean);
 }
 
-/* Probabilities are divided by their sum. The largest one's complement is the sum of the others,
- * added up without it: all others are at most one half and need no complement. */
+/* Probabilities are divided by their sum. This is NaN where it is not finite, and where it is 0. */
+FX_INLINE vec undefined_sum(vec sum) { return v_add(v_sub(sum, sum), v_div(v_zero(), sum)); }
+
+/* The largest one's complement is the sum of the others, added up without it: all others are at
+ * most one half and need no complement. */
 typedef struct {
-    vec largest, rest, sum;
-    vec undefined; /* NaN where the sum is not finite, and where it is 0 */
+    vec largest, rest, sum, undefined;
 } probability_sums;
 
 FX_INLINE probability_sums sum_probabilities(const fx_tile *tile, const lane_range *range) {
@@ -69,8 +71,7 @@ FX_INLINE probability_sums sum_probabilities(const fx_tile *tile, const lane_ran
         compensated_add(&others, v_select(is_largest, v_sub(p, maximum), p));
     }
     vec rest = compensated_value(others), sum = v_add(rest, maximum);
-    vec undefined = v_add(v_sub(sum, sum), v_div(v_zero(), sum));
-    probability_sums sums = {largest, rest, sum, undefined};
+    probability_sums sums = {largest, rest, sum, undefined_sum(sum)};
     return sums;
 }
 
@@ -82,24 +83,49 @@ FX_INLINE vec categorical_slope(vec all, vec y, vec p, vec complement, vec sum) 
     return v_div(v_sub(v_sub(all, y), own), sum);
 }
 
-/* With a label and no weights, only its probability needs a logarithm, and all other classes have
- * one slope. */
-FX_CALLED void categorical_labels(const fx_tile *tile, const lane_range *range) {
-    vec eps = v_set((real)tile->eps), labels = lanes_labels(tile, range);
-    probability_sums sums = sum_probabilities(tile, range);
-    vec p = lanes_label_logits(tile, range, labels);
-    vec complement = v_select(v_equal(sums.largest, labels), sums.rest, v_sub(sums.sum, p));
-    vec share = v_div(p, sums.sum), rest = v_div(complement, sums.sum);
+/* With a label and no weights only its probability needs a logarithm. Its complement is what the
+ * other classes add up to, whichever is the largest, and these have one slope. */
+typedef struct {
+    vec own, others;
+} label_slopes;
+
+/* The losses of labels with the probability p; and the gradients, where they are wanted. */
+FX_MATH label_slopes categorical_of_labels(const fx_tile *tile, const lane_range *range, vec labels,
+                                           vec p, vec others) {
+    vec eps = v_set((real)tile->eps);
     vec y = v_select(v_less(labels, v_zero()), v_zero(), v_set((real)tile->positive));
+    vec sum = v_add(others, p), undefined = undefined_sum(sum);
+    vec share = v_div(p, sum), rest = v_div(others, sum);
     vec loss = v_mul(y, clipped_logs(share, rest, eps).of_p);
-    lanes_store_losses(tile, range, v_add(loss, sums.undefined));
-    if (!tile->grads.data) return;
+    lanes_store_losses(tile, range, v_add(loss, undefined));
+    label_slopes slopes = {v_zero(), v_zero()};
+    if (!tile->grads.data) return slopes;
     y = v_select(v_less(v_min(share, rest), eps), v_zero(), y); /* clipping stops the gradient */
-    vec all = v_add(y, sums.undefined), scale = lanes_per_anchor(tile->grad_scales, range);
-    vec own = v_mul(categorical_slope(all, y, p, complement, sums.sum), scale);
-    vec other = v_mul(v_div(all, sums.sum), scale);
-    for (ptrdiff_t k = 0; k < tile->classes; k++)
-        lanes_store(&tile->grads, range, k, v_select(v_equal(labels, v_set((real)k)), own, other));
+    vec all = v_add(y, undefined), scale = lanes_per_anchor(tile->grad_scales, range);
+    slopes.own = v_mul(categorical_slope(all, y, p, others, sum), scale);
+    slopes.others = v_mul(v_div(all, sum), scale);
+    return slopes;
+}
+
+FX_CALLED void categorical_labels(const fx_tile *tile, const lane_range *range) {
+    vec labels = lanes_labels(tile, range);
+    compensated total = compensated_zero();
+    for (ptrdiff_t group = 0; group < tile->classes; group += FX_CLASS_GROUP) {
+        ptrdiff_t end = group + FX_CLASS_GROUP;
+        if (end > tile->classes) end = tile->classes;
+        vec sum = v_zero();
+        for (ptrdiff_t k = group; k < end; k++) {
+            vec p = lanes_stream(tile, range, k);
+            sum = v_add(sum, v_where(v_differs(labels, v_set((real)k)), p));
+        }
+        compensated_add(&total, sum);
+    }
+    vec own = lanes_label_logits(tile, range, labels);
+    label_slopes slopes = categorical_of_labels(tile, range, labels, own, compensated_value(total));
+    for (ptrdiff_t k = 0; tile->grads.data && k < tile->classes; k++) {
+        mask is_label = v_equal(labels, v_set((real)k));
+        lanes_store(&tile->grads, range, k, v_select(is_label, slopes.own, slopes.others));
+    }
 }
 
 FX_CALLED void categorical_lanes(const fx_tile *tile, const lane_range *range) {

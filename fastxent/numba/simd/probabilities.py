@@ -7,15 +7,20 @@ from fastxent.numba.simd.lanes import Lanes, Number, lane_function
 from fastxent.numba.simd.plan import Plan
 from fastxent.numba.simd.sigmoid import no_terms
 from fastxent.numba.simd.softmax import Largest, take_larger
+from fastxent.numba.simd.softmax_plain import label_logits
 from fastxent.numba.simd.summation import compensated_add, compensated_value
 from fastxent.numba.simd.tile import (
+    CLASS_GROUP,
+    Logits,
     Stream,
     factors_of,
     labels_of,
     lanes_load,
     lanes_positive,
     lanes_store,
+    lanes_stream,
     lanes_target,
+    logits_of,
     stream_of,
 )
 from fastxent.numba.simd.vector import fma, load, maximum, minimum, select, splat, store
@@ -162,8 +167,13 @@ def categorical_term(
     is_largest = probabilities.largest == k
     complement = select(is_largest, probabilities.rest, total - p) / total
     share = p / total
+    return share_term(share, complement, y, eps)
+
+
+def share_term(share: Lanes, complement: Lanes, y: Lanes, eps: Number) -> CategoricalTerm:
+    """Return the term of a probability that is divided by the sum."""
     logs = clipped_logs(share, complement, eps)
-    pull = select(minimum(share, complement) < p.like(eps), 0.0, y)
+    pull = select(minimum(share, complement) < share.like(eps), 0.0, y)
     return CategoricalTerm(y * logs.of_p, pull)
 
 
@@ -171,12 +181,19 @@ def categorical_term(
 def categorical_grad(
     p: Lanes, pull: Lanes, k: Number, probabilities: Probabilities, everything: Lanes
 ) -> Lanes:
+    """Return the gradient of a class."""
+    total = probabilities.total
+    complement = select(probabilities.largest == k, probabilities.rest, total - p)
+    return categorical_slope(everything, pull, p, complement, total)
+
+
+def categorical_slope(
+    everything: Lanes, pull: Lanes, p: Lanes, complement: Lanes, total: Lanes
+) -> Lanes:
     """Return sum_c y_c / sum - y_k / p_k.
 
     Where only the label has a target, the first difference is exactly 0.
     """
-    total = probabilities.total
-    complement = select(probabilities.largest == k, probabilities.rest, total - p)
     own = select(pull == 0.0, 0.0, pull * (complement / p))
     return ((everything - pull) - own) / total
 
@@ -219,3 +236,89 @@ def categorical_lanes(plan: Plan, tile: Any) -> None:
     """categorical_cross_entropy."""
     for first in range(0, tile.anchors, plan.lanes):
         store(tile.losses + first * plan.size, categorical_vector(plan, tile, first))
+
+
+# --- labels without weights of classes ------------------------------------------------------------
+#
+# Only the label's probability needs a logarithm; its complement is what all other classes add up
+# to, whichever is the largest; and these have one slope.
+
+
+class LabelSlopes(NamedTuple):
+    """The gradient at the label, and at the other classes."""
+
+    own: Lanes
+    others: Lanes
+
+
+@lane_function
+def label_term(
+    columns: Lanes, p: Lanes, others: Lanes, factor: Number, eps: Number
+) -> CategoricalTerm:
+    """Return the term of labels, from p and what the other classes add up to."""
+    total = others + p
+    y = select(columns < 0.0, 0.0, columns.like(factor))
+    term = share_term(p / total, others / total, y, eps)
+    return CategoricalTerm(term.loss + undefined_sum(total), term.pull)
+
+
+@lane_function
+def label_slopes(p: Lanes, others: Lanes, pull: Lanes, scale: Lanes) -> LabelSlopes:
+    """Return the gradients of the same."""
+    total = others + p
+    everything = pull + undefined_sum(total)
+    own = categorical_slope(everything, pull, p, others, total) * scale
+    return LabelSlopes(own, (everything / total) * scale)
+
+
+@lane_function
+def add_classes(
+    plan: Plan, probs: Logits, first: Number, count: int, columns: Lanes, total: Lanes
+) -> Lanes:
+    """Add some classes other than the label to a sum."""
+    column = columns - first
+    for i in range(count):
+        p = lanes_stream(plan, probs, first + i)
+        total = total + select(column == float(i), 0.0, p)
+    return total
+
+
+@inlined
+def sum_of_others(plan: Plan, probs: Logits, classes: int, columns: Lanes) -> Lanes:
+    """Return what all classes other than the label add up to."""
+    others, zero = no_terms(plan, classes), splat(plan, 0.0, classes)
+    k = 0
+    while k + CLASS_GROUP <= classes:
+        others = compensated_add(others, add_classes(plan, probs, k, 8, columns, zero))
+        k += CLASS_GROUP
+    if k < classes:
+        terms = zero
+        while k < classes:
+            terms = add_classes(plan, probs, k, 1, columns, terms)
+            k += 1
+        others = compensated_add(others, terms)
+    return compensated_value(others)
+
+
+@lane_function
+def put_label_slope(grads: Stream, k: Number, columns: Lanes, slopes: LabelSlopes) -> None:
+    """Write the gradient of a class."""
+    lanes_store(grads, k, select(columns == k, slopes.own, slopes.others))
+
+
+@inlined
+def categorical_label_lanes(plan: Plan, tile: Any) -> None:
+    """categorical_cross_entropy of labels, without weights of classes."""
+    for first in range(0, tile.anchors, plan.lanes):
+        count = min(plan.lanes, tile.anchors - first)
+        probs, columns = logits_of(plan, tile, first), labels_of(plan, tile, first).columns
+        others = sum_of_others(plan, probs, tile.classes, columns)
+        p = label_logits(plan, tile, probs, columns, first, count)
+        term = label_term(columns, p, others, tile.positive_value, tile.eps)
+        store(tile.losses + first * plan.size, term.loss)
+        if tile.grads.data != 0:
+            scale = load(plan, tile.grad_scales + first * plan.size)
+            slopes = label_slopes(p, others, term.pull, scale)
+            grads = stream_of(plan, tile.grads, first)
+            for k in range(tile.classes):
+                put_label_slope(grads, k, columns, slopes)
