@@ -359,10 +359,11 @@ def test_binary_cross_entropy(reduction, dtype, backend):
 
 
 @both_dtypes
-def test_categorical_cross_entropy(dtype, backend):
+@pytest.mark.parametrize("classes", [CLASSES, 40, 300])
+def test_categorical_cross_entropy(classes, dtype, backend):
     rng = np.random.default_rng(12)
-    probs = rng.uniform(0.01, 3, (40, CLASSES)).astype(dtype)
-    labels = rng.integers(0, CLASSES, 40)
+    probs = rng.uniform(0.01, 3, (40, classes)).astype(dtype)
+    labels = rng.integers(0, classes, 40)
     result = fx.categorical_cross_entropy(probs, labels, return_grad=True)
 
     def reference(p):

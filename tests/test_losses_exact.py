@@ -104,7 +104,7 @@ def test_dense_targets(loss, kind, isa):
 
 
 @pytest.mark.parametrize("loss", FROM_PROBS)
-@pytest.mark.parametrize("classes", [2, 4, 21, 80])
+@pytest.mark.parametrize("classes", [2, 4, 16, 21, 80, 300])
 def test_random_probabilities(loss, classes, isa):
     rng = np.random.default_rng(classes)
     # Powers spread them over many magnitudes, towards 0 and towards 1.
@@ -113,6 +113,7 @@ def test_random_probabilities(loss, classes, isa):
     labels = rng.integers(0, classes, len(probs))
     exact = exact_losses(loss, probs, one_hot(labels, classes))
     assert_accurate(loss(probs, labels), exact, stated_ulps(loss))
+    assert_accurate(loss(probs.T.copy(), labels, axis=0), exact, stated_ulps(loss))
 
 
 @pytest.mark.parametrize("loss", FROM_PROBS)

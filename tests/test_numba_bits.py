@@ -101,6 +101,26 @@ def test_limits(name, dtype):
         assert_same_bits(lambda v=values, t=targets: family.public(name)(v, *t, return_grad=True))
 
 
+@pytest.mark.parametrize("dtype", [ml_dtypes.bfloat16, np.float32, np.float64])
+@pytest.mark.parametrize("classes", [3, 16, 40, 300])
+def test_probabilities_of_labels(classes, dtype):
+    """Clipped and undefined ones, ignored anchors; rows with a gap; wherever the label is."""
+    rng = np.random.default_rng(classes)
+    probs = rng.random((154, classes)).astype(dtype)
+    labels = np.resize(np.arange(classes), 154)
+    probs[::7, 1] = np.resize([*SPECIAL[:3], 0], len(probs[::7]))
+    probs[::11] = np.eye(classes, dtype=dtype)[labels[::11]]
+    probs[5], labels[6::13] = 0, -100
+    for given, chosen in ((probs, labels), (probs[::2], labels[::2])):
+        for values, axis in ((given, 1), (given.T.copy(), 0)):
+            for return_grad in (False, True):
+                assert_same_bits(
+                    lambda p=values, y=chosen, a=axis, g=return_grad: fx.categorical_cross_entropy(
+                        p, y, axis=a, return_grad=g
+                    )
+                )
+
+
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("classes", [3, 4, 21, 40])
 def test_sums_out_of_range(classes, dtype):

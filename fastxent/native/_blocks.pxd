@@ -288,7 +288,7 @@ cdef inline void row_run(const Job* job, const Cursor* cursor, Py_ssize_t run,
     """Work off a run with the row kernel: in one go, or tile by tile by way of copies."""
     # A softmax keeps exponentials where the gradient will be, and they need their digits.
     cdef bint narrows_grads = (job.grads.data != NULL and job.grads.type != job.element
-                               and not job.is_sigmoid)
+                               and job.row_kernel == job.kernels.softmax_rows)
     cdef Py_ssize_t first = 0
     cdef Cursor place = cursor[0]
     cdef fx_tile tile = job.options

@@ -54,6 +54,7 @@ cdef extern from "kernels.h" nogil:
         fx_tile_kernel probability_losses
         fx_tile_kernel sigmoid_rows
         fx_tile_kernel softmax_rows
+        fx_tile_kernel probability_rows
         fx_tile_kernel softmax
         fx_tile_kernel log_softmax
         fx_tile_kernel logsumexp

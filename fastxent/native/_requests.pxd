@@ -5,7 +5,7 @@ from libc.stdlib cimport malloc
 from libc.string cimport memset
 
 from fastxent.native._arrays cimport Dimensions, Operand, element_size, read_operand
-from fastxent.native._job cimport Job, VECTOR_BYTES
+from fastxent.native._job cimport VECTOR_BYTES, Job
 from fastxent.native._kernels cimport (
     FX_ASYMMETRIC, FX_BINARY_CROSS_ENTROPY, FX_CATEGORICAL_CROSS_ENTROPY, FX_DISTRIBUTION_FOCAL,
     FX_FLOAT32, FX_FLOAT64, FX_POLY1, FX_QUALITY_FOCAL, FX_SIGMOID_CROSS_ENTROPY,
@@ -165,6 +165,8 @@ cdef inline void choose_kernels(Job* job) noexcept:
     cdef int loss = job.options.loss
     if loss in (FX_BINARY_CROSS_ENTROPY, FX_CATEGORICAL_CROSS_ENTROPY):
         job.lane_kernel = job.kernels.probability_losses
+        if loss == FX_CATEGORICAL_CROSS_ENTROPY and suits_probability_rows(job):
+            job.row_kernel = job.kernels.probability_rows
     elif job.is_sigmoid:
         job.lane_kernel = job.kernels.sigmoid_losses
         if suits_sigmoid_rows(job):
@@ -188,6 +190,12 @@ cdef inline bint suits_sigmoid_rows(const Job* job) noexcept:
     if job.options.loss == FX_SIGMOID_CROSS_ENTROPY:
         return job.options.positive == 1 and job.options.negative == 1
     return job.has_labels
+
+
+cdef inline bint suits_probability_rows(const Job* job) noexcept:
+    """Tell whether the row kernel, which takes whole vectors of classes, knows these targets."""
+    return (job.has_labels and job.options.positive_weight == NULL
+            and job.classes * job.itemsize >= VECTOR_BYTES)
 
 
 cdef inline bint suits_lanes(const Job* job) noexcept:

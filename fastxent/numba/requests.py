@@ -222,13 +222,17 @@ def _row_kernel(job: Job, request: LossRequest) -> str | None:
         and job.lies_in_rows("grads", may_be_half=True)
         and (request.dense is None or job.has_adjacent_classes("targets"))
     )
-    has_options = (
+    needs_lanes = (
         request.per_logit
         or request.label_smoothing != 0
+        or request.loss == "binary_cross_entropy"
         or not job.arrays.keys().isdisjoint({"logit_weight", "logit_grad_output"})
     )
-    if not lies_in_rows or has_options or request.eps != 0 or _suits_lanes(job, request):
+    if not lies_in_rows or needs_lanes or _suits_lanes(job, request):
         return None
+    if request.loss == "categorical_cross_entropy":
+        suits_rows = _has_plain_labels(job, request) and job.classes >= job.lanes
+        return "probability_rows" if suits_rows else None
     if not job.record["is_sigmoid"]:
         return "softmax_rows" if request.labels is not None else None
     options = job.record["options"]

@@ -46,7 +46,7 @@ typedef struct {
     fx_matrix weights;       /* per-logit weights */
     fx_matrix results;       /* per-logit results */
     fx_matrix grads;         /* gradients */
-    int grad_type;           /* the kernels' own; sigmoid_rows writes half-precision ones too */
+    int grad_type;           /* the kernels' own; row kernels but softmax_rows write halves too */
     fx_matrix grad_weights;  /* per-logit factors of the gradients alone */
     const int32_t *labels;   /* column of each anchor's class; -1: none */
     const void *shares;      /* per anchor: the target of the label's class (quality focal), or what
@@ -97,7 +97,7 @@ typedef struct {
     fx_tile_kernel sigmoid_losses, softmax_losses, probability_losses;
     /* Classes as lanes: labels (sigmoid cross-entropy: or dense targets), no per-logit and no
      * per-class option. */
-    fx_tile_kernel sigmoid_rows, softmax_rows;
+    fx_tile_kernel sigmoid_rows, softmax_rows, probability_rows;
     /* Scores over the class axis: anchors as lanes; and classes as lanes. */
     fx_tile_kernel softmax, log_softmax, logsumexp;
     fx_tile_kernel softmax_score_rows, log_softmax_rows, logsumexp_rows;

@@ -27,6 +27,8 @@ FX_TARGET_BEGIN(FX_AVX2_FEATURES)
 #include "softmax_rows.h"
 
 #include "probabilities.h"
+#include "probability_rows.h"
+
 #include "scores.h"
 
 #include "score_rows.h"
@@ -42,6 +44,7 @@ const fx_kernels FX_TABLE = {
     .probability_losses = probability_losses,
     .sigmoid_rows = sigmoid_rows,
     .softmax_rows = softmax_rows,
+    .probability_rows = probability_rows,
     .softmax = softmax,
     .log_softmax = log_softmax,
     .logsumexp = logsumexp,

@@ -115,7 +115,8 @@ class Plan:
 
         A softmax keeps exponentials where the gradient will be, and they need their digits.
         """
-        return self.dtype if self.is_sigmoid else self.precision
+        is_direct = self.is_sigmoid or self.loss == "categorical_cross_entropy"
+        return self.dtype if is_direct else self.precision
 
     @property
     def is_half(self) -> bool:

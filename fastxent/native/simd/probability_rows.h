@@ -1,0 +1,96 @@
+/* categorical_cross_entropy of labels with classes as lanes: one reduction and one logarithm for
+ * LANES anchors.
+ *
+ * Rows are a vector long at least. What is left of one beside whole vectors comes first, with the
+ * classes after it, which are cleared: loads and stores under a mask cost several others.
+ */
+
+/* `sum` and all classes from `first` on but the label, which are whole vectors. */
+FX_INLINE vec vectors_of_others(const class_row *row, const real *others, ptrdiff_t first,
+                                ptrdiff_t classes, vec sum, const int type) {
+    for (ptrdiff_t k = first; k < classes; k += LANES) {
+        row_prefetch(row, k, type);
+        sum = v_add(sum, v_and(row_logits(row, k, LANES, 0, type), v_load(others + k)));
+    }
+    return sum;
+}
+
+FX_INLINE vec row_of_others(const class_row *row, ptrdiff_t classes, const int type) {
+    const real *others = others_than(row->label, 0);
+    ptrdiff_t rest = classes % LANES;
+    vec sum = v_zero();
+    if (rest > 0) {
+        row_prefetch(row, 0, type);
+        sum = v_and(row_logits(row, 0, LANES, 0, type), v_load(others));
+        sum = v_clear_rest(sum, (int)rest);
+    }
+    if (classes <= FX_ROW_PIECE) return vectors_of_others(row, others, rest, classes, sum, type);
+    compensated total = {sum, v_zero()};
+    for (ptrdiff_t start = rest; start < classes; start += FX_ROW_PIECE) {
+        ptrdiff_t left = classes - start;
+        class_row piece = class_row_from(*row, start, type, type);
+        sum = vectors_of_others(&piece, others_than(row->label, start), 0,
+                                left < FX_ROW_PIECE ? left : FX_ROW_PIECE, v_zero(), type);
+        compensated_add(&total, sum);
+    }
+    return compensated_value(total);
+}
+
+/* The probabilities of some anchors' labels, those of the first class where there is none; and what
+ * the other classes add up to. */
+typedef struct {
+    real own[FX_ROW_BLOCK];
+    vec others[FX_ROW_BLOCK];
+} probability_block;
+
+FX_CALLED void rows_of_others(const fx_tile *tile, ptrdiff_t first, int count,
+                              probability_block *block) {
+#define FX_TYPED(type)                                                                             \
+    for (int i = 0; i < count; i++) {                                                              \
+        class_row row = class_row_of(tile, first + i, type, type);                                 \
+        block->own[i] = row_logit(&row, row.label >= 0 ? row.label : 0, type);                     \
+        block->others[i] = row_of_others(&row, tile->classes, type);                               \
+    }
+    FX_FOR_TYPE(tile, FX_TYPED);
+#undef FX_TYPED
+    for (int i = count; i % LANES; i++) {
+        block->own[i] = 0;
+        block->others[i] = v_zero();
+    }
+}
+
+/* A row's gradient is one number, but at the label. */
+FX_CALLED void categorical_row_grads(const fx_tile *tile, const lane_range *group,
+                                     const label_slopes *slopes) {
+    real own[LANES], others[LANES];
+    ptrdiff_t rest = tile->classes % LANES;
+    v_store(own, slopes->own);
+    v_store(others, slopes->others);
+#define FX_TYPED(type)                                                                             \
+    for (int i = 0; i < group->count; i++) {                                                       \
+        class_row row = class_row_of(tile, group->first + i, type, type);                          \
+        vec slope = v_set(others[i]);                                                              \
+        if (rest > 0) row_put_grads(&row, 0, LANES, slope, type);                                  \
+        for (ptrdiff_t k = rest; k < tile->classes; k += LANES)                                    \
+            row_put_grads(&row, k, LANES, slope, type);                                            \
+        if (row.label >= 0) row_put_grad(&row, row.label, own[i], type);                           \
+    }
+    FX_FOR_TYPE(tile, FX_TYPED);
+#undef FX_TYPED
+}
+
+FX_INLINE void probability_rows_block(const fx_tile *tile, ptrdiff_t first, int count) {
+    probability_block block;
+    rows_of_others(tile, first, count, &block);
+    for (int start = 0; start < count; start += LANES) {
+        lane_range group = group_of(first, count, start);
+        vec own = v_load(block.own + start), others = v_reduce_add(block.others + start);
+        label_slopes slopes =
+            categorical_of_labels(tile, &group, lanes_labels(tile, &group), own, others);
+        if (tile->grads.data) categorical_row_grads(tile, &group, &slopes);
+    }
+}
+
+static void probability_rows(const fx_tile *tile) {
+    FX_FOR_BLOCKS(tile, probability_rows_block(tile, first, count));
+}
