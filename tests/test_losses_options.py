@@ -77,6 +77,27 @@ def test_softmax_background_counts_for_the_normalizer_alone(background, logits, 
     assert result == pytest.approx(total / positive, rel=RTOL)
 
 
+@pytest.mark.parametrize("axis", [0, -1])
+@pytest.mark.parametrize("classes", [2, 12, 16, 40])
+def test_anchors_with_positive_targets_are_counted(classes, axis, rng, isa):
+    logits = rng.normal(0, 4, (150, classes)).astype(np.float32)
+    dense = np.float32(rng.random(logits.shape) < 0.7 / classes)
+    dense[:2] = 0
+    dense[0, -1] = dense[1, 0] = 1e-3
+
+    def counted(loss, **options):
+        arrays = (logits, dense) if axis == -1 else (logits.T, dense.T)
+        total = loss(*arrays, axis=axis, reduction="sum")
+        mean = loss(*arrays, axis=axis, reduction="mean", normalizer="positive", **options)
+        return total / mean
+
+    is_positive = dense > 0
+    assert counted(fx.sigmoid_cross_entropy) == pytest.approx(is_positive.any(1).sum())
+    positive = is_positive[:, :-1].any(1).sum()
+    counts = counted(fx.softmax_cross_entropy, background_index=classes - 1)
+    assert counts == pytest.approx(positive)
+
+
 @pytest.mark.parametrize("loss", LOSSES)
 @pytest.mark.parametrize("ignore", [-100, 2, 255, (2, 4, -1), ()])
 def test_ignored_anchors_contribute_nothing(loss, ignore, logits, labels, backend):

@@ -84,28 +84,6 @@ cdef inline void add_masses(const Job* job, const fx_tile* tile, real* masses) n
         masses[a] = <real>(mass / tile.classes if job.is_sigmoid else mass)
 
 
-cdef inline double target_at(const Job* job, const fx_tile* tile, Py_ssize_t a,
-                             Py_ssize_t k) noexcept nogil:
-    cdef Py_ssize_t place = a * tile.targets.anchor_stride + k * tile.targets.class_stride
-    if job.element == FX_FLOAT32:
-        return (<const float*>tile.targets.data)[place]
-    return (<const double*>tile.targets.data)[place]
-
-
-cdef inline Py_ssize_t count_positive(const Job* job, const fx_tile* tile) noexcept nogil:
-    """Count the anchors of a tile whose dense targets name a class other than the background."""
-    cdef Py_ssize_t k, a, count = 0
-    cdef bint positive
-    for a in range(tile.anchors):
-        positive = False
-        for k in range(tile.classes):
-            if k != job.background_column and target_at(job, tile, a, k) > 0:
-                positive = True
-                break
-        count += positive
-    return count
-
-
 cdef inline fx_matrix result_matrix(const Job* job, const Operand* operand, char* place,
                                     char* tile) noexcept nogil:
     """Return where a tile's results go: in place, or to a tile that `unpack_result` writes out."""
@@ -215,7 +193,7 @@ cdef inline void lane_run(const Job* job, const Cursor* cursor, Py_ssize_t run,
         if job.wants_totals:
             add_masses[real](job, &tile, <real*>scratch.masses + first)
             if not job.has_labels:
-                totals.positive += count_positive(job, &tile)
+                totals.positive += job.kernels.count_positive(&tile, job.background_column)
         first += tile.anchors
         place.index[job.dimensions.count - 1] += tile.anchors
 
@@ -321,7 +299,7 @@ cdef inline void row_run(const Job* job, const Cursor* cursor, Py_ssize_t run,
         if job.wants_totals:
             add_masses[real](job, &tile, <real*>scratch.masses + first)
             if not job.has_labels:
-                totals.positive += count_positive(job, &tile)
+                totals.positive += job.kernels.count_positive(&tile, job.background_column)
         first += tile.anchors
         place.index[job.dimensions.count - 1] += tile.anchors
 

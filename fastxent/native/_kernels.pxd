@@ -78,6 +78,7 @@ cdef extern from "kernels.h" nogil:
         void (*clear_ignored_grads)(const fx_tile*) noexcept nogil
         Py_ssize_t (*count_columns)(const int32_t*, Py_ssize_t, int32_t, int32_t) noexcept nogil
         double (*sum_losses)(const void*, Py_ssize_t) noexcept nogil
+        Py_ssize_t (*count_positive)(const fx_tile*, Py_ssize_t) noexcept nogil
         Py_ssize_t (*first_invalid_label)(const char*, Py_ssize_t, int, Py_ssize_t,
                                           uint64_t, const fx_label_map*) noexcept nogil
         Py_ssize_t (*first_invalid_target)(const char*, Py_ssize_t, int, Py_ssize_t, double,

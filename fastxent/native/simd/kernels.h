@@ -122,6 +122,8 @@ typedef struct {
     ptrdiff_t (*count_columns)(const int32_t *columns, ptrdiff_t count, int32_t lowest,
                                int32_t other);
     double (*sum_losses)(const void *losses, ptrdiff_t count);
+    /* Anchors with a dense target above 0, but for the class `other`. */
+    ptrdiff_t (*count_positive)(const fx_tile *tile, ptrdiff_t other);
     ptrdiff_t (*first_invalid_label)(const char *source, ptrdiff_t stride, int type,
                                      ptrdiff_t count, uint64_t highest, const fx_label_map *map);
     ptrdiff_t (*first_invalid_target)(const char *source, ptrdiff_t stride, int type,

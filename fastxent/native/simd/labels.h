@@ -48,6 +48,41 @@ static double sum_losses(const void *losses, ptrdiff_t count) {
     return sums[0];
 }
 
+/* How many anchors have a dense target above 0. */
+static ptrdiff_t count_positive_rows(const fx_tile *tile) {
+    ptrdiff_t found = 0;
+    for (ptrdiff_t a = 0; a < tile->anchors; a++) {
+        const real *targets = row_of(&tile->targets, a);
+        vec highest = v_zero();
+        for (ptrdiff_t k = 0; k < tile->classes; k += LANES) {
+            ptrdiff_t left = tile->classes - k;
+            highest = v_max(highest, row_load(targets + k, left < LANES ? (int)left : LANES, 0));
+        }
+        found += v_mask_any(v_less(v_zero(), highest));
+    }
+    return found;
+}
+/* The same but for targets of the class `other`: a background, which losses that take rows of dense
+ * targets do not have. */
+static ptrdiff_t count_positive(const fx_tile *tile, ptrdiff_t other) {
+    if (tile->targets.anchor_stride != 1) return count_positive_rows(tile);
+    vec found = v_zero();
+#define FX_COUNT_LANES(tile, range)                                                                \
+    do {                                                                                           \
+        vec highest = v_zero();                                                                    \
+        for (ptrdiff_t k = 0; k < (tile)->classes; k++)                                            \
+            if (k != other) highest = v_max(highest, lanes_load(&(tile)->targets, range, k));      \
+        found = v_add(found, v_where(v_less(v_zero(), highest), v_one()));                         \
+    } while (0)
+    FX_FOR_LANES(tile, FX_COUNT_LANES);
+#undef FX_COUNT_LANES
+    real counts[LANES];
+    ptrdiff_t sum = 0;
+    v_store(counts, found);
+    for (int i = 0; i < LANES; i++) sum += (ptrdiff_t)counts[i];
+    return sum;
+}
+
 /* The column of each label: -1 where it means "no class", -2 where it is ignored. The labels of the
  * next block are asked for: the kernel's work is between them, and the hardware forgets the stream.
  */

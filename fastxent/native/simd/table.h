@@ -65,6 +65,7 @@ const fx_kernels FX_TABLE = {
     .clear_ignored_grads = clear_ignored_grads,
     .count_columns = count_columns,
     .sum_losses = sum_losses,
+    .count_positive = count_positive,
     .first_invalid_label = first_invalid_label,
     .first_invalid_target = first_invalid_target,
     .read = read_values,
