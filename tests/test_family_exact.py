@@ -175,6 +175,21 @@ def test_random_logits(name, options, spread, engine):
                 check(name, engine, options, (loss[checked], gradient[checked]), anchors)
 
 
+@pytest.mark.parametrize("dense", [False, True])
+@pytest.mark.parametrize("classes", [1, 2, 3, 4, 5, 12, 23, 24, 80, 130])
+def test_losses_do_not_depend_on_the_gradient(classes, dense, isa):
+    """With and without gradients, cross-entropies of sigmoids are the same bits."""
+    logits, targets, _ = inputs("sigmoid_cross_entropy", classes, 3.0, np.float32, dense)
+    logits[::9, 0] = np.resize([np.nan, np.inf, -np.inf], len(logits[::9]))
+    heads = [(logits, targets[0], -1), (logits.T.copy(), targets[0].T.copy(), 0)]
+    if classes == 1:  # the label 0 becomes the target 1
+        heads = [(logits[:, 0], np.ravel(targets[0] if dense else targets[0] == 0), None)]
+    for values, given, axis in heads:
+        alone = fx.sigmoid_cross_entropy(values, given, axis=axis)
+        loss, _ = fx.sigmoid_cross_entropy(values, given, axis=axis, return_grad=True)
+        np.testing.assert_array_equal(loss, alone)
+
+
 @all_cases
 @pytest.mark.parametrize("spread", [1.0, 30.0])
 def test_float64(name, options, spread, engine):

@@ -136,17 +136,16 @@ cdef inline bint needs_tiles(const Job* job) noexcept nogil:
             or needs_tile(job, &job.grads))
 
 
-cdef inline Py_ssize_t bytes_ahead(const Job* job, const Cursor* cursor,
-                                   const fx_tile* tile) noexcept nogil:
-    """Return how far off the logits are that the lane kernels ask memory for.
+cdef inline Py_ssize_t bytes_ahead(const Job* job, const Operand* operand, const Cursor* cursor,
+                                   const fx_matrix* matrix, Py_ssize_t anchors) noexcept nogil:
+    """Return how far off the memory is that the lane kernels ask for.
 
-    Of packed rows those of the next tile, which are as many bytes as this one.
+    Of packed rows it is where those begin that are so many anchors behind this tile's first one.
     """
-    if lies_in_lanes(job, &job.logits):
+    if lies_in_lanes(job, operand):
         return FX_LANES_AHEAD
-    return (operand_at(&job.logits, &job.dimensions, cursor)
-            + tile.anchors * inner_stride(&job.logits, &job.dimensions)
-            - <char*>tile.logits.data)
+    return (operand_at(operand, &job.dimensions, cursor)
+            + anchors * inner_stride(operand, &job.dimensions) - <char*>matrix.data)
 
 
 cdef inline void lane_run(const Job* job, const Cursor* cursor, Py_ssize_t run,
@@ -174,7 +173,9 @@ cdef inline void lane_run(const Job* job, const Cursor* cursor, Py_ssize_t run,
             tile.logits = lane_matrix(job, &job.logits,
                                       operand_at(&job.logits, &job.dimensions, &place),
                                       tile.anchors, scratch.logits)
-            tile.ahead = bytes_ahead(job, &place, &tile)
+            tile.ahead = bytes_ahead(job, &job.logits, &place, &tile.logits, tile.anchors)
+            tile.targets_ahead = bytes_ahead(job, &job.targets, &place, &tile.targets,
+                                             tile.anchors)
             tile.grad_weights = lane_matrix(
                 job, &job.logit_grad_output,
                 operand_at(&job.logit_grad_output, &job.dimensions, &place), tile.anchors,
@@ -184,6 +185,7 @@ cdef inline void lane_run(const Job* job, const Cursor* cursor, Py_ssize_t run,
             grads = operand_at(&job.grads, &job.dimensions, &place)
             tile.results = result_matrix(job, &job.out, out, scratch.results)
             tile.grads = result_matrix(job, &job.grads, grads, scratch.grads)
+            tile.grads_ahead = bytes_ahead(job, &job.grads, &place, &tile.grads, 0)
             job.lane_kernel(&tile)
             if job.per_logit and (weights != NULL or job.has_labels):
                 apply_to_logits[real](job, &tile, weights + first if weights != NULL else NULL)

@@ -15,6 +15,8 @@ cdef extern from "kernels.h" nogil:
         Py_ssize_t classes
         fx_matrix logits
         Py_ssize_t ahead
+        Py_ssize_t targets_ahead
+        Py_ssize_t grads_ahead
         int logit_type
         fx_matrix targets
         fx_matrix weights

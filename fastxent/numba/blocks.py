@@ -108,15 +108,14 @@ def put_results(plan: Plan, job: Any, operand: Any, matrix: Any, cursor: int, an
 
 
 @inlined
-def bytes_ahead(job: Any, tile: Any, cursor: int) -> int:
-    """Return how far off the logits are that the lane kernels ask memory for.
+def bytes_ahead(job: Any, operand: Any, cursor: int, matrix: Any, anchors: int) -> int:
+    """Return how far off the memory is that the lane kernels ask for.
 
-    Of packed rows those of the next tile, which are as many bytes as this one.
+    Of packed rows it is where those begin that are so many anchors behind this tile's first one.
     """
-    if job.logits.in_lanes != 0:
+    if operand.in_lanes != 0:
         return LANES_AHEAD
-    size = tile.anchors * job.logits.inner_stride
-    return operand_at(job, job.logits, cursor) + size - tile.logits.data
+    return operand_at(job, operand, cursor) + anchors * operand.inner_stride - matrix.data
 
 
 @inlined
@@ -166,7 +165,8 @@ def lane_tile(plan: Plan, job: Any, tile: Any, cursor: int, memory: int, weights
     """Run the lane kernel on a tile."""
     scratch, anchors = job.scratch, tile.anchors
     take_lanes(plan, job, job.logits, tile.logits, cursor, anchors, memory + scratch.logits)
-    tile.ahead = bytes_ahead(job, tile, cursor)
+    tile.ahead = bytes_ahead(job, job.logits, cursor, tile.logits, anchors)
+    tile.targets_ahead = bytes_ahead(job, job.targets, cursor, tile.targets, anchors)
     take_lanes(
         plan,
         job,
@@ -180,6 +180,7 @@ def lane_tile(plan: Plan, job: Any, tile: Any, cursor: int, memory: int, weights
     if job.per_logit:
         take_results(plan, job, job.out, tile.results, cursor, anchors, memory + scratch.results)
     take_results(plan, job, job.grads, tile.grads, cursor, anchors, memory + scratch.grads)
+    tile.grads_ahead = bytes_ahead(job, job.grads, cursor, tile.grads, 0)
     call_kernel(job.kernel, address_of(tile))
     clear_ignored_grads(job, tile, plan.size)
     if job.per_logit:

@@ -24,7 +24,9 @@ TILE = np.dtype(
         ("anchors", np.intp),
         ("classes", np.intp),
         ("logits", _MATRIX),
-        ("ahead", np.intp),  # bytes from these logits to later ones, to ask memory for
+        ("ahead", np.intp),  # bytes from these logits to later ones, to ask memory for ...
+        ("targets_ahead", np.intp),  # ... from dense targets, and from gradients to where they go
+        ("grads_ahead", np.intp),
         ("targets", _MATRIX),  # dense targets, or absent: then labels
         ("weights", _MATRIX),  # per-logit weights
         ("results", _MATRIX),  # per-logit results

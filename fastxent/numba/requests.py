@@ -196,7 +196,7 @@ def _choose_kernels(job: Job, request: LossRequest) -> None:
             loss=request.loss,
             dtype=job.precision,
             has_targets=has_targets,
-            has_grads=has_grads and request.custom is not None,
+            has_grads=has_grads and (request.custom is not None or name == "sigmoid_plain_lanes"),
         )
     record["kernel"] = kernel_of(plan)
     if request.loss not in {"binary_cross_entropy", "categorical_cross_entropy"}:
@@ -266,11 +266,12 @@ def _lane_kernel(job: Job, request: LossRequest) -> str:
     if request.loss in _OWN_LANES:
         return _OWN_LANES[request.loss]
     if request.loss == "sigmoid_cross_entropy":
-        is_plain = _is_plain(job, request) and not request.per_logit
+        has_options = request.per_logit or "logit_grad_output" in job.arrays
+        is_plain = _is_plain(job, request) and not has_options
         return "sigmoid_plain_lanes" if is_plain else "sigmoid_lanes"
     if job.record["is_sigmoid"]:
         return "sigmoid_lanes"
-    is_plain = _is_plain(job, request) and request.labels is not None
+    is_plain = _is_plain(job, request) and request.labels is not None and "grads" not in job.arrays
     if request.loss != "softmax_cross_entropy" or not is_plain:
         return "softmax_lanes"
     return _FEW_LANES.get(job.classes, "softmax_plain_lanes")
@@ -282,14 +283,14 @@ def _has_plain_labels(job: Job, request: LossRequest) -> bool:
 
 
 def _is_plain(job: Job, request: LossRequest) -> bool:
-    """Tell whether a loss is asked for without factors, smoothing and gradient."""
+    """Tell whether a loss is asked for without factors and smoothing."""
     options = job.record["options"]
     return (
         options["factor_step"] == 0
         and options["positive_value"] == 1
         and options["negative_value"] == 1
         and request.label_smoothing == 0
-        and job.arrays.keys().isdisjoint({"grads", "logit_weight"})
+        and "logit_weight" not in job.arrays
     )
 
 

@@ -40,7 +40,9 @@ typedef struct {
     int loss; /* one of the enumeration above */
     ptrdiff_t anchors, classes;
     fx_matrix logits;
-    ptrdiff_t ahead;         /* bytes from these logits to later ones, to ask memory for */
+    ptrdiff_t ahead;         /* bytes from these logits to later ones, to ask memory for ... */
+    ptrdiff_t targets_ahead; /* ... from dense targets, and from gradients to where they go */
+    ptrdiff_t grads_ahead;
     int logit_type;          /* the kernels' own; row kernels take half-precision ones too */
     fx_matrix targets;       /* dense targets, or absent: then labels */
     fx_matrix weights;       /* per-logit weights */

@@ -104,11 +104,12 @@ FX_CALLED void lanes_find_largest_classes(const fx_tile *piece, largest_block *b
 
 FX_CALLED void log_softmax_of_largest(const fx_tile *tile, ptrdiff_t first, int count,
                                       const largest_block *block) {
+    ptrdiff_t ahead = FX_LANES_AHEAD + count * (ptrdiff_t)sizeof(real); /* of the next anchors */
     for (int start = 0; start < count; start += LANES) {
         largest_group group = largest_group_of(block, first, count, start);
         for (ptrdiff_t k = 0; k < tile->classes; k++) {
             vec gap = v_sub(lanes_load(&tile->logits, &group.anchors, k), group.maximum);
-            lanes_prefetch(&tile->results, &group.anchors, k, count);
+            lanes_prefetch(&tile->results, &group.anchors, k, ahead);
             lanes_store(&tile->results, &group.anchors, k, v_sub(gap, group.loss));
         }
         repair_log_softmax(tile, &group);

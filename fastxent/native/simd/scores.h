@@ -116,7 +116,7 @@ FX_INLINE void lanes_exponentials(const fx_tile *tile, const lane_range *ranges,
             for (int v = 0; v < vectors; v++) {
                 vec z = lanes_stream(tile, &ranges[v], k);
                 vec e = v_exp_centred_by(z, &centres[v], any_far, numbers);
-                lanes_prefetch(&tile->results, &ranges[v], k, 0);
+                lanes_prefetch(&tile->results, &ranges[v], k, FX_LANES_AHEAD);
                 lanes_store(&tile->results, &ranges[v], k, e);
                 terms[v] = v_add(terms[v], e);
             }

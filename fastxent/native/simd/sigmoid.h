@@ -14,6 +14,17 @@ FX_INLINE vec negative_linear_term(vec z, vec y) {
     return v_mul(v_negative_abs(z), v_select(v_less(z, v_zero()), y, v_sub(v_one(), y)));
 }
 
+/* d loss / d z = (1 - y) sigmoid(z) - y sigmoid(-z), from e = exp(-|z|): by one division, for one
+ * of these is 1 / (1 + e) and the other e / (1 + e). Without targets y = 0. */
+FX_MATH vec sigmoid_slope(vec z, vec e, vec y, const int has_targets) {
+    mask is_negative = v_less(z, v_zero());
+    vec both = v_add(v_one(), e), rest = v_sub(v_one(), y);
+    if (!has_targets) return v_div(v_select(is_negative, e, v_one()), both);
+    vec larger = v_select(is_negative, y, rest), smaller = v_select(is_negative, rest, y);
+    vec slope = v_div(v_fnma(smaller, e, larger), both);
+    return v_select(is_negative, v_negate(slope), slope);
+}
+
 typedef struct {
     vec product, linear;
 } sigmoid_sums;
@@ -31,23 +42,50 @@ FX_MATH void sigmoid_join(compensated *linear, compensated *product, sigmoid_sum
     compensated_add(linear, terms.linear);
 }
 
-/* Add a class's terms to an anchor's sums. Of the label, softplus(z) - z = softplus(-z): its linear
- * term is relu(-z), which lanes_label_terms may add instead. */
-FX_INLINE void sigmoid_add_class(sigmoid_sums *sums, const fx_tile *tile, const lane_range *range,
-                                 ptrdiff_t k, vec labels, const exp_numbers *numbers,
-                                 const int has_targets, const int with_label) {
-    vec z = lanes_stream(tile, range, k);
+/* A vector of anchors: what their terms need beside logits and dense targets. */
+typedef struct {
+    lane_range range;
+    vec labels, scales; /* the latter are factors of the gradients */
+    vec label_terms;    /* as lanes_label_terms has them: gradients need the label's -z anyway */
+} sigmoid_anchors;
+
+FX_INLINE sigmoid_anchors sigmoid_anchors_of(const fx_tile *tile, ptrdiff_t first, int count,
+                                             const int has_grads) {
+    sigmoid_anchors anchors = {{first, count}, v_zero(), v_zero(), v_zero()};
+    anchors.labels = lanes_targets(tile, &anchors.range).columns;
+    if (has_grads) anchors.scales = lanes_per_anchor(tile->grad_scales, &anchors.range);
+    return anchors;
+}
+
+/* Add a class's terms to the sums of its anchors, and write its gradients. Of the label,
+ * softplus(z) - z = softplus(-z): its linear term is relu(-z), which lanes_label_terms may add
+ * instead, and its slope -sigmoid(-z). */
+FX_INLINE void sigmoid_add_class(sigmoid_sums *sums, const fx_tile *tile, sigmoid_anchors *anchors,
+                                 ptrdiff_t k, const exp_numbers *numbers, const int has_targets,
+                                 const int has_grads, const int with_label) {
+    const lane_range *range = &anchors->range;
+    vec z = lanes_stream(tile, range, k), y = v_zero(), scale = anchors->scales;
+    vec e = v_exp_nonpositive_by(v_negative_abs(z), numbers);
+    sums->product = product_add(sums->product, e);
     if (has_targets) {
-        vec y = lanes_load(&tile->targets, range, k);
+        y = lanes_stream_targets(tile, range, k);
         sums->linear = v_sub(sums->linear, negative_linear_term(z, y));
-    } else if (with_label) {
-        mask is_label = v_equal(labels, v_set((real)k));
-        sums->linear = v_add(sums->linear, v_relu(v_select(is_label, v_negate(z), z)));
     } else {
-        vec others = v_where(v_differs(labels, v_set((real)k)), v_relu(z));
-        sums->linear = v_add(sums->linear, others);
+        vec column = v_set((real)k);
+        if (!with_label) {
+            vec others = v_where(v_differs(anchors->labels, column), v_relu(z));
+            sums->linear = v_add(sums->linear, others);
+        }
+        mask is_label = v_equal(anchors->labels, column);
+        z = v_select(is_label, v_negate(z), z);
+        scale = v_select(is_label, v_negate(scale), scale);
+        if (with_label)
+            sums->linear = v_add(sums->linear, v_relu(z));
+        else if (has_grads)
+            anchors->label_terms = v_select(is_label, v_relu(z), anchors->label_terms);
     }
-    sums->product = product_add(sums->product, v_exp_nonpositive_by(v_negative_abs(z), numbers));
+    if (has_grads)
+        lanes_stream_grads(tile, range, k, v_mul(sigmoid_slope(z, e, y, has_targets), scale));
 }
 
 /* What the labels add, relu(-z). */
@@ -67,9 +105,10 @@ FX_CALLED vec lanes_label_terms(const fx_tile *tile, const lane_range *range) {
 
 /* Add up to FX_PRODUCT_FACTORS classes to the sums of several vectors of anchors, whose chains of
  * operations run side by side. */
-FX_INLINE void sigmoid_range(const fx_tile *tile, const lane_range *ranges, const int vectors,
-                             const vec *labels, ptrdiff_t start, ptrdiff_t end, compensated *totals,
-                             const exp_numbers *numbers, const int has_targets) {
+FX_INLINE void sigmoid_range(const fx_tile *tile, sigmoid_anchors *anchors, const int vectors,
+                             ptrdiff_t start, ptrdiff_t end, compensated *totals,
+                             const exp_numbers *numbers, const int has_targets,
+                             const int has_grads) {
     compensated products[FX_LANE_VECTORS];
     for (int v = 0; v < vectors; v++) products[v] = compensated_zero();
     for (ptrdiff_t group = start; group < end; group += FX_CLASS_GROUP) {
@@ -79,7 +118,7 @@ FX_INLINE void sigmoid_range(const fx_tile *tile, const lane_range *ranges, cons
         FX_NO_UNROLL
         for (ptrdiff_t k = group; k < group_end; k++)
             for (int v = 0; v < vectors; v++)
-                sigmoid_add_class(&sums[v], tile, &ranges[v], k, labels[v], numbers, has_targets,
+                sigmoid_add_class(&sums[v], tile, &anchors[v], k, numbers, has_targets, has_grads,
                                   0);
         for (int v = 0; v < vectors; v++) sigmoid_join(&totals[v], &products[v], sums[v]);
     }
@@ -87,105 +126,97 @@ FX_INLINE void sigmoid_range(const fx_tile *tile, const lane_range *ranges, cons
         compensated_add(&totals[v], v_log1p(compensated_value(products[v])));
 }
 
-/* No weights, no smoothing, per anchor. */
+/* No weights, no smoothing, losses per anchor. */
 FX_INLINE void sigmoid_many(const fx_tile *tile, ptrdiff_t first, const int vectors, int count,
-                            const int has_targets) {
+                            const int has_targets, const int has_grads) {
     exp_numbers numbers = exp_numbers_kept();
-    lane_range ranges[FX_LANE_VECTORS];
-    vec labels[FX_LANE_VECTORS];
+    sigmoid_anchors anchors[FX_LANE_VECTORS];
     compensated totals[FX_LANE_VECTORS];
     for (int v = 0; v < vectors; v++) {
-        lane_range range = {first + v * LANES, count};
-        ranges[v] = range;
-        labels[v] = lanes_targets(tile, &range).columns;
+        anchors[v] = sigmoid_anchors_of(tile, first + v * LANES, count, has_grads);
         totals[v] = compensated_zero();
     }
     for (ptrdiff_t start = 0; start < tile->classes; start += FX_PRODUCT_FACTORS) {
         ptrdiff_t end = start + FX_PRODUCT_FACTORS;
-        sigmoid_range(tile, ranges, vectors, labels, start,
-                      end < tile->classes ? end : tile->classes, totals, &numbers, has_targets);
+        sigmoid_range(tile, anchors, vectors, start, end < tile->classes ? end : tile->classes,
+                      totals, &numbers, has_targets, has_grads);
     }
     for (int v = 0; v < vectors; v++) {
-        if (!has_targets && group_has_labels(tile, &ranges[v]))
-            compensated_add(&totals[v], lanes_label_terms(tile, &ranges[v]));
+        const lane_range *range = &anchors[v].range;
+        if (!has_targets && has_grads)
+            compensated_add(&totals[v], anchors[v].label_terms);
+        else if (!has_targets && group_has_labels(tile, range))
+            compensated_add(&totals[v], lanes_label_terms(tile, range));
         vec loss = compensated_value(totals[v]);
-        lanes_store_losses(tile, &ranges[v], loss);
-        repair(tile, &ranges[v], loss, sigmoid_exact_anchor);
+        lanes_store_losses(tile, range, loss);
+        repair(tile, range, loss, sigmoid_exact_anchor);
     }
 }
 
-/* One class: one logarithm a logit is one an anchor, and its argument is at most 1. */
-FX_INLINE void sigmoid_single(const fx_tile *tile, const lane_range *range,
-                              const exp_numbers *numbers, const int has_targets) {
-    sigmoid_sums sums = {v_zero(), v_zero()};
-    vec labels = lanes_targets(tile, range).columns;
-    sigmoid_add_class(&sums, tile, range, 0, labels, numbers, has_targets, 1);
-    vec loss = v_add(sums.linear, v_log1p_unit(sums.product));
-    lanes_store_losses(tile, range, loss);
-    repair(tile, range, loss, sigmoid_exact_anchor);
-}
-FX_CALLED void sigmoid_one(const fx_tile *tile) {
-    exp_numbers numbers = exp_numbers_kept();
-#define FX_TARGETS(tile, range) sigmoid_single(tile, range, &numbers, 1)
-#define FX_LABELS(tile, range) sigmoid_single(tile, range, &numbers, 0)
-    if (tile->targets.data)
-        FX_FOR_LANES(tile, FX_TARGETS);
-    else
-        FX_FOR_LANES(tile, FX_LABELS);
-#undef FX_TARGETS
-#undef FX_LABELS
-}
-
-/* So few classes that their sums need no compensation. */
+/* So few classes that their sums need no compensation. Of one class, one logarithm a logit is one
+ * an anchor, and its argument is at most 1. */
 FX_INLINE void sigmoid_few(const fx_tile *tile, ptrdiff_t first, const int vectors, int count,
-                           const int classes, const int has_targets) {
-    exp_numbers numbers = exp_numbers_kept();
+                           const exp_numbers *numbers, const int classes, const int has_targets,
+                           const int has_grads) {
     sigmoid_sums sums[FX_LANE_BLOCK];
     FX_NO_UNROLL
     for (int v = 0; v < vectors; v++) {
-        lane_range range = {first + v * LANES, count};
-        vec labels = lanes_targets(tile, &range).columns;
+        sigmoid_anchors anchors = sigmoid_anchors_of(tile, first + v * LANES, count, has_grads);
         sums[v].product = sums[v].linear = v_zero();
         for (int k = 0; k < classes; k++)
-            sigmoid_add_class(&sums[v], tile, &range, k, labels, &numbers, has_targets, 1);
+            sigmoid_add_class(&sums[v], tile, &anchors, k, numbers, has_targets, has_grads, 1);
     }
     FX_NO_UNROLL
     for (int v = 0; v < vectors; v++) {
         lane_range range = {first + v * LANES, count};
-        vec loss = v_add(sums[v].linear, v_log1p(sums[v].product));
+        vec q = sums[v].product;
+        vec loss = v_add(sums[v].linear, classes == 1 ? v_log1p_unit(q) : v_log1p(q));
         lanes_store_losses(tile, &range, loss);
         repair(tile, &range, loss, sigmoid_exact_anchor);
     }
 }
 
-/* Loops in which the compiler knows the number of classes and the kind of targets. */
-FX_INLINE void sigmoid_few_loop(const fx_tile *tile, const int classes, const int has_targets) {
+/* Loops in which the compiler knows what tiles have, and how many classes, where these are few. */
+FX_INLINE void sigmoid_few_loop(const fx_tile *tile, const int classes, const int has_targets,
+                                const int has_grads) {
+    exp_numbers numbers = exp_numbers_kept();
 #define FX_BODY(first, vectors, count)                                                             \
-    sigmoid_few(tile, first, vectors, count, classes, has_targets)
-    FX_FOR_LANE_VECTORS(tile, FX_LANE_BLOCK, FX_BODY);
+    sigmoid_few(tile, first, vectors, count, &numbers, classes, has_targets, has_grads)
+    FX_FOR_LANE_VECTORS(tile, classes == 1 ? 1 : FX_LANE_BLOCK, FX_BODY);
 #undef FX_BODY
 }
-#define FX_SIGMOID_FEW(name, classes)                                                              \
+FX_INLINE void sigmoid_many_loop(const fx_tile *tile, const int has_targets, const int has_grads) {
+#define FX_BODY(first, vectors, count)                                                             \
+    sigmoid_many(tile, first, vectors, count, has_targets, has_grads)
+    FX_FOR_LANE_VECTORS(tile, FX_LANE_VECTORS, FX_BODY);
+#undef FX_BODY
+}
+#define FX_SIGMOID_LOOP(name, loop)                                                                \
     FX_CALLED void name(const fx_tile *tile) {                                                     \
-        if (tile->targets.data)                                                                    \
-            sigmoid_few_loop(tile, classes, 1);                                                    \
+        if (tile->targets.data && tile->grads.data)                                                \
+            loop(1, 1);                                                                            \
+        else if (tile->targets.data)                                                               \
+            loop(1, 0);                                                                            \
+        else if (tile->grads.data)                                                                 \
+            loop(0, 1);                                                                            \
         else                                                                                       \
-            sigmoid_few_loop(tile, classes, 0);                                                    \
+            loop(0, 0);                                                                            \
     }
-FX_SIGMOID_FEW(sigmoid_two, 2)
-FX_SIGMOID_FEW(sigmoid_three, 3)
-FX_SIGMOID_FEW(sigmoid_four, 4)
-
-FX_CALLED void sigmoid_plain_targets(const fx_tile *tile) {
-#define FX_BODY(first, vectors, count) sigmoid_many(tile, first, vectors, count, 1)
-    FX_FOR_LANE_VECTORS(tile, FX_LANE_VECTORS, FX_BODY);
-#undef FX_BODY
-}
-FX_CALLED void sigmoid_plain_labels(const fx_tile *tile) {
-#define FX_BODY(first, vectors, count) sigmoid_many(tile, first, vectors, count, 0)
-    FX_FOR_LANE_VECTORS(tile, FX_LANE_VECTORS, FX_BODY);
-#undef FX_BODY
-}
+#define FX_ONE(has_targets, has_grads) sigmoid_few_loop(tile, 1, has_targets, has_grads)
+#define FX_TWO(has_targets, has_grads) sigmoid_few_loop(tile, 2, has_targets, has_grads)
+#define FX_THREE(has_targets, has_grads) sigmoid_few_loop(tile, 3, has_targets, has_grads)
+#define FX_FOUR(has_targets, has_grads) sigmoid_few_loop(tile, 4, has_targets, has_grads)
+#define FX_MORE(has_targets, has_grads) sigmoid_many_loop(tile, has_targets, has_grads)
+FX_SIGMOID_LOOP(sigmoid_one, FX_ONE)
+FX_SIGMOID_LOOP(sigmoid_two, FX_TWO)
+FX_SIGMOID_LOOP(sigmoid_three, FX_THREE)
+FX_SIGMOID_LOOP(sigmoid_four, FX_FOUR)
+FX_SIGMOID_LOOP(sigmoid_more, FX_MORE)
+#undef FX_ONE
+#undef FX_TWO
+#undef FX_THREE
+#undef FX_FOUR
+#undef FX_MORE
 
 FX_INLINE void sigmoid_without_options(const fx_tile *tile) {
     switch (tile->classes) {
@@ -193,11 +224,7 @@ FX_INLINE void sigmoid_without_options(const fx_tile *tile) {
     case 2: sigmoid_two(tile); break;
     case 3: sigmoid_three(tile); break;
     case 4: sigmoid_four(tile); break;
-    default:
-        if (tile->targets.data)
-            sigmoid_plain_targets(tile);
-        else
-            sigmoid_plain_labels(tile);
+    default: sigmoid_more(tile);
     }
 }
 
@@ -241,7 +268,7 @@ FX_INLINE void sigmoid_general(const fx_tile *tile, const lane_range *range, con
         if (tile->results.data) lanes_store(&tile->results, range, k, value.loss);
         if (tile->grad_weights.data)
             value.slope = v_mul(value.slope, lanes_load(&tile->grad_weights, range, k));
-        if (tile->grads.data) lanes_store(&tile->grads, range, k, v_mul(value.slope, scales));
+        if (tile->grads.data) lanes_stream_grads(tile, range, k, v_mul(value.slope, scales));
         compensated_add(&total, value.loss);
     }
     vec loss = compensated_value(total);
@@ -260,7 +287,7 @@ FX_SIGMOID_KIND(varifocal_general, FX_VARIFOCAL)
 FX_SIGMOID_KIND(asymmetric_general, FX_ASYMMETRIC)
 
 static void sigmoid_losses(const fx_tile *tile) {
-    int has_options = tile->weights.data || tile->results.data || tile->grads.data ||
+    int has_options = tile->weights.data || tile->results.data || tile->grad_weights.data ||
                       tile->positive_weight || tile->negative_weight || tile->positive != 1 ||
                       tile->negative != 1 || tile->label_smoothing != 0;
     switch (tile->loss) {

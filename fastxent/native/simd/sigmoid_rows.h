@@ -20,13 +20,7 @@ FX_INLINE void sigmoid_row_step(sigmoid_sums *sums, const class_row *row, const 
         sums->linear = v_add(sums->linear, v_and(v_relu(z), v_load(others + k)));
     sums->product = product_add(sums->product, e);
     if (!has_grads) return;
-    mask is_negative = v_less(z, v_zero());
-    vec larger = v_div(v_one(), v_add(v_one(), e)), smaller = v_mul(e, larger);
-    vec slope = v_select(is_negative, smaller, larger);
-    if (has_targets) {
-        vec q = v_select(is_negative, larger, smaller);
-        slope = v_sub(v_mul(v_sub(v_one(), y), slope), v_mul(y, q));
-    }
+    vec slope = sigmoid_slope(z, e, y, has_targets);
     row_put_grads(row, k, count, v_mul(slope, row->scale), type);
 }
 

@@ -23,17 +23,21 @@ FX_INLINE vec lanes_load(const fx_matrix *m, const lane_range *range, ptrdiff_t 
     const real *p = (const real *)m->data + k * m->class_stride + range->first;
     return range->count == LANES ? v_load(p) : v_load_first(p, range->count, v_zero());
 }
-/* Logits in a kernel's first pass over the classes, which asks for the next ones. */
+/* Ask for a later part of the stream that a class is. */
+FX_INLINE void lanes_prefetch(const fx_matrix *m, const lane_range *range, ptrdiff_t k,
+                              ptrdiff_t ahead) {
+    const real *p = (const real *)m->data + k * m->class_stride + range->first;
+    prefetch_line((const char *)p + ahead);
+}
+/* Logits and dense targets in a kernel's first pass over the classes, which asks for the next ones.
+ */
 FX_INLINE vec lanes_stream(const fx_tile *tile, const lane_range *range, ptrdiff_t k) {
-    const real *p = (const real *)tile->logits.data + k * tile->logits.class_stride + range->first;
-    prefetch_line((const char *)p + tile->ahead);
+    lanes_prefetch(&tile->logits, range, k, tile->ahead);
     return lanes_load(&tile->logits, range, k);
 }
-/* Ask for the memory of results: that of `anchors` more anchors, for each class is a stream. */
-FX_INLINE void lanes_prefetch(const fx_matrix *m, const lane_range *range, ptrdiff_t k,
-                              ptrdiff_t anchors) {
-    const real *p = (const real *)m->data + k * m->class_stride + range->first + anchors;
-    prefetch_line((const char *)p + FX_LANES_AHEAD);
+FX_INLINE vec lanes_stream_targets(const fx_tile *tile, const lane_range *range, ptrdiff_t k) {
+    lanes_prefetch(&tile->targets, range, k, tile->targets_ahead);
+    return lanes_load(&tile->targets, range, k);
 }
 FX_INLINE void lanes_store(const fx_matrix *m, const lane_range *range, ptrdiff_t k, vec x) {
     real *p = (real *)m->data + k * m->class_stride + range->first;
@@ -41,6 +45,13 @@ FX_INLINE void lanes_store(const fx_matrix *m, const lane_range *range, ptrdiff_
         v_store(p, x);
     else
         v_store_first(p, range->count, x);
+}
+/* Gradients, in a kernel that writes them while it reads logits: a store waits for its memory, too.
+ */
+FX_INLINE void lanes_stream_grads(const fx_tile *tile, const lane_range *range, ptrdiff_t k,
+                                  vec x) {
+    lanes_prefetch(&tile->grads, range, k, tile->grads_ahead);
+    lanes_store(&tile->grads, range, k, x);
 }
 FX_INLINE void lanes_store_losses(const fx_tile *tile, const lane_range *range, vec x) {
     fx_matrix losses = {tile->losses, 1, 0};
@@ -136,7 +147,7 @@ FX_INLINE lane_labels lanes_targets(const fx_tile *tile, const lane_range *range
 }
 FX_INLINE vec lanes_target(const fx_tile *tile, const lane_range *range, ptrdiff_t k,
                            const lane_labels *labels) {
-    if (tile->targets.data) return lanes_load(&tile->targets, range, k);
+    if (tile->targets.data) return lanes_stream_targets(tile, range, k);
     mask is_label = v_equal(labels->columns, v_set((real)k));
     if (tile->loss == FX_DISTRIBUTION_FOCAL) {
         mask is_next = v_equal(labels->columns, v_set((real)k - 1));

@@ -22,15 +22,16 @@ from fastxent.numba.simd.softmax_plain import pair_loss, softmax_sum
 from fastxent.numba.simd.softmax_rows import group_sums, rows_from_labels
 from fastxent.numba.simd.tile import (
     NO_CLASS,
-    Logits,
+    Flow,
+    flow_of,
     is_class,
     lanes_load,
     lanes_put,
     logits_of,
     repair,
-    stream_of,
 )
 from fastxent.numba.simd.vector import (
+    LANES_AHEAD,
     PREFETCH_BYTES,
     load,
     maximum,
@@ -74,7 +75,7 @@ def repair_log_softmax(
 
 
 @inlined
-def loss_of_largest(plan: Plan, logits: Logits, classes: int, largest: Largest) -> Lanes:
+def loss_of_largest(plan: Plan, logits: Flow, classes: int, largest: Largest) -> Lanes:
     """Return the cross-entropies of the largest classes."""
     if classes == 2:
         return pair_loss(plan, logits, largest.largest)
@@ -90,7 +91,8 @@ def loss_of_largest(plan: Plan, logits: Logits, classes: int, largest: Largest) 
 def log_softmax_lanes(plan: Plan, tile: Any) -> None:
     """Write log_softmax."""
     for first in range(0, tile.anchors, plan.lanes):
-        logits, results = logits_of(plan, tile, first), stream_of(plan, tile.results, first)
+        logits = logits_of(plan, tile, first)
+        results = flow_of(plan, tile.results, first, LANES_AHEAD)
         largest = find_largest(plan, logits, tile.classes)
         loss = loss_of_largest(plan, logits, tile.classes, largest)
         for k in range(tile.classes):

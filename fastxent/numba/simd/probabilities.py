@@ -11,7 +11,7 @@ from fastxent.numba.simd.softmax_plain import label_logits
 from fastxent.numba.simd.summation import compensated_add, compensated_value
 from fastxent.numba.simd.tile import (
     CLASS_GROUP,
-    Logits,
+    Flow,
     Stream,
     factors_of,
     labels_of,
@@ -22,6 +22,7 @@ from fastxent.numba.simd.tile import (
     lanes_target,
     logits_of,
     stream_of,
+    targets_of,
 )
 from fastxent.numba.simd.vector import fma, load, maximum, minimum, select, splat, store
 from fastxent.numba.simd.vector_math import log, log1p
@@ -78,7 +79,7 @@ def value_or_nan(total: Lanes, value: Lanes) -> Lanes:
 @inlined
 def binary_vector(plan: Plan, tile: Any, first: int) -> Lanes:
     """Return the means over the classes of a vector of anchors, or fill in each element's loss."""
-    probs, targets = stream_of(plan, tile.logits, first), stream_of(plan, tile.targets, first)
+    probs, targets = stream_of(plan, tile.logits, first), targets_of(plan, tile, first)
     weights, results = stream_of(plan, tile.weights, first), stream_of(plan, tile.results, first)
     grads = stream_of(plan, tile.grads, first)
     grad_weights = stream_of(plan, tile.grad_weights, first)
@@ -207,7 +208,7 @@ def undefined_sum(total: Lanes) -> Lanes:
 @inlined
 def categorical_vector(plan: Plan, tile: Any, first: int) -> Lanes:
     """Return the losses of a vector of anchors."""
-    probs, targets = stream_of(plan, tile.logits, first), stream_of(plan, tile.targets, first)
+    probs, targets = stream_of(plan, tile.logits, first), targets_of(plan, tile, first)
     grads, factors = stream_of(plan, tile.grads, first), factors_of(tile)
     labels = labels_of(plan, tile, first)
     probabilities = probabilities_of(plan, probs, tile.classes)
@@ -273,7 +274,7 @@ def label_slopes(p: Lanes, others: Lanes, pull: Lanes, scale: Lanes) -> LabelSlo
 
 @lane_function
 def add_classes(
-    plan: Plan, probs: Logits, first: Number, count: int, columns: Lanes, total: Lanes
+    plan: Plan, probs: Flow, first: Number, count: int, columns: Lanes, total: Lanes
 ) -> Lanes:
     """Add some classes other than the label to a sum."""
     column = columns - first
@@ -284,7 +285,7 @@ def add_classes(
 
 
 @inlined
-def sum_of_others(plan: Plan, probs: Logits, classes: int, columns: Lanes) -> Lanes:
+def sum_of_others(plan: Plan, probs: Flow, classes: int, columns: Lanes) -> Lanes:
     """Return what all classes other than the label add up to."""
     others, zero = no_terms(plan, classes), splat(plan, 0.0, classes)
     k = 0

@@ -13,8 +13,8 @@ from fastxent.numba.simd.softmax_rows import group_sums, rows_from_labels
 from fastxent.numba.simd.summation import compensated_add, compensated_value
 from fastxent.numba.simd.tile import (
     CLASS_GROUP,
-    Logits,
-    Stream,
+    Flow,
+    flow_of,
     lanes_load,
     lanes_put,
     lanes_store,
@@ -24,6 +24,7 @@ from fastxent.numba.simd.tile import (
     stream_of,
 )
 from fastxent.numba.simd.vector import (
+    LANES_AHEAD,
     any_lane,
     fma,
     load,
@@ -139,8 +140,8 @@ def map_lanes(plan: Plan, tile: Any) -> None:
 @lane_function
 def exponentials_of(
     plan: Plan,
-    logits: Logits,
-    results: Stream,
+    logits: Flow,
+    results: Flow,
     first: Number,
     count: int,
     centre: Centre,
@@ -160,7 +161,8 @@ def lanes_exponentials(
     plan: Plan, tile: Any, first: int, centre: Centre, exp: Exponential
 ) -> Lanes:
     """Return the sum of exp(z - c) over the classes; the exponentials are kept in the results."""
-    logits, results = logits_of(plan, tile, first), stream_of(plan, tile.results, first)
+    logits = logits_of(plan, tile, first)
+    results = flow_of(plan, tile.results, first, LANES_AHEAD)
     total, zero = no_terms(plan, first), splat(plan, 0.0, first)
     k = 0
     while k + CLASS_GROUP <= tile.classes:

@@ -26,15 +26,16 @@ from fastxent.numba.simd.summation import Compensated, compensated_add, compensa
 from fastxent.numba.simd.tile import (
     CLASS_GROUP,
     NO_CLASS,
+    Flow,
     Labels,
-    Logits,
-    Stream,
     factors_of,
+    grads_of,
     is_class,
     labels_of,
     lanes_load,
     lanes_negative,
     lanes_positive,
+    lanes_put,
     lanes_store,
     lanes_stream,
     lanes_target,
@@ -42,6 +43,7 @@ from fastxent.numba.simd.tile import (
     matrix_at,
     repair,
     stream_of,
+    targets_of,
 )
 from fastxent.numba.simd.vector import (
     any_lane,
@@ -71,6 +73,17 @@ def reduce_product(plan: Plan, address: Number) -> Lanes:
 def negative_linear_term(z: Lanes, y: Lanes) -> Lanes:
     """Return (1 - y) relu(z) + y relu(-z), negated."""
     return negative_abs(z) * select(z < 0.0, y, 1.0 - y)
+
+
+def sigmoid_slope(z: Lanes, e: Lanes, y: Lanes | None) -> Lanes:
+    """Return (1 - y) sigmoid(z) - y sigmoid(-z), from e = exp(-|z|); without targets y = 0."""
+    is_negative = z < 0.0
+    if y is None:
+        return select(is_negative, e, 1.0) / (1.0 + e)
+    rest = 1.0 - y
+    larger, smaller = select(is_negative, y, rest), select(is_negative, rest, y)
+    slope = fma(-smaller, e, larger) / (1.0 + e)
+    return select(is_negative, -slope, slope)
 
 
 class SigmoidSums(NamedTuple):
@@ -123,9 +136,19 @@ def sigmoid_join(totals: SigmoidTotals, terms: SigmoidSums) -> SigmoidTotals:
 class SigmoidInputs(NamedTuple):
     """What the terms of a vector of anchors are made of."""
 
-    logits: Logits
-    targets: Stream
+    logits: Flow
+    targets: Flow
     columns: Lanes
+    grads: Flow
+    scales: Lanes  # factors of the gradients
+
+
+@inlined
+def scales_of(plan: Plan, tile: Any, first: int) -> Lanes:
+    """Return the factors of the gradients, where there are any."""
+    if tile.grads.data == 0:
+        return splat(plan, 1.0, first)
+    return load(plan, tile.grad_scales + first * plan.size)
 
 
 @inlined
@@ -133,8 +156,10 @@ def sigmoid_inputs(plan: Plan, tile: Any, first: int) -> SigmoidInputs:
     """Return the inputs of a vector of anchors."""
     return SigmoidInputs(
         logits_of(plan, tile, first),
-        stream_of(plan, tile.targets, first),
+        targets_of(plan, tile, first),
         labels_of(plan, tile, first).columns,
+        grads_of(plan, tile, first),
+        scales_of(plan, tile, first),
     )
 
 
@@ -147,22 +172,29 @@ def sigmoid_add_classes(
     sums: SigmoidSums,
     with_label: bool,
 ) -> SigmoidSums:
-    """Add the terms of some classes.
+    """Add the terms of some classes, and write their gradients.
 
     Of the label, softplus(z) - z = softplus(-z): its linear term is relu(-z), which label_terms may
-    add instead.
+    add instead, and its slope -sigmoid(-z).
     """
     product, linear = sums
     column = inputs.columns - first
     for i in range(count):
-        z = lanes_stream(plan, inputs.logits, first + i)
+        z, scale = lanes_stream(plan, inputs.logits, first + i), inputs.scales
+        e = exp_nonpositive(negative_abs(z))
+        product = product_add(product, e)
         if plan.has_targets:
-            linear = linear - negative_linear_term(z, lanes_load(plan, inputs.targets, first + i))
-        elif with_label:
-            linear = linear + relu(select(column == float(i), -z, z))
+            y = lanes_stream(plan, inputs.targets, first + i)
+            linear = linear - negative_linear_term(z, y)
         else:
-            linear = linear + select(column == float(i), 0.0, relu(z))
-        product = product_add(product, exp_nonpositive(negative_abs(z)))
+            y, is_label = None, column == float(i)
+            if not with_label:
+                linear = linear + select(is_label, 0.0, relu(z))
+            z, scale = select(is_label, -z, z), select(is_label, -scale, scale)
+            if with_label:
+                linear = linear + relu(z)
+        if plan.has_grads:
+            lanes_put(inputs.grads, first + i, sigmoid_slope(z, e, y) * scale)
     return SigmoidSums(product, linear)
 
 
@@ -229,7 +261,7 @@ def sigmoid_many(plan: Plan, tile: Any, first: int, count: int, inputs: SigmoidI
 
 @inlined
 def sigmoid_plain_lanes(plan: Plan, tile: Any) -> None:
-    """No weights, no smoothing, per anchor."""
+    """No weights, no smoothing, losses per anchor."""
     for first in range(0, tile.anchors, plan.lanes):
         count = min(plan.lanes, tile.anchors - first)
         inputs = sigmoid_inputs(plan, tile, first)
@@ -298,15 +330,12 @@ def sigmoid_general(plan: Plan, tile: Any, first: int, adjust: Any) -> None:
     """One vector of anchors."""
     options, factors = sigmoid_options_of(tile), factors_of(tile)
     labels = labels_of(plan, tile, first)
-    logits, targets = logits_of(plan, tile, first), stream_of(plan, tile.targets, first)
+    logits, targets = logits_of(plan, tile, first), targets_of(plan, tile, first)
     weights, results = stream_of(plan, tile.weights, first), stream_of(plan, tile.results, first)
-    grads = stream_of(plan, tile.grads, first)
+    grads, scales = grads_of(plan, tile, first), scales_of(plan, tile, first)
     grad_weights = stream_of(plan, tile.grad_weights, first)
     has_weights, has_results = tile.weights.data != 0, tile.results.data != 0
     has_grads, has_grad_weights = tile.grads.data != 0, tile.grad_weights.data != 0
-    scales = splat(plan, 1.0, first)
-    if has_grads:
-        scales = load(plan, tile.grad_scales + first * plan.size)
     total = no_terms(plan, first)
     for k in range(tile.classes):
         z = lanes_stream(plan, logits, k)
@@ -323,7 +352,7 @@ def sigmoid_general(plan: Plan, tile: Any, first: int, adjust: Any) -> None:
         if has_grad_weights:
             slope = slope * lanes_load(plan, grad_weights, k)
         if has_grads:
-            lanes_store(grads, k, slope * scales)
+            lanes_put(grads, k, slope * scales)
         total = compensated_add(total, loss)
     loss = compensated_value(total)
     if tile.losses != 0:

@@ -39,6 +39,7 @@ from fastxent.numba.simd.sigmoid import (
     no_sums,
     product_add,
     reduce_product,
+    sigmoid_slope,
     sigmoid_sums_join,
 )
 from fastxent.numba.simd.sigmoid_exact import exact_sigmoid_value
@@ -50,7 +51,7 @@ from fastxent.numba.simd.sigmoid_terms import (
     sigmoid_parts,
 )
 from fastxent.numba.simd.tile import NO_CLASS, repair
-from fastxent.numba.simd.vector import fma, load, negative_abs, relu, select, splat, stack, store
+from fastxent.numba.simd.vector import fma, load, negative_abs, relu, splat, stack, store
 from fastxent.numba.simd.vector_math import exp_nonpositive, log1p
 
 # --- cross-entropy: one logarithm an anchor -------------------------------------------------------
@@ -68,17 +69,10 @@ def sigmoid_row_step(
         y = row_targets(plan, row, k, count)
         linear = sums.linear - negative_linear_term(z, y)
     else:
-        y = z.like(0.0)
+        y = None
         linear = sums.linear + but_label(plan, row, k, relu(z))
     if plan.has_grads:
-        is_negative = z < 0.0
-        larger = 1.0 / (1.0 + e)
-        smaller = e * larger
-        slope = select(is_negative, smaller, larger)
-        if plan.has_targets:
-            q = select(is_negative, larger, smaller)
-            slope = (1.0 - y) * slope - y * q
-        row_put_grads(plan, row, k, count, slope * scale)
+        row_put_grads(plan, row, k, count, sigmoid_slope(z, e, y) * scale)
     return SigmoidSums(product, linear)
 
 

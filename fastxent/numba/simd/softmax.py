@@ -17,7 +17,7 @@ from fastxent.numba.simd.summation import (
     compensated_value,
 )
 from fastxent.numba.simd.tile import (
-    Logits,
+    Flow,
     factors_of,
     labels_of,
     lanes_load,
@@ -28,6 +28,7 @@ from fastxent.numba.simd.tile import (
     logits_of,
     repair,
     stream_of,
+    targets_of,
 )
 from fastxent.numba.simd.vector import (
     fma,
@@ -50,7 +51,7 @@ from fastxent.numba.simd.vector_math import (
 
 
 @inlined
-def lanes_maximum(plan: Plan, logits: Logits, classes: int) -> Lanes:
+def lanes_maximum(plan: Plan, logits: Flow, classes: int) -> Lanes:
     """Return the largest logit of each anchor."""
     largest = lanes_load(plan, logits, 0)
     for k in range(1, classes):
@@ -107,7 +108,7 @@ def take_larger(running: Largest, z: Lanes, k: Number) -> Largest:
 
 
 @inlined
-def find_largest(plan: Plan, logits: Logits, classes: int) -> Largest:
+def find_largest(plan: Plan, logits: Flow, classes: int) -> Largest:
     """Return the maximum of each lane, and the class where it first stands."""
     running = Largest(lanes_stream(plan, logits, 0), splat(plan, 0.0, classes))
     for k in range(1, classes):
@@ -124,7 +125,7 @@ def normalizer_term(z: Lanes, largest: Lanes, k: Number, centre: Centre) -> Lane
 
 
 @inlined
-def normalize(plan: Plan, logits: Logits, classes: int) -> Normalizer:
+def normalize(plan: Plan, logits: Flow, classes: int) -> Normalizer:
     """Return the normalizer of a vector of anchors."""
     running = find_largest(plan, logits, classes)
     centre = centre_at(on_grid(running.maximum))
@@ -250,7 +251,7 @@ def softmax_general(plan: Plan, tile: Any, first: int, options: SoftmaxOptions) 
 
     Where only the label has a mass, the sum less its own pull is exactly 0.
     """
-    logits, targets = logits_of(plan, tile, first), stream_of(plan, tile.targets, first)
+    logits, targets = logits_of(plan, tile, first), targets_of(plan, tile, first)
     grads, factors = stream_of(plan, tile.grads, first), factors_of(tile)
     labels = labels_of(plan, tile, first)
     normalizer = normalize(plan, logits, tile.classes)

@@ -15,7 +15,7 @@ from fastxent.numba.simd.softmax import lanes_maximum, softmax_loss
 from fastxent.numba.simd.summation import compensated_add, compensated_value, rounding_error
 from fastxent.numba.simd.tile import (
     CLASS_GROUP,
-    Logits,
+    Flow,
     labels_of,
     lanes_load,
     lanes_stream,
@@ -50,7 +50,7 @@ from fastxent.numba.simd.vector_math import (
 @lane_function
 def softmax_add_classes(
     plan: Plan,
-    logits: Logits,
+    logits: Flow,
     first: Number,
     count: int,
     columns: Lanes,
@@ -69,7 +69,7 @@ def softmax_add_classes(
 @inlined
 def softmax_others(
     plan: Plan,
-    logits: Logits,
+    logits: Flow,
     classes: int,
     columns: Lanes,
     centre: Centre,
@@ -96,14 +96,14 @@ SELECTED_CLASSES = 16
 
 
 @lane_function
-def take_label(plan: Plan, logits: Logits, k: Number | int, columns: Lanes, own: Lanes) -> Lanes:
+def take_label(plan: Plan, logits: Flow, k: Number | int, columns: Lanes, own: Lanes) -> Lanes:
     """Return the logits of a class, where it is the label."""
     return select(columns == k, lanes_load(plan, logits, k), own)
 
 
 @inlined
 def label_logits(
-    plan: Plan, tile: Any, logits: Logits, columns: Lanes, first: int, count: int
+    plan: Plan, tile: Any, logits: Flow, columns: Lanes, first: int, count: int
 ) -> Lanes:
     """Return the logits of the labels; those of the first class where there is none."""
     own = lanes_load(plan, logits, 0)
@@ -139,7 +139,7 @@ def softmax_from_maximum(plan: Plan, tile: Any, first: int, count: int, own: Lan
 
 
 @inlined
-def softmax_sum(plan: Plan, logits: Logits, classes: int, columns: Lanes, centre: Centre) -> Lanes:
+def softmax_sum(plan: Plan, logits: Flow, classes: int, columns: Lanes, centre: Centre) -> Lanes:
     """Return what the classes other than the label add up to."""
     if any_lane(centre.far):
         return softmax_others(plan, logits, classes, columns, centre, exp_far)
@@ -176,7 +176,7 @@ class FewSums(NamedTuple):
 
 
 @lane_function
-def few_sums(plan: Plan, logits: Logits, columns: Lanes, classes: int) -> FewSums:
+def few_sums(plan: Plan, logits: Flow, columns: Lanes, classes: int) -> FewSums:
     """Return the sums of so few classes that they need no compensation."""
     own = lanes_load(plan, logits, 0)
     for k in range(1, classes):
@@ -211,7 +211,7 @@ def softmax_few_lanes(plan: Plan, tile: Any) -> None:
 
 
 @lane_function
-def pair_loss(plan: Plan, logits: Logits, columns: Lanes) -> Lanes:
+def pair_loss(plan: Plan, logits: Flow, columns: Lanes) -> Lanes:
     """Return softplus(d) with d = z_other - z_label.
 
     Its rounding error is kept, for exp would make it the relative error of a tiny loss.

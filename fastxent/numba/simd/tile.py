@@ -11,7 +11,6 @@ from fastxent.numba.simd.lanes import Lanes, Mask, Number, lane_function, splat_
 from fastxent.numba.simd.memory import call_exact, read_real, write_real
 from fastxent.numba.simd.plan import Plan
 from fastxent.numba.simd.vector import (
-    LANES_AHEAD,
     all_finite,
     load,
     load_int32,
@@ -35,8 +34,8 @@ class Stream(NamedTuple):
     step: Number
 
 
-class Logits(NamedTuple):
-    """The same of logits, and the bytes to those that are read later."""
+class Flow(NamedTuple):
+    """The same, and the bytes to what is read or written later."""
 
     place: Number
     step: Number
@@ -65,23 +64,40 @@ def stream_of(plan: Plan, matrix: Any, first: int) -> Stream:
 
 
 @inlined
-def logits_of(plan: Plan, tile: Any, first: int) -> Logits:
+def flow_of(plan: Plan, matrix: Any, first: int, ahead: Any) -> Flow:
+    """Return the same of memory that is asked for in time."""
+    return Flow(matrix.data + first * plan.size, matrix.class_stride * plan.size, ahead)
+
+
+@inlined
+def logits_of(plan: Plan, tile: Any, first: int) -> Flow:
     """Return the logits of a vector of anchors."""
-    logits = stream_of(plan, tile.logits, first)
-    return Logits(logits.place, logits.step, tile.ahead)
+    return flow_of(plan, tile.logits, first, tile.ahead)
+
+
+@inlined
+def targets_of(plan: Plan, tile: Any, first: int) -> Flow:
+    """Return the dense targets of a vector of anchors."""
+    return flow_of(plan, tile.targets, first, tile.targets_ahead)
+
+
+@inlined
+def grads_of(plan: Plan, tile: Any, first: int) -> Flow:
+    """Return where the gradients of a vector of anchors go."""
+    return flow_of(plan, tile.grads, first, tile.grads_ahead)
 
 
 @lane_function
-def lanes_load(plan: Plan, stream: Stream | Logits, k: Number | int) -> Lanes:
+def lanes_load(plan: Plan, stream: Stream | Flow, k: Number | int) -> Lanes:
     """Return the numbers of a class."""
     return load(plan, stream.place + stream.step * k)
 
 
 @lane_function
-def lanes_stream(plan: Plan, logits: Logits, k: Number | int) -> Lanes:
-    """Return logits in a kernel's first pass over the classes, and ask for the next ones."""
-    place = logits.place + logits.step * k
-    prefetch_later(place, logits.ahead)
+def lanes_stream(plan: Plan, flow: Flow, k: Number | int) -> Lanes:
+    """Return the numbers of a class in a kernel's first pass, and ask for the next ones."""
+    place = flow.place + flow.step * k
+    prefetch_later(place, flow.ahead)
     return load(plan, place)
 
 
@@ -92,10 +108,10 @@ def lanes_store(stream: Stream, k: Number | int, x: Lanes) -> None:
 
 
 @lane_function
-def lanes_put(stream: Stream, k: Number | int, x: Lanes) -> None:
-    """Write results of a class, and ask for the memory of the next ones: each class is a stream."""
-    place = stream.place + stream.step * k
-    prefetch_later(place, LANES_AHEAD)
+def lanes_put(flow: Flow, k: Number | int, x: Lanes) -> None:
+    """Write results of a class, and ask for the memory of the next ones."""
+    place = flow.place + flow.step * k
+    prefetch_later(place, flow.ahead)
     store(place, x)
 
 
@@ -136,10 +152,10 @@ def labels_of(plan: Plan, tile: Any, first: int) -> Labels:
 
 
 @lane_function
-def lanes_target(plan: Plan, targets: Stream, k: Number, labels: Labels) -> Lanes:
+def lanes_target(plan: Plan, targets: Flow, k: Number, labels: Labels) -> Lanes:
     """Return the targets of a class."""
     if plan.has_targets:
-        return lanes_load(plan, targets, k)
+        return lanes_stream(plan, targets, k)
     is_label = labels.columns == k
     if plan.loss == "distribution_focal_loss":
         is_next = labels.columns == k + -1
