@@ -15,8 +15,8 @@ from fastxent.native._kernels cimport (
 cdef enum:
     # Row kernels pay off from 13 floats on, or 7 doubles: most of a vector.
     ROW_BYTES = 52
-    # But losses alone, for which the lane kernels need one logarithm an anchor, are faster by lanes
-    # up to 23 floats, and with a softmax up to 31.
+    # But cross-entropies of labels, for which the lane kernels need one logarithm an anchor, are
+    # faster by lanes up to 23 floats, and with a softmax, but for gradients, up to 31.
     SIGMOID_ROW_BYTES = 96
     SOFTMAX_ROW_BYTES = 128
     # So are scores of each logit, up to 23 floats, but for rows that fill a vector.
@@ -201,12 +201,13 @@ cdef inline bint suits_probability_rows(const Job* job) noexcept:
 cdef inline bint suits_lanes(const Job* job) noexcept:
     """Tell whether the lane kernels, rows being packed for them, are faster than row kernels."""
     cdef Py_ssize_t row = job.classes * job.itemsize
-    if not job.has_labels or job.grads.data != NULL:
+    if not job.has_labels:
         return False
     if job.options.loss == FX_SIGMOID_CROSS_ENTROPY:
         return row < SIGMOID_ROW_BYTES
     return (job.options.loss == FX_SOFTMAX_CROSS_ENTROPY and row < SOFTMAX_ROW_BYTES
-            and job.options.positive == 1 and job.options.positive_weight == NULL)
+            and job.grads.data == NULL and job.options.positive == 1
+            and job.options.positive_weight == NULL)
 
 
 cdef inline bint scores_suit_rows(const Job* job) noexcept:

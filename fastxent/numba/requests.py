@@ -248,13 +248,14 @@ def _row_kernel(job: Job, request: LossRequest) -> str | None:
 def _suits_lanes(job: Job, request: LossRequest) -> bool:
     """Tell whether the lane kernels, rows being packed for them, are faster than row kernels."""
     row = job.classes * job.itemsize
-    if request.labels is None or "grads" in job.arrays:
+    if request.labels is None:
         return False
     if request.loss == "sigmoid_cross_entropy":
         return row < SIGMOID_ROW_BYTES
     return (
         request.loss == "softmax_cross_entropy"
         and row < SOFTMAX_ROW_BYTES
+        and "grads" not in job.arrays
         and _is_plain(job, request)
     )
 
