@@ -67,15 +67,15 @@ def fill_docstring(parts: dict[str, str]) -> Callable[[Function], Function]:
 def _accuracy(name: str) -> str:
     """Return the sentences on the accuracy of a public function."""
     if name in SCORE_ULP_BOUNDS:
-        return f"Accuracy: relative error at most {SCORE_ULP_BOUNDS[name]} ULP in float32."
+        return f"Accuracy: relative error at most {SCORE_ULP_BOUNDS[name]} ULP (2^-23) in float32."
     bounds = ULP_BOUNDS[name]
     growth = f" + {bounds.per_gamma} x {bounds.gamma}" if bounds.per_gamma else ""
     return f"""
-Accuracy: relative error at most {bounds.loss}{growth} ULP in float32 for losses of any size, and
-{bounds.gradient}{growth} ULP for gradients; below 1e-36, near the end of float32's range, the error
-is at most 1e-42. Where a target is soft (neither 0 nor 1) a gradient is the difference of two
-terms, and its error is relative to the sum of their magnitudes. The gradient of float16 or bfloat16
-input is rounded to that dtype at the end.
+Accuracy: relative error at most {bounds.loss}{growth} ULP (2^-23) in float32 for losses of
+any size, and {bounds.gradient}{growth} ULP for gradients; below 1e-36, near the end of float32's
+range, the error is at most 1e-42. Where a target is soft (neither 0 nor 1) a gradient is the
+difference of two terms, and its error is relative to the sum of their magnitudes. The gradient of
+float16 or bfloat16 input is rounded to that dtype at the end.
 """
 
 

@@ -36,7 +36,15 @@ FX_MATH vec softmax_loss(vec others, vec own) {
     return v_sub(v_log1p(rest), v_select(is_near, v_zero(), own));
 }
 
-/* The sums of exp(z_k - c) over the classes other than the label. */
+/* exp(z_k - c), but 0 for the label. */
+FX_INLINE vec softmax_term(const fx_tile *tile, const lane_range *range, ptrdiff_t k, vec labels,
+                           const centre *c, const exp_numbers *numbers, const int any_far) {
+    vec e = v_exp_centred_by(lanes_stream(tile, range, k), c, any_far, numbers);
+    return v_where(v_differs(labels, v_set((real)k)), e);
+}
+
+/* The sums of exp(z_k - c) over the classes other than the label. Two terms are added up before
+ * they join the others: half of the roundings. */
 FX_INLINE void softmax_others(const fx_tile *tile, const lane_range *ranges, const int vectors,
                               const vec *labels, const centre *centres, vec *others,
                               const exp_numbers *numbers, const int any_far) {
@@ -47,15 +55,14 @@ FX_INLINE void softmax_others(const fx_tile *tile, const lane_range *ranges, con
         if (end > tile->classes) end = tile->classes;
         vec sums[FX_LANE_VECTORS];
         for (int v = 0; v < vectors; v++) sums[v] = v_zero();
+#define FX_TERM(v, k) softmax_term(tile, &ranges[v], k, labels[v], &centres[v], numbers, any_far)
+        ptrdiff_t k = group;
         FX_NO_UNROLL
-        for (ptrdiff_t k = group; k < end; k++) {
-            for (int v = 0; v < vectors; v++) {
-                vec z = lanes_stream(tile, &ranges[v], k);
-                vec e = v_exp_centred_by(z, &centres[v], any_far, numbers);
-                e = v_where(v_differs(labels[v], v_set((real)k)), e);
-                sums[v] = v_add(sums[v], e);
-            }
-        }
+        for (; k + 1 < end; k += 2)
+            for (int v = 0; v < vectors; v++)
+                sums[v] = v_add(sums[v], v_add(FX_TERM(v, k), FX_TERM(v, k + 1)));
+        for (int v = 0; k < end && v < vectors; v++) sums[v] = v_add(sums[v], FX_TERM(v, k));
+#undef FX_TERM
         for (int v = 0; v < vectors; v++) compensated_add(&totals[v], sums[v]);
     }
     for (int v = 0; v < vectors; v++) others[v] = compensated_value(totals[v]);
@@ -152,10 +159,11 @@ FX_INLINE void softmax_few(const fx_tile *tile, ptrdiff_t first, const int vecto
                              logit);
         centre c = centre_at(v_on_grid(logit));
         vec sum = v_zero();
-        for (int k = 0; k < classes; k++) {
-            vec e = v_exp_centred_by(lanes_stream(tile, &range, k), &c, 0, &numbers);
-            sum = v_add(sum, v_select(v_equal(labels, v_set((real)k)), v_zero(), e));
-        }
+#define FX_TERM(k) softmax_term(tile, &range, k, labels, &c, &numbers, 0)
+        for (int k = 0; k + 1 < classes; k += 2)
+            sum = v_add(sum, v_add(FX_TERM(k), FX_TERM(k + 1)));
+        if (classes % 2) sum = v_add(sum, FX_TERM(classes - 1));
+#undef FX_TERM
         /* `far` lanes are out of range, too. */
         sums[v] = v_select(c.far, v_set((real)INFINITY), sum);
         own[v] = logit;

@@ -58,12 +58,19 @@ def softmax_add_classes(
     exp: Exponential,
     total: Lanes,
 ) -> Lanes:
-    """Add exp(z_k - c) of some classes other than the label to a sum."""
+    """Add exp(z_k - c) of some classes other than the label to a sum.
+
+    Two terms are added up before they join the others: half of the roundings.
+    """
     column = columns - first
-    for i in range(count):
+
+    def term(i: int) -> Lanes:
         z = lanes_stream(plan, logits, first + i)
-        total = total + select(column == float(i), 0.0, exp(z, centre))
-    return total
+        return select(column == float(i), 0.0, exp(z, centre))
+
+    for i in range(0, count - 1, 2):
+        total = total + (term(i) + term(i + 1))
+    return total + term(count - 1) if count % 2 else total
 
 
 @inlined
@@ -84,9 +91,11 @@ def softmax_others(
         k += CLASS_GROUP
     if k < classes:
         terms = zero
-        while k < classes:
+        while k + 2 <= classes:
+            terms = softmax_add_classes(plan, logits, k, 2, columns, centre, exp, terms)
+            k += 2
+        if k < classes:
             terms = softmax_add_classes(plan, logits, k, 1, columns, centre, exp, terms)
-            k += 1
         others = compensated_add(others, terms)
     return compensated_value(others)
 
@@ -176,6 +185,12 @@ class FewSums(NamedTuple):
 
 
 @lane_function
+def few_term(plan: Plan, logits: Flow, columns: Lanes, centre: Centre, k: int) -> Lanes:
+    """Return exp(z_k - c), but 0 for the label."""
+    return select(columns == k, 0.0, exp_near(lanes_stream(plan, logits, k), centre))
+
+
+@lane_function
 def few_sums(plan: Plan, logits: Flow, columns: Lanes, classes: int) -> FewSums:
     """Return the sums of so few classes that they need no compensation."""
     own = lanes_load(plan, logits, 0)
@@ -183,9 +198,13 @@ def few_sums(plan: Plan, logits: Flow, columns: Lanes, classes: int) -> FewSums:
         own = take_label(plan, logits, k, columns, own)
     centre = centre_at(on_grid(own))
     total = own.like(0.0)
-    for k in range(classes):
-        e = exp_near(lanes_stream(plan, logits, k), centre)
-        total = total + select(columns == k, 0.0, e)
+    for k in range(0, classes - 1, 2):
+        total = total + (
+            few_term(plan, logits, columns, centre, k)
+            + few_term(plan, logits, columns, centre, k + 1)
+        )
+    if classes % 2:
+        total = total + few_term(plan, logits, columns, centre, classes - 1)
     return FewSums(own, centre.value, select(centre.far, math.inf, total))
 
 
