@@ -58,12 +58,8 @@ typedef struct {
 } probability_sums;
 
 FX_INLINE probability_sums sum_probabilities(const fx_tile *tile, const lane_range *range) {
-    vec largest = v_zero(), maximum = lanes_stream(tile, range, 0);
-    for (ptrdiff_t k = 1; k < tile->classes; k++) {
-        vec p = lanes_stream(tile, range, k);
-        largest = v_select(v_less(maximum, p), v_set((real)k), largest);
-        maximum = v_max(maximum, p);
-    }
+    lanes_largest found = lanes_find_largest(tile, range);
+    vec largest = found.label, maximum = found.maximum;
     compensated others = compensated_zero();
     for (ptrdiff_t k = 0; k < tile->classes; k++) {
         mask is_largest = v_equal(largest, v_set((real)k));

@@ -100,37 +100,29 @@ static double logsumexp_exact(const fx_tile *tile, ptrdiff_t anchor) {
     return normalizer.maximum + normalizer.log_sum;
 }
 
-/* The sums of exp(z - c) over the classes; the exponentials are kept in the results. */
-FX_INLINE void lanes_exponentials(const fx_tile *tile, const lane_range *ranges, const int vectors,
-                                  const centre *centres, vec *sums, const exp_numbers *numbers,
-                                  const int any_far) {
-    compensated totals[FX_LANE_VECTORS];
-    for (int v = 0; v < vectors; v++) totals[v] = compensated_zero();
+/* The sum of exp(z - c) over the classes; the exponentials are kept in the results. */
+FX_INLINE vec lanes_exponentials(const fx_tile *tile, const lane_range *range, const centre *c,
+                                 const exp_numbers *numbers, const int any_far) {
+    compensated total = compensated_zero();
     for (ptrdiff_t group = 0; group < tile->classes; group += FX_CLASS_GROUP) {
         ptrdiff_t end = group + FX_CLASS_GROUP;
         if (end > tile->classes) end = tile->classes;
-        vec terms[FX_LANE_VECTORS];
-        for (int v = 0; v < vectors; v++) terms[v] = v_zero();
+        vec terms = v_zero();
         FX_NO_UNROLL
         for (ptrdiff_t k = group; k < end; k++) {
-            for (int v = 0; v < vectors; v++) {
-                vec z = lanes_stream(tile, &ranges[v], k);
-                vec e = v_exp_centred_by(z, &centres[v], any_far, numbers);
-                lanes_prefetch(&tile->results, &ranges[v], k, FX_LANES_AHEAD);
-                lanes_store(&tile->results, &ranges[v], k, e);
-                terms[v] = v_add(terms[v], e);
-            }
+            vec e = v_exp_centred_by(lanes_stream(tile, range, k), c, any_far, numbers);
+            lanes_prefetch(&tile->results, range, k, FX_LANES_AHEAD);
+            lanes_store(&tile->results, range, k, e);
+            terms = v_add(terms, e);
         }
-        for (int v = 0; v < vectors; v++) compensated_add(&totals[v], terms[v]);
+        compensated_add(&total, terms);
     }
-    for (int v = 0; v < vectors; v++) sums[v] = compensated_value(totals[v]);
+    return compensated_value(total);
 }
 FX_CALLED vec lanes_far_exponentials(const fx_tile *tile, const lane_range *range, vec rounded) {
     exp_numbers numbers = exp_constants();
     centre c = centre_at(rounded);
-    vec sum;
-    lanes_exponentials(tile, range, 1, &c, &sum, &numbers, 1);
-    return sum;
+    return lanes_exponentials(tile, range, &c, &numbers, 1);
 }
 
 FX_INLINE void softmax_divide_lanes(const fx_tile *tile, const lane_range *range, vec sum) {
@@ -142,32 +134,17 @@ FX_INLINE void softmax_divide_lanes(const fx_tile *tile, const lane_range *range
     }
 }
 
-/* Sums start from the first class, as those of softmax_plain do from the label's. */
-FX_INLINE void softmax_lanes(const fx_tile *tile, ptrdiff_t first, const int vectors, int count) {
+/* Sums start from the first class, as those of softmax_plain do from the label's. One vector of
+ * anchors at a time: of two, logits and results of 81 classes do not fit the first-level cache. */
+FX_INLINE void softmax_lanes(const fx_tile *tile, const lane_range *range) {
     exp_numbers numbers = exp_numbers_kept();
-    lane_range ranges[FX_LANE_VECTORS];
-    vec sums[FX_LANE_VECTORS];
-    centre centres[FX_LANE_VECTORS];
-    for (int v = 0; v < vectors; v++) {
-        lane_range range = {first + v * LANES, count};
-        ranges[v] = range;
-        centres[v] = centre_at(v_on_grid(lanes_load(&tile->logits, &range, 0)));
-    }
-    lanes_exponentials(tile, ranges, vectors, centres, sums, &numbers, 0);
-    for (int v = 0; v < vectors; v++) {
-        if (v_mask_any(centres[v].far))
-            sums[v] = lanes_far_exponentials(tile, &ranges[v], centres[v].value);
-        if (!v_all_summed(sums[v])) {
-            vec maximum = v_on_grid(lanes_maximum(tile, &ranges[v]));
-            sums[v] = lanes_far_exponentials(tile, &ranges[v], maximum);
-        }
-        softmax_divide_lanes(tile, &ranges[v], sums[v]);
-        repair(tile, &ranges[v], sums[v], softmax_exact_scores);
-    }
+    centre c = centre_at(v_on_grid(lanes_load(&tile->logits, range, 0)));
+    vec sum = lanes_exponentials(tile, range, &c, &numbers, 0);
+    if (v_mask_any(c.far)) sum = lanes_far_exponentials(tile, range, c.value);
+    if (!v_all_summed(sum))
+        sum = lanes_far_exponentials(tile, range, v_on_grid(lanes_maximum(tile, range)));
+    softmax_divide_lanes(tile, range, sum);
+    repair(tile, range, sum, softmax_exact_scores);
 }
 
-static void softmax(const fx_tile *tile) {
-#define FX_BODY(first, vectors, count) softmax_lanes(tile, first, vectors, count)
-    FX_FOR_LANE_VECTORS(tile, 1, FX_BODY);
-#undef FX_BODY
-}
+static void softmax(const fx_tile *tile) { FX_FOR_LANES(tile, softmax_lanes); }
