@@ -84,6 +84,7 @@ Memory: the results and a few KB per thread. Strided input is read where it is; 
 not aligned or of foreign byte order are copied.
 Threads: `num_threads`; short calls use fewer. The result has the same bits for any number.
 """
+_LOSS_RESOURCES = _RESOURCES + "Dense targets with `out` take memory for one loss an anchor.\n"
 
 _EXECUTION = """
 num_threads : int, optional
@@ -294,7 +295,7 @@ SIGMOID_PARTS = {
     "zeros and nans": _ZEROS_AND_NANS,
     "result": _LOSS_RESULT.strip() + _GRAD_RESULT + "    A NaN logit has a NaN gradient.",
     "errors": _ERRORS,
-    "resources": _RESOURCES,
+    "resources": _LOSS_RESOURCES,
     **_REFERENCES,
 }
 SOFTMAX_PARTS = SIGMOID_PARTS | {

@@ -103,9 +103,13 @@ def evaluate_loss(  # noqa: PLR0917 - see below
         out,
         grad_out,
         num_threads,
+        compute is native,
     )
     value: ArrayOrScalar
-    if result is not None:
+    if request.late_check is not None and out is not None:
+        _write_after_check(compute, request, out)
+        value = out
+    elif result is not None:
         compute.evaluate_loss(request)
         value = result if result.ndim > 0 else _returned(result, out)
     elif reduction == "sum":
@@ -133,6 +137,13 @@ def _returned(result: Array, out: Array | None) -> ArrayOrScalar:
     return result if out is not None or result.ndim > 0 else result[()]
 
 
+def _write_after_check(compute: Backend, request: LossRequest, out: Array) -> None:
+    """Compute losses where nobody sees them, and copy those of valid targets."""
+    request.out = np.empty(out.shape, out.dtype)
+    compute.evaluate_loss(request)
+    out[...] = request.out
+
+
 def _mean(
     compute: Backend, request: LossRequest, normalizer: str | float, empty: str | float
 ) -> np.float64:
@@ -140,6 +151,8 @@ def _mean(
     totals = compute.evaluate_loss(request) if grad is None else None
     divisor = _divisor(compute, request, normalizer, totals)
     if divisor == 0:
+        if totals is None and request.late_check is not None:
+            request.late_check()
         if empty == "raise":
             raise ValueError(
                 f"there is nothing to average over: normalizer = {normalizer!r} is zero"

@@ -1,7 +1,7 @@
 """What a backend is asked for, and what it answers.
 
-``_validate`` fills in a :class:`LossRequest`; nothing behind it doubts a request again. A backend
-is a module with three functions::
+``_validate`` fills in a :class:`LossRequest`; nothing behind it doubts a request again, but for a
+check that it leaves to the backend (`late_check`). A backend is a module with three functions::
 
     evaluate_loss(request: LossRequest) -> LossTotals
     count_anchors(request: LossRequest) -> LossTotals
@@ -10,6 +10,7 @@ is a module with three functions::
 A parameter of a new loss becomes one more field here, with the value that means "not used".
 """
 
+from collections.abc import Callable
 from typing import Any, Literal, NamedTuple, Protocol, SupportsIndex
 
 import numpy as np
@@ -117,6 +118,9 @@ class LossRequest:
     #: Where the expected class number goes, ``(*anchors)``, of the result dtype.
     expectation: Array | None = None
     threads: int = 1
+    #: Raises the error of a target outside [0, 1]. Where it is given, nobody has checked `dense`,
+    #: nor sees what is written: the backend calls it when it meets such a target.
+    late_check: Callable[[], None] | None = None
 
 
 class LossTotals(NamedTuple):

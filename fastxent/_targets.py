@@ -3,6 +3,7 @@
 Each is checked, and put into its field of the request. Nothing as large as the logits is copied.
 """
 
+from functools import partial
 from typing import SupportsIndex
 
 import numpy as np
@@ -23,10 +24,12 @@ def set_targets(  # noqa: PLR0917 - keywords would cost time
     axis: int | None,
     ignore_index: IgnoreIndex,
     background_index: SupportsIndex | None,
+    may_check_late: bool,
 ) -> None:
     """Check targets, and set the field of the request that they belong to.
 
-    `anchors` and `shape` are the shapes of labels and logits; the class axis is the user's.
+    `anchors` and `shape` are the shapes of labels and logits; the class axis is the user's. Dense
+    targets are as large as the logits: if they may be checked late, they are read once.
     """
     if loss.grammar == "positions":
         _set_positions(request, loss, targets, shape, axis, ignore_index)
@@ -35,7 +38,7 @@ def set_targets(  # noqa: PLR0917 - keywords would cost time
     ):
         _set_labels(request, loss, targets, axis, ignore_index, background_index)
     else:
-        _set_dense(request, loss, targets, axis, ignore_index, background_index)
+        _set_dense(request, loss, targets, axis, ignore_index, background_index, may_check_late)
 
 
 def check_unit_interval(
@@ -176,6 +179,7 @@ def _set_dense(  # noqa: PLR0917
     axis: int | None,
     ignore_index: IgnoreIndex,
     background_index: SupportsIndex | None,
+    may_check_late: bool,
 ) -> None:
     if _ignored_labels(ignore_index) != (DEFAULT_IGNORE_INDEX,):
         raise ValueError("ignore_index is for class labels, but these targets are dense")
@@ -184,7 +188,11 @@ def _set_dense(  # noqa: PLR0917
     request.background = _softmax_background(background_index, request.logits.shape[-1])
     request.dense = dense = class_last(targets, axis)
     shape = targets.shape if axis is None else dense.shape
-    check_unit_interval(dense, "targets", request.threads, shape=shape, axis=axis)
+    check = partial(check_unit_interval, dense, "targets", request.threads, shape=shape, axis=axis)
+    if may_check_late:
+        request.late_check = check
+    else:
+        check()
 
 
 def _set_positions(  # noqa: PLR0917

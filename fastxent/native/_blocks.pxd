@@ -312,11 +312,33 @@ cdef inline bint writes_in_place(const Job* job) noexcept nogil:
             and inner_stride(&job.out, &job.dimensions) == job.itemsize)
 
 
+cdef inline bint has_invalid_targets(const Job* job, const Cursor* cursor,
+                                     Py_ssize_t run) noexcept nogil:
+    """Tell whether any dense target of a run is outside [0, 1]; the kernels find it cached then."""
+    cdef const Operand* targets = &job.targets
+    cdef char* place = operand_at(targets, &job.dimensions, cursor)
+    cdef Py_ssize_t step = inner_stride(targets, &job.dimensions)
+    cdef Py_ssize_t lines = run, length = job.classes, to_line = step, inner = targets.class_stride
+    cdef Py_ssize_t i
+    if step == job.classes * inner:
+        lines, length = 1, run * job.classes
+    elif step < inner:
+        lines, length, to_line, inner = job.classes, run, inner, step
+    for i in range(lines):
+        if job.kernels.first_invalid_target(place + i * to_line, inner, targets.type, length, 1.0,
+                                            &job.labels) >= 0:
+            return True
+    return False
+
+
 cdef inline void run_losses(const Job* job, const Cursor* cursor, Py_ssize_t run,
                             const Scratch* memory, real* buffer,
                             BlockTotals* totals) noexcept nogil:
     cdef const real* weights
     cdef Scratch scratch = memory[0]
+    if job.checks_targets and has_invalid_targets(job, cursor, run):
+        totals.has_invalid = True
+        return
     if writes_in_place(job):
         scratch.losses = operand_at(&job.out, &job.dimensions, cursor)
     if job.has_positions:

@@ -26,6 +26,7 @@ cdef struct BlockTotals:
     double weight
     Py_ssize_t valid
     Py_ssize_t positive
+    bint has_invalid            # a dense target is outside [0, 1]
 
 cdef struct Job:
     Dimensions dimensions
@@ -58,6 +59,7 @@ cdef struct Job:
     bint per_logit
     bint is_sigmoid
     bint wants_totals
+    bint checks_targets         # dense ones, which the caller has not checked
     bint is_in_place            # a score takes the place of the logits, which a repair has to read
     Py_ssize_t block_anchors
     Py_ssize_t tile_anchors

@@ -86,12 +86,15 @@ cdef run_loss(request, bint counts_only):
         _factors = set_factors(&job, request)  # kept alive
         if counts_only:
             job.wants_totals = True
+            job.checks_targets = False
             job.grads.data = job.shares.data = NULL  # no totals depend on them
         else:
             choose_kernels(&job)
         totals = run_job(&job, request.threads)
     finally:
         free(ignored)
+    if totals.has_invalid:
+        request.late_check()
     if not job.wants_totals:
         return NO_TOTALS
     return LossTotals(totals.loss, totals.valid, totals.weight, totals.positive)
@@ -172,6 +175,7 @@ cdef BlockTotals run_job(Job* job, int threads) except *:
             totals.weight += block_totals[block].weight
             totals.valid += block_totals[block].valid
             totals.positive += block_totals[block].positive
+            totals.has_invalid |= block_totals[block].has_invalid
         free(block_totals)
         free(memory)
     return totals
