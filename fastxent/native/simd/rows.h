@@ -106,6 +106,22 @@ FX_INLINE vec row_term(vec x, int count) { return count == LANES ? x : v_clear_r
         }                                                                                          \
     } while (0)
 
+/* Replace each x of a row by step(x). The last vector overlaps the one before: one under a mask,
+ * stored, loaded and stored again, costs as much as three others. */
+#define FX_REWRITE_ROW(row, classes, step)                                                         \
+    do {                                                                                           \
+        ptrdiff_t end = (classes) - LANES;                                                         \
+        if (end < 0) {                                                                             \
+            int count = (int)(classes);                                                            \
+            v_store_first(row, count, step(v_load_first(row, count, v_zero())));                   \
+            break;                                                                                 \
+        }                                                                                          \
+        vec last = step(v_load((row) + end));                                                      \
+        FX_NO_UNROLL                                                                               \
+        for (ptrdiff_t k = 0; k < end; k += LANES) v_store((row) + k, step(v_load((row) + k)));    \
+        v_store((row) + end, last);                                                                \
+    } while (0)
+
 /* Anchors whose partial sums are kept, to be reduced LANES at a time when all are there: the
  * reductions and logarithms of one group then run beside those of the next. */
 #define FX_ROW_BLOCK (4 * LANES)

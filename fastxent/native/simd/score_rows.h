@@ -7,14 +7,9 @@ FX_CALLED void softmax_divide(const fx_tile *tile, const lane_range *group, vec 
     for (int i = 0; i < group->count; i++) {
         real *p = row_of(&tile->results, group->first + i);
         vec divisor = v_set(sums[i]), inverse = v_set(inverses[i]);
-        ptrdiff_t k = 0;
-        FX_NO_UNROLL
-        for (; k + LANES <= tile->classes; k += LANES)
-            v_store(p + k, v_divide_by(v_load(p + k), divisor, inverse));
-        int width = (int)(tile->classes - k);
-        if (width > 0)
-            v_store_first(p + k, width,
-                          v_divide_by(v_load_first(p + k, width, v_zero()), divisor, inverse));
+#define FX_STEP(e) v_divide_by(e, divisor, inverse)
+        FX_REWRITE_ROW(p, tile->classes, FX_STEP);
+#undef FX_STEP
     }
 }
 

@@ -147,12 +147,11 @@ FX_MATH void softmax_row_grads(const fx_tile *tile, const lane_range *group, vec
     for (int i = 0; i < group->count; i++) {
         class_row row = class_row_of(tile, group->first + i, FX_OWN_TYPE, FX_OWN_TYPE);
         vec scale = v_set(factors[i]);
-        for (ptrdiff_t k = 0; k < tile->classes; k += LANES) {
-            real *p = (real *)row.grads + k;
-            int width = tile->classes - k < LANES ? (int)(tile->classes - k) : LANES;
-            row_store(p, width, v_mul(row_load(p, width, 0), scale));
-        }
-        if (row.label >= 0) ((real *)row.grads)[row.label] = own[i];
+        real *grads = (real *)row.grads;
+#define FX_STEP(e) v_mul(e, scale)
+        FX_REWRITE_ROW(grads, tile->classes, FX_STEP);
+#undef FX_STEP
+        if (row.label >= 0) grads[row.label] = own[i];
     }
 }
 
