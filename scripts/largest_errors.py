@@ -44,7 +44,7 @@ def errors_of(name, logits, rng):
     """Return the largest errors of a function's results and of its gradients."""
     function = getattr(fx, name)
     if name in SCORES:
-        scale = abs(logits).max(axis=-1) if name == "logsumexp" else 0.0
+        scale = abs(logits.max(axis=-1)) if name == "logsumexp" else 0.0
         return largest(function(logits), function(logits.astype(np.float64)), scale), 0.0
     anchors, classes = logits.shape
     nothing = name in SIGMOID_LOSSES

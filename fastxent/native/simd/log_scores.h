@@ -70,16 +70,13 @@ FX_INLINE largest_group largest_group_of(const largest_block *block, ptrdiff_t f
     return group;
 }
 
-/* A negative maximum can cancel against the logarithm: such anchors are summed in double. */
 FX_CALLED void logsumexp_of_largest(const fx_tile *tile, ptrdiff_t first, int count,
                                     const largest_block *block) {
     for (int start = 0; start < count; start += LANES) {
         largest_group group = largest_group_of(block, first, count, start);
         vec result = v_add(group.maximum, group.loss);
         lanes_store_losses(tile, &group.anchors, result);
-        vec kept = v_sub(v_negative_abs(result), v_mul(v_set((real)0.5), group.maximum));
-        vec cancelled = v_select(v_less(v_zero(), kept), v_set((real)NAN), result);
-        repair(tile, &group.anchors, cancelled, logsumexp_exact);
+        repair(tile, &group.anchors, result, logsumexp_exact);
     }
 }
 

@@ -35,7 +35,6 @@ from fastxent.numba.simd.vector import (
     PREFETCH_BYTES,
     load,
     maximum,
-    negative_abs,
     prefetch,
     select,
     splat,
@@ -46,21 +45,14 @@ from fastxent.numba.simd.vector import (
 from fastxent.numba.simd.vector_math import centre_at, on_grid
 
 
-@lane_function
-def cancelled(result: Lanes, largest: Lanes) -> Lanes:
-    """Return NaN where a negative maximum cancels against the logarithm."""
-    kept = negative_abs(result) - 0.5 * largest
-    return select(kept > 0.0, math.nan, result)
-
-
 @inlined
 def put_logsumexp(
     plan: Plan, tile: Any, first: int, count: int, largest: Lanes, loss: Lanes
 ) -> None:
-    """Write logsumexp; anchors in which it cancels are summed in double."""
+    """Write logsumexp."""
     result = largest + loss
     store(tile.losses + first * plan.size, result)
-    repair(plan, tile, first, count, cancelled(result, largest))
+    repair(plan, tile, first, count, result)
 
 
 @inlined
