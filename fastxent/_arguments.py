@@ -109,13 +109,15 @@ def overlap(first: Array, second: Array) -> bool:
 
 def check_in_place(out: Array, values: Array, name: str) -> None:
     """Allow a result in the very place of what it is computed from, and no other overlap."""
-    in_place = (
+    if out is values or not overlap(out, values):
+        return
+    is_same = (
         out.ctypes.data == values.ctypes.data
         and out.strides == values.strides
         and out.shape == values.shape
         and out.dtype == values.dtype
     )
-    if not in_place and overlap(out, values):
+    if not is_same:
         raise ValueError(f"out shares memory with {name}, and is not the same array")
 
 

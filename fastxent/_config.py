@@ -146,6 +146,8 @@ def _cpus() -> int:
 
 def thread_count(num_threads: SupportsIndex | None = None) -> int:
     """Return the number of threads for a call with this argument."""
+    if type(num_threads) is int and 0 < num_threads <= MAX_THREADS:  # the shortest way
+        return num_threads
     if num_threads is not None:
         return check_threads(num_threads, "num_threads")
     # OpenMP is asked every time: OMP_NUM_THREADS and threadpoolctl keep working, and a forked

@@ -45,8 +45,15 @@ FX_INLINE vec v_log_sigmoid(vec x) { return v_negate(v_softplus(v_negate(x))); }
 #define FX_TINY_SCALE_LOG 0x1.62e43p5f /* 64 ln 2 */
 #endif
 
+/* -log q where q is tiny: next to it 1 - q is 1. */
+FX_CALLED vec logit_size_of_tiny(vec q) {
+    vec log_scaled = v_log(v_mul(q, v_set(FX_TINY_SCALE)));
+    vec size = v_sub(v_set(FX_TINY_SCALE_LOG), log_scaled);
+    return v_select(v_equal(q, v_zero()), v_set((real)INFINITY), size);
+}
+
 /* log(p / (1 - p)): with q the smaller of p and 1 - p, its size is log1p(|2p - 1| / q), accurate
- * near p = 1/2 too; where q is tiny it is -log q. */
+ * near p = 1/2 too. */
 FX_INLINE vec v_logit(vec p) {
     vec distance = v_fma(v_set((real)2), p, v_set((real)-1));
     mask lower = v_less(distance, v_zero());
@@ -54,9 +61,7 @@ FX_INLINE vec v_logit(vec p) {
     vec ratio = v_div(v_select(lower, v_negate(distance), distance), q);
     mask tiny = v_less(q, v_set((real)0x1p-60));
     vec size = v_log1p(v_select(tiny, v_zero(), ratio));
-    vec log_scaled = v_log(v_mul(q, v_set(FX_TINY_SCALE)));
-    size = v_select(tiny, v_sub(v_set(FX_TINY_SCALE_LOG), log_scaled), size);
-    size = v_select(v_equal(q, v_zero()), v_set((real)INFINITY), size);
+    if (v_mask_any(tiny)) size = v_select(tiny, logit_size_of_tiny(q), size);
     vec result = v_select(lower, v_negate(size), size);
     return v_select(v_less(q, v_zero()), v_set((real)NAN), v_select(v_equal(p, p), result, p));
 }
