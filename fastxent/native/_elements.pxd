@@ -11,8 +11,9 @@ from fastxent.native._kernels cimport fx_kernels, fx_label_map, fx_map_kernel
 cdef enum:
     # Elements that one step of a parallel map, search or read takes.
     SCAN_ELEMENTS = 65536
-    # Results of so many bytes are stored past the caches, which they would empty.
-    STREAM_BYTES = 1 << 25
+    # Results of so many bytes are stored past the caches: with as many of input, they do not fit
+    # those of 32 MiB. On two threads 8 million logits gain 20 %, 6 million 2 %; 4 million lose 10.
+    STREAM_BYTES = 3 << 23
     # Values that a map kernel takes from strided memory at a time.
     MAP_CHUNK = 1024
 
