@@ -6,7 +6,7 @@ from fastxent.numba.compilation import inlined
 from fastxent.numba.simd.lanes import Lanes, Number, lane_function
 from fastxent.numba.simd.plan import Plan
 from fastxent.numba.simd.sigmoid import no_terms
-from fastxent.numba.simd.softmax import Largest, take_larger
+from fastxent.numba.simd.softmax import find_largest
 from fastxent.numba.simd.softmax_plain import label_logits
 from fastxent.numba.simd.summation import compensated_add, compensated_value
 from fastxent.numba.simd.tile import (
@@ -139,11 +139,9 @@ def other_term(p: Lanes, largest: Lanes, k: Number, highest: Lanes) -> Lanes:
 
 
 @inlined
-def probabilities_of(plan: Plan, probs: Stream, classes: int) -> Probabilities:
+def probabilities_of(plan: Plan, probs: Flow, classes: int) -> Probabilities:
     """Look at all classes of a vector of anchors."""
-    running = Largest(lanes_load(plan, probs, 0), splat(plan, 0.0, classes))
-    for k in range(1, classes):
-        running = take_larger(running, lanes_load(plan, probs, k), k)
+    running = find_largest(plan, probs, classes)
     others = no_terms(plan, classes)
     for k in range(classes):
         p = lanes_load(plan, probs, k)
@@ -208,7 +206,7 @@ def undefined_sum(total: Lanes) -> Lanes:
 @inlined
 def categorical_vector(plan: Plan, tile: Any, first: int) -> Lanes:
     """Return the losses of a vector of anchors."""
-    probs, targets = stream_of(plan, tile.logits, first), targets_of(plan, tile, first)
+    probs, targets = logits_of(plan, tile, first), targets_of(plan, tile, first)
     grads, factors = stream_of(plan, tile.grads, first), factors_of(tile)
     labels = labels_of(plan, tile, first)
     probabilities = probabilities_of(plan, probs, tile.classes)
