@@ -196,6 +196,12 @@ def _describe_spread(rows: list[Figures]) -> str:
     return f"{text} in the median row, {worst:.0%} in the worst"
 
 
+def _in_words(f: Figures) -> str:
+    """Return the shape, the dtype and the threads of a row."""
+    threads = f.row["threads"]
+    return f"{f.row['shape']}, {f.row['dtype']}, {threads} thread{'s' if threads != 1 else ''}"
+
+
 def describe_outcome(rows: list[Figures]) -> str:
     """Say how many rows are won, and name all that are lost."""
     compared = [f for f in rows if f.ratio is not None]
@@ -206,10 +212,9 @@ def describe_outcome(rows: list[Figures]) -> str:
     if lost:
         lines.append("It is slower than the best peer in these:\n")
         for f in sorted(lost, key=lambda f: f.ratio or 0):
-            conditions = f"{f.row['shape']}, {f.row['dtype']}, {f.row['threads']} threads"
             kind = f" ({f.row['kind']})" if f.row["kind"].startswith("pipeline") else ""
             name = f.peers[0][0]
-            lines.append(f"- {f.label}{kind}, {conditions}: {digits(f.ratio or 0)}x, {name}")
+            lines.append(f"- {f.label}{kind}, {_in_words(f)}: {digits(f.ratio or 0)}x, {name}")
     return "\n".join(lines)
 
 
@@ -217,7 +222,7 @@ def describe_absent(rows: list[Figures]) -> str:
     """Say which peers are not in which rows, and why."""
     lines = []
     for f in rows:
-        where = f"{f.label}, {f.row['shape']}, {f.row['dtype']}, {f.row['threads']} threads"
+        where = f"{f.label}, {_in_words(f)}"
         for name, worst in f.row["unequal"].items():
             lines.append(f"- {name}: {where}: not equal, {digits(worst)} times the tolerance")
         for name, reason in f.row["failed"].items():
