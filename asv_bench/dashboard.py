@@ -19,11 +19,13 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Annotated
 
+import recordings
 import typer
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent
 HTML = HERE / "html"
+RESULTS = HERE / "results"
 
 #: A commit may have changed speed if it touched one of these. The first one that did is the one
 #: with the first kernels.
@@ -103,7 +105,9 @@ def commits() -> None:
 def record(
     count: Annotated[str, typer.Option("--commits", help='How many, or "all".')] = "2",
     full: Annotated[bool, typer.Option("--full", help="All conditions; minutes each.")] = False,
-    again: Annotated[bool, typer.Option("--again", help="Also what is recorded already.")] = False,
+    again: Annotated[
+        bool, typer.Option("--again", help="Also what is recorded; the smaller figures are kept.")
+    ] = False,
     only: Annotated[str, typer.Option(help="A regular expression of benchmarks.")] = "",
 ) -> None:
     """Run the benchmarks of the last commits that may have changed speed."""
@@ -115,12 +119,17 @@ def record(
     chosen = commits_of_speed()[: None if count == "all" else int(count)]
     environment = {} if full else {"FASTXENT_ASV_CASES": QUICK}
     selected = [only] if only else [] if full else [QUICK, WITHOUT_CONDITIONS]
-    arguments = ["run", "--machine", register_machine()]
+    machine = register_machine()
+    arguments = ["run", "--machine", machine]
     arguments += [f"--bench={pattern}" for pattern in selected]
     # A quick run leaves gaps, which a full one fills.
     missing = "--skip-existing-successful" if full else "--skip-existing-commits"
     arguments += [] if again else [missing]
-    run_asv(*arguments, "HASHFILE:-", environment=environment, stdin="\n".join(chosen))
+    earlier = recordings.read_recordings(RESULTS / machine, chosen if again else ())
+    try:
+        run_asv(*arguments, "HASHFILE:-", environment=environment, stdin="\n".join(chosen))
+    finally:
+        recordings.keep_smallest(earlier)
 
 
 @app.command()
