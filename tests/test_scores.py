@@ -191,6 +191,25 @@ def test_elements_of_any_layout(score, backend, data, shape):
     np.testing.assert_allclose(result, expected, rtol=1e-12 if values.dtype == float else 1e-6)
 
 
+@pytest.mark.parametrize("dtype", [np.float16, "bfloat16", np.float32, np.float64])
+@pytest.mark.parametrize(
+    "columns", [slice(5, None), slice(4), slice(4, 5), slice(None, None, -2)], ids=str
+)
+@pytest.mark.parametrize("axes", [(0, 1, 2), (2, 1, 0), (1, 0, 2)], ids=str)
+def test_elements_among_other_columns(dtype, columns, axes, backend):
+    """Runs that are longer and shorter than what is taken at a time, over several such times."""
+    dtype = np.dtype(dtype) if dtype != "bfloat16" else pytest.importorskip("ml_dtypes").bfloat16
+    logits = np.random.default_rng(8).normal(0, 4, (3, 1700, 85)).astype(dtype)
+    logits = logits[..., columns].transpose(axes)
+    expected = special.expit(logits.astype(float))
+    memory = np.full((*logits.shape[:-1], logits.shape[-1] + 2), -77, np.result_type(dtype, "f4"))
+    for out in (None, memory[..., 1:-1], np.empty(logits.shape, memory.dtype)):
+        result = fx.sigmoid(logits, out=out, num_threads=2)
+        assert result.dtype == memory.dtype
+        np.testing.assert_allclose(result, expected, rtol=4 * np.finfo(memory.dtype).eps)
+    assert (memory[..., [0, -1]] == -77).all()
+
+
 @over_classes
 @given(data=st.data(), shape=SHAPES)
 def test_classes_of_any_layout(score, backend, data, shape):

@@ -4,6 +4,7 @@ from cpython.buffer cimport (
     PyBUF_FORMAT, PyBUF_STRIDED, PyBUF_STRIDED_RO, PyBuffer_Release, PyObject_GetBuffer,
 )
 from cpython.object cimport PyObject
+from libc.stdlib cimport llabs
 
 from fastxent.native._kernels cimport (
     FX_BFLOAT16, FX_BOOL, FX_FLOAT16, FX_FLOAT32, FX_FLOAT64, FX_INT8, FX_INT16, FX_INT32,
@@ -137,6 +138,35 @@ cdef inline void coalesce(Dimensions* dimensions, Operand** operands, int operan
         for o in range(operand_count):
             operands[o].strides[0] = 0
     dimensions.count = kept
+
+
+cdef inline void order_as_in_memory(Dimensions* dimensions, Operand** operands,
+                                    int operand_count) noexcept:
+    """Sort dimensions by the steps of the last operand, for calls to which no order matters."""
+    cdef const Py_ssize_t* steps = operands[operand_count - 1].strides
+    cdef int axis, place, o
+    for axis in range(1, dimensions.count):
+        place = axis
+        while place > 0 and llabs(steps[place - 1]) < llabs(steps[place]):
+            swap(&dimensions.shape[place - 1])
+            for o in range(operand_count):
+                swap(&operands[o].strides[place - 1])
+            place -= 1
+
+
+cdef inline void swap(Py_ssize_t* pair) noexcept nogil:
+    pair[0], pair[1] = pair[1], pair[0]
+
+
+cdef inline bint is_dense(const Operand* operand, const Dimensions* dimensions) noexcept nogil:
+    """Say whether elements lie side by side, in the order of the dimensions."""
+    cdef Py_ssize_t step = operand.itemsize
+    cdef int axis
+    for axis in range(dimensions.count - 1, -1, -1):
+        if operand.strides[axis] != step:
+            return False
+        step *= dimensions.shape[axis]
+    return True
 
 
 cdef inline void cursor_at(const Dimensions* dimensions, Py_ssize_t position,

@@ -3,7 +3,8 @@
 from libc.stdint cimport uint64_t
 
 from fastxent.native._arrays cimport (
-    Cursor, Dimensions, Operand, cursor_advance, cursor_at, inner_stride, operand_at, run_length,
+    Cursor, Dimensions, Operand, cursor_advance, cursor_at, inner_stride, is_dense, operand_at,
+    run_length,
 )
 from fastxent.native._job cimport Job
 from fastxent.native._kernels cimport fx_kernels, fx_label_map, fx_map_kernel
@@ -14,38 +15,92 @@ cdef enum:
     # Results of so many bytes are stored past the caches: with as many of input, they do not fit
     # those of 32 MiB. On two threads 8 million logits gain 20 %, 6 million 2 %; 4 million lose 10.
     STREAM_BYTES = 3 << 23
-    # Values that a map kernel takes from strided memory at a time.
+    # Values that a map kernel takes from strided memory at a time; shorter runs are put together.
     MAP_CHUNK = 1024
 
 
 cdef inline void map_block(const Job* job, fx_map_kernel kernel,
                            Py_ssize_t block) noexcept nogil:
     """Map one step of a call's elements, `logits` to `out`."""
+    cdef const Dimensions* dimensions = &job.dimensions
     cdef Py_ssize_t position = block * SCAN_ELEMENTS
-    cdef Py_ssize_t stop = min(position + SCAN_ELEMENTS, job.dimensions.size)
-    cdef Py_ssize_t in_step = inner_stride(&job.logits, &job.dimensions)
-    cdef Py_ssize_t out_step = inner_stride(&job.out, &job.dimensions)
-    cdef bint even = (job.logits.type == job.element and in_step == job.itemsize
-                      and out_step == job.itemsize)
-    cdef bint streams = (job.dimensions.size * job.itemsize >= STREAM_BYTES
+    cdef Py_ssize_t stop = min(position + SCAN_ELEMENTS, dimensions.size)
+    cdef Py_ssize_t longest = dimensions.shape[dimensions.count - 1]
+    cdef bint streams = (dimensions.size * job.itemsize >= STREAM_BYTES
                          and job.out.data != job.logits.data)
+    cdef bint is_even = (job.logits.type == job.element
+                         and inner_stride(&job.logits, dimensions) == job.itemsize
+                         and inner_stride(&job.out, dimensions) == job.itemsize)
+    if is_even and (dimensions.count == 1 or longest >= MAP_CHUNK):
+        map_runs(job, kernel, position, stop, streams)
+    elif is_dense(&job.out, dimensions):
+        map_gathered(job, kernel, position, stop, streams)
+    elif is_even:
+        # Lines of which a store past the caches has a part only are written several times.
+        map_runs(job, kernel, position, stop, False)
+    else:
+        map_chunks(job, kernel, position, stop)
+
+
+cdef inline void map_runs(const Job* job, fx_map_kernel kernel, Py_ssize_t position,
+                          Py_ssize_t stop, bint streams) noexcept nogil:
+    """Map elements that lie side by side, in both arrays, along the last dimension."""
     cdef Py_ssize_t run
-    cdef double chunk[MAP_CHUNK]  # of either precision
-    cdef char* source
-    cdef char* destination
     cdef Cursor cursor
     cursor_at(&job.dimensions, position, &cursor)
     while position < stop:
-        run = run_length(&job.dimensions, &cursor,
-                         stop - position if even else min(stop - position, MAP_CHUNK))
-        source = operand_at(&job.logits, &job.dimensions, &cursor)
-        destination = operand_at(&job.out, &job.dimensions, &cursor)
-        if even:
-            kernel(source, destination, run, streams)
-        else:
-            job.kernels.pack(source, in_step, 0, job.logits.type, run, 1, chunk, run)
-            kernel(chunk, chunk, run, False)
-            job.kernels.unpack(chunk, run, run, 1, destination, out_step, 0, job.element)
+        run = run_length(&job.dimensions, &cursor, stop - position)
+        kernel(operand_at(&job.logits, &job.dimensions, &cursor),
+               operand_at(&job.out, &job.dimensions, &cursor), run, streams)
+        cursor_advance(&job.dimensions, &cursor, run)
+        position += run
+
+
+cdef inline void map_gathered(const Job* job, fx_map_kernel kernel, Py_ssize_t position,
+                              Py_ssize_t stop, bint streams) noexcept nogil:
+    """Map elements that lie anyhow, or are of another type, to results that lie side by side."""
+    cdef const Dimensions* dimensions = &job.dimensions
+    cdef int last = dimensions.count - 1
+    cdef Py_ssize_t step = inner_stride(&job.logits, dimensions)
+    cdef Py_ssize_t row_step = job.logits.strides[last - 1] if last > 0 else 0
+    cdef Py_ssize_t room, run, rows, filled
+    cdef double chunk[MAP_CHUNK]  # of either precision
+    cdef Cursor cursor
+    cursor_at(dimensions, position, &cursor)
+    while position < stop:
+        filled = 0
+        while filled < MAP_CHUNK and position + filled < stop:
+            room = min(MAP_CHUNK - filled, stop - position - filled)
+            run = run_length(dimensions, &cursor, room)
+            rows = 1
+            if last > 0 and run == dimensions.shape[last]:
+                rows = min(room // run, dimensions.shape[last - 1] - cursor.index[last - 1])
+            job.kernels.pack(operand_at(&job.logits, dimensions, &cursor), step, row_step,
+                             job.logits.type, run, rows, <char*>chunk + filled * job.itemsize, run)
+            if last > 0:
+                cursor.index[last - 1] += rows - 1
+            cursor_advance(dimensions, &cursor, run)
+            filled += rows * run
+        kernel(chunk, job.out.data + position * job.itemsize, filled, streams)
+        position += filled
+
+
+cdef inline void map_chunks(const Job* job, fx_map_kernel kernel, Py_ssize_t position,
+                            Py_ssize_t stop) noexcept nogil:
+    """Map elements that lie anyhow to results that do."""
+    cdef Py_ssize_t in_step = inner_stride(&job.logits, &job.dimensions)
+    cdef Py_ssize_t out_step = inner_stride(&job.out, &job.dimensions)
+    cdef Py_ssize_t run
+    cdef double chunk[MAP_CHUNK]  # of either precision
+    cdef Cursor cursor
+    cursor_at(&job.dimensions, position, &cursor)
+    while position < stop:
+        run = run_length(&job.dimensions, &cursor, min(stop - position, MAP_CHUNK))
+        job.kernels.pack(operand_at(&job.logits, &job.dimensions, &cursor), in_step, 0,
+                         job.logits.type, run, 1, chunk, run)
+        kernel(chunk, chunk, run, False)
+        job.kernels.unpack(chunk, run, run, 1, operand_at(&job.out, &job.dimensions, &cursor),
+                           out_step, 0, job.element)
         cursor_advance(&job.dimensions, &cursor, run)
         position += run
 

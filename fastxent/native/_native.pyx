@@ -13,7 +13,7 @@ from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memset
 
 from fastxent.native._arrays cimport (
-    Dimensions, Operand, coalesce, element_size, read_operand,
+    Dimensions, Operand, coalesce, element_size, order_as_in_memory, read_operand,
 )
 from fastxent.native._blocks cimport run_block
 from fastxent.native._elements cimport SCAN_ELEMENTS, map_block, scan_block
@@ -237,6 +237,7 @@ cdef int run_map(Job* job, fx_map_kernel kernel, int threads) except -1:
         return 0
     operands[0] = &job.logits
     operands[1] = &job.out
+    order_as_in_memory(&job.dimensions, operands, 2)
     coalesce(&job.dimensions, operands, 2)
     threads = fx_usable_threads(<int>min(threads, blocks))
     with nogil:

@@ -70,7 +70,9 @@ def evaluate_score(
     if name in CLASS_SCORES:
         _evaluate_class_score(name, values, out, threads)
         return
-    arrays = {"logits": values[..., None], "out": out[..., None]}
+    # No order of the elements matters but that in memory.
+    axes = sorted(range(out.ndim), key=lambda axis: -abs(out.strides[axis]))
+    arrays = {"logits": values.transpose(axes)[..., None], "out": out.transpose(axes)[..., None]}
     job = Job(arrays, targets_have_classes=False, per_logit=True)
     if job.size == 0:
         return
