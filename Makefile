@@ -88,7 +88,8 @@ $(VENV)/.made-extra-%: pyproject.toml | $(VENV)/.made-native
 	$(PIP) install "fastxent[$*]"
 	@touch $@
 
-# Pinned, as in .ci/run. The peers are optional, and the run says which of them are missing.
+# PyTorch is pinned: a new release must not change what the tests expect, nor bring gigabytes of
+# CUDA along. The peers are optional, and a run says which of them are missing.
 $(VENV)/.made-bench-peers: Makefile | $(VENV)/.made-extra-bench
 	@for peer in torch==2.13.0 openvino; do \
 	    $(PIP) install "$$peer" || echo "SKIPPED: $$peer cannot be installed here"; done
