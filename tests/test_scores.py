@@ -210,6 +210,21 @@ def test_elements_among_other_columns(dtype, columns, axes, backend):
     assert (memory[..., [0, -1]] == -77).all()
 
 
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+@pytest.mark.parametrize(
+    "shape", [(300, 50), (50, 300), (3, 4000), (4000, 3), (1500, 2), (20, 3), (2, 900, 5)], ids=str
+)
+def test_elements_into_another_order(dtype, shape, isa):
+    """Results whose neighbours are no neighbours among the logits, fewer and more than a vector."""
+    logits = np.random.default_rng(9).normal(0, 4, shape).astype(dtype)
+    expected = special.expit(logits.astype(float))
+    eps = np.finfo(np.result_type(dtype, "f4")).eps
+    for values in (logits, np.asfortranarray(logits)):
+        for order in "CF":
+            out = np.empty(shape, np.result_type(dtype, "f4"), order=order)
+            np.testing.assert_allclose(fx.sigmoid(values, out=out), expected, rtol=4 * eps)
+
+
 @over_classes
 @given(data=st.data(), shape=SHAPES)
 def test_classes_of_any_layout(score, backend, data, shape):

@@ -73,7 +73,8 @@ cdef inline void map_gathered(const Job* job, fx_map_kernel kernel, Py_ssize_t p
             room = min(MAP_CHUNK - filled, stop - position - filled)
             run = run_length(dimensions, &cursor, room)
             rows = 1
-            if last > 0 and run == dimensions.shape[last]:
+            # Of rows that begin side by side `pack` makes anchors, and writes whole vectors.
+            if last > 0 and run == dimensions.shape[last] and row_step != job.logits.itemsize:
                 rows = min(room // run, dimensions.shape[last - 1] - cursor.index[last - 1])
             job.kernels.pack(operand_at(&job.logits, dimensions, &cursor), step, row_step,
                              job.logits.type, run, rows, <char*>chunk + filled * job.itemsize, run)
