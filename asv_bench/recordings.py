@@ -13,11 +13,13 @@ Benchmark = list[Any]
 
 #: A ratio goes with its time: the read beside it is that of its own run.
 TIME, RATIO = "track_ns_per_logit", "track_over_read"
+#: Digits of a commit in names of files: "hash_length" of asv.conf.json.
+HASH_LENGTH = 8
 
 
 def read_recordings(folder: Path, commits: Iterable[str]) -> dict[Path, Recording]:
     """Return what the folder of a machine has of these commits."""
-    paths = [path for commit in commits for path in folder.glob(f"{commit[:8]}-*.json")]
+    paths = [path for commit in commits for path in folder.glob(f"{commit[:HASH_LENGTH]}-*.json")]
     return {path: json.loads(path.read_text(encoding="utf-8")) for path in paths}
 
 
