@@ -13,14 +13,14 @@ every class is a question of its own with the answers yes and no. Targets are 0 
 import numpy as np
 
 import fastxent as fx
-from fastxent import math
+import fastxent.math as fxm
 
 
 @fx.custom_loss
 def generalized_cross_entropy(logit, target, q=0.7):
     """Generalized cross-entropy from logits."""
-    log_p = math.log_sigmoid(math.where(target == 1, logit, -logit))
-    return -math.expm1(q * log_p) / q  # 1 - p^q would cancel where p is near 1
+    log_p = fxm.log_sigmoid(fxm.where(target == 1, logit, -logit))
+    return -fxm.expm1(q * log_p) / q  # 1 - p^q would cancel where p is near 1
 
 
 if __name__ == "__main__":

@@ -12,16 +12,16 @@ so that f is continuous for a threshold of 1/2, which is the paper's. Targets ar
 import numpy as np
 
 import fastxent as fx
-from fastxent import math
+import fastxent.math as fxm
 
 
 @fx.custom_loss
 def reduced_focal_loss(logit, target, gamma=2.0, threshold=0.5):
     """Reduced focal loss from logits."""
-    right = math.where(target == 1, logit, -logit)  # p_t = sigmoid(right)
-    p = math.sigmoid(right)
-    factor = math.where(p < threshold, 1, ((1 - p) / threshold) ** gamma)
-    return -factor * math.log_sigmoid(right)
+    right = fxm.where(target == 1, logit, -logit)  # p_t = sigmoid(right)
+    p = fxm.sigmoid(right)
+    factor = fxm.where(p < threshold, 1, ((1 - p) / threshold) ** gamma)
+    return -factor * fxm.log_sigmoid(right)
 
 
 if __name__ == "__main__":

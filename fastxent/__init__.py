@@ -2,7 +2,7 @@
 
 __version__ = "0.1.0"
 
-from fastxent import math
+from fastxent import math as math
 from fastxent._config import (
     backend,
     get_num_threads,
@@ -42,7 +42,6 @@ __all__ = [
     "log_softmax",
     "logit",
     "logsumexp",
-    "math",
     "odds",
     "poly1_cross_entropy",
     "quality_focal_loss",

@@ -73,7 +73,7 @@ def custom_loss(
     -----
     The function runs once, at the first call, with placeholders in place of numbers: so numbers
     that it takes from elsewhere are fixed then, while parameters are not. Python's ``if`` cannot
-    follow a placeholder, ``math.where`` can. Loops over known numbers and calls of other functions
+    follow a placeholder, ``where`` can. Loops over known numbers and calls of other functions
     are welcome. The first call compiles, for up to three seconds, and keeps the result on disk.
 
     With class labels, all targets are 0 or 1, and the function is compiled for each of them apart:
@@ -93,10 +93,11 @@ def custom_loss(
     Examples
     --------
     >>> import fastxent as fx
+    >>> import fastxent.math as fxm
     >>> @fx.custom_loss
     ... def squared_hinge(logit, target, margin=1.0):
-    ...     distance = margin - fx.math.where(target == 1, logit, -logit)
-    ...     return fx.math.maximum(distance, 0) ** 2
+    ...     distance = margin - fxm.where(target == 1, logit, -logit)
+    ...     return fxm.maximum(distance, 0) ** 2
     >>> logits = [[2.0, -1.0, 0.5], [-3.0, -2.0, -4.0]]
     >>> print(squared_hinge(logits, [0, 3]))  # the second anchor has no class
     [2.25 0.  ]

@@ -6,10 +6,10 @@ tried, plotted and tested as the function that it is.
 
 Examples
 --------
->>> from fastxent import math
+>>> import fastxent.math as fxm
 >>> def squared_hinge(logit, target):
-...     margin = math.where(target == 1, 1 - logit, 1 + logit)
-...     return math.maximum(margin, 0) ** 2
+...     margin = fxm.where(target == 1, 1 - logit, 1 + logit)
+...     return fxm.maximum(margin, 0) ** 2
 >>> print(squared_hinge(0.5, 1.0))
 0.25
 """

@@ -1,6 +1,7 @@
 """fastxent.math: on numbers and arrays, within compiled losses, and its derivatives."""
 
 import doctest
+import math as python_math
 import re
 
 import mpmath
@@ -51,6 +52,15 @@ def test_functions_of_several():
     assert (math.clip(3, 0, 1), math.clip(-3, 0, 1), math.clip(0.5, 0, 1)) == (1, 0, 0.5)
     assert math.power(2, -1) == 0.5  # integers are floats
     np.testing.assert_array_equal(math.where([True, False], 1, [2, 3]), [1, 3])
+
+
+def test_the_standard_module_keeps_its_name():
+    names = {"math": python_math}
+    exec("from fastxent import *", names)
+    assert names["math"] is python_math
+    assert names["sigmoid"] is fx.sigmoid
+    exec("import fastxent.math as fxm; from fastxent import math", names)
+    assert names["fxm"] is names["math"] is fx.math is math
 
 
 def test_docstring_examples():
