@@ -18,7 +18,7 @@ FLOAT_DTYPES = frozenset(map(np.dtype, "efd"))
 REAL_DTYPES = frozenset(map(np.dtype, "?bhilqBHILQefd"))
 _FLOATS = "float16, bfloat16, float32 or float64"
 _EXPECTED = {FLOAT_DTYPES: _FLOATS, REAL_DTYPES: f"bool, integer, {_FLOATS}"}
-_FLOAT32 = np.dtype(np.float32)
+_FLOAT32, _FLOAT64 = np.dtype(np.float32), np.dtype(np.float64)
 
 #: Steps that NumPy may spend on finding out whether two arrays overlap. Nobody interleaves arrays
 #: in a way that takes more, so that counts as overlapping.
@@ -46,7 +46,7 @@ def as_array(value: ArrayLike, name: str, dtypes: frozenset[np.dtype[Any]] = REA
 
 def result_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
     """Return the dtype of what is computed from logits or probabilities of this dtype."""
-    return dtype if dtype.itemsize > 2 else _FLOAT32
+    return _FLOAT32 if dtype.itemsize < 8 else _FLOAT64
 
 
 def as_integer(value: SupportsIndex, name: str) -> int:
@@ -92,7 +92,8 @@ def check_out(out: object, shape: tuple[int, ...], dtype: np.dtype[Any], name: s
     if out.shape != shape:
         raise ValueError(f"{name} has shape {out.shape}, expected {shape}")
     if out.dtype != dtype:
-        raise ValueError(f"{name} has dtype {out.dtype}, expected {dtype}")
+        order = " of foreign byte order" if out.dtype.newbyteorder("=") == dtype else ""
+        raise ValueError(f"{name} has dtype {out.dtype}{order}, expected {dtype}")
     if not out.flags.writeable:
         raise ValueError(f"{name} is read-only")
     if not out.flags.aligned:

@@ -265,7 +265,9 @@ def _check_overlap(request: LossRequest, loss: Loss, out: Array, out_name: str) 
 def _gradient(request: LossRequest, loss: Loss, values: Array, grad_out: Array | None) -> Array:
     """Return `grad_out`, checked, or a new array in the memory order of `values`."""
     if grad_out is None:
-        return np.empty_like(values)
+        grad = np.empty_like(values)
+        # A dtype that spells out its byte order is equal to NumPy's own, but not known everywhere.
+        return grad if grad.dtype.isbuiltin else grad.view(grad.dtype.newbyteorder("="))
     check_out(grad_out, values.shape, values.dtype, "grad_out")
     _check_overlap(request, loss, grad_out, "grad_out")
     return grad_out

@@ -212,7 +212,11 @@ def unaligned(shape):
         (np.zeros(5, np.float32), ValueError, "out has shape (5,), expected (4,)"),
         (np.zeros((4, 80), np.float32), ValueError, "out has shape (4, 80), expected (4,)"),
         (np.zeros(4), ValueError, "out has dtype float64, expected float32"),
-        (np.zeros(4, ">f4"), ValueError, "out has dtype >f4, expected float32"),
+        (
+            np.zeros(4, ">f4"),
+            ValueError,
+            "out has dtype >f4 of foreign byte order, expected float32",
+        ),
         (read_only(np.zeros(4, np.float32)), ValueError, "out is read-only"),
         (unaligned((4,)), ValueError, "out is not aligned in memory"),
     ],

@@ -12,6 +12,17 @@ from fastxent.native._kernels cimport (
 )
 
 
+cdef extern from *:
+    """
+    #if defined(__BYTE_ORDER__) && __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
+    #define FX_BYTE_ORDER '>'
+    #else
+    #define FX_BYTE_ORDER '<'
+    #endif
+    """
+    const char FX_BYTE_ORDER
+
+
 cdef enum:  # as in NumPy 2
     MAX_DIMENSIONS = 64
 
@@ -38,9 +49,11 @@ cdef struct Cursor:
 
 
 cdef inline int element_type(const char* format, Py_ssize_t itemsize) noexcept:
-    """Return the kernels' number of a native buffer format, or -1."""
-    cdef char code = format[0]
-    if code == 0 or format[1] != 0:
+    """Return the kernels' number of a buffer format of this machine's byte order, or -1."""
+    # A dtype may spell out its byte order, and that of elements out of alignment does.
+    cdef bint is_prefixed = format[0] in (b"@", b"=", FX_BYTE_ORDER)
+    cdef char code = format[is_prefixed]
+    if code == 0 or format[is_prefixed + 1] != 0:
         return -1
     if code == b"?":
         return FX_BOOL
