@@ -85,19 +85,43 @@ def class_last(array: Array, axis: int | None) -> Array:
     return array.transpose(*range(axis), *range(axis + 1, last + 1), axis)
 
 
-def check_out(out: object, shape: tuple[int, ...], dtype: np.dtype[Any], name: str = "out") -> None:
-    """Refuse an ``out=`` where a result of this shape and dtype cannot be written."""
+def check_out(
+    out: object, shape: tuple[int, ...], dtype: np.dtype[Any], name: str = "out"
+) -> Array:
+    """Return an ``out=`` as a plain array, or refuse it: the result cannot be written there."""
     if not isinstance(out, np.ndarray) or isinstance(out, np.ma.MaskedArray):
         raise TypeError(f"{name} must be a NumPy array, not {type(out).__name__}")
-    if out.shape != shape:
-        raise ValueError(f"{name} has shape {out.shape}, expected {shape}")
-    if out.dtype != dtype:
-        order = " of foreign byte order" if out.dtype.newbyteorder("=") == dtype else ""
-        raise ValueError(f"{name} has dtype {out.dtype}{order}, expected {dtype}")
-    if not out.flags.writeable:
+    array = np.asarray(out)  # a subclass may say anything about its shape
+    if array.shape != shape:
+        raise ValueError(f"{name} has shape {array.shape}, expected {shape}")
+    if array.dtype != dtype:
+        order = " of foreign byte order" if array.dtype.newbyteorder("=") == dtype else ""
+        raise ValueError(f"{name} has dtype {array.dtype}{order}, expected {dtype}")
+    if not array.flags.writeable:
         raise ValueError(f"{name} is read-only")
-    if not out.flags.aligned:
+    if not array.flags.aligned:
         raise ValueError(f"{name} is not aligned in memory")
+    if not array.flags.forc and _overlaps_itself(array):
+        raise ValueError(f"{name} has elements that share memory with each other")
+    return array
+
+
+def _overlaps_itself(array: Array) -> bool:
+    """Tell whether two elements of an aligned array share memory."""
+    extent = array.itemsize
+    for stride, length in sorted(zip(map(abs, array.strides), array.shape, strict=True)):
+        if length > 1 and stride < extent:
+            break
+        extent += stride * (length - 1)
+    else:
+        return False
+    # Not so simple. Of two elements at the same place, one is further along the first axis on which
+    # they differ; moved together, the other is at its beginning, as on all axes before.
+    for _ in range(array.ndim):
+        if overlap(array[1:], array[:1]):
+            return True
+        array = array[0, ...]
+    return False
 
 
 def overlap(first: Array, second: Array) -> bool:

@@ -106,12 +106,12 @@ def evaluate_loss(  # noqa: PLR0917 - see below
         compute is native,
     )
     value: ArrayOrScalar
-    if request.late_check is not None and out is not None:
-        _write_after_check(compute, request, out)
-        value = out
-    elif result is not None:
-        compute.evaluate_loss(request)
-        value = result if result.ndim > 0 else _returned(result, out)
+    if result is not None:
+        if request.late_check is not None and out is not None:
+            _write_after_check(compute, request, result)
+        else:
+            compute.evaluate_loss(request)
+        value = result if out is None and result.ndim > 0 else _returned(result, out)
     elif reduction == "sum":
         value = np.float64(compute.evaluate_loss(request).loss)
     else:
@@ -133,15 +133,17 @@ def _are_off(parameters: Mapping[str, Any]) -> bool:
 
 
 def _returned(result: Array, out: Array | None) -> ArrayOrScalar:
-    """Return a scalar in place of an array without dimensions, unless the array is the user's."""
-    return result if out is not None or result.ndim > 0 else result[()]
+    """Return the user's array, where there is one, and a scalar in place of no dimensions."""
+    if out is not None:
+        return out
+    return result if result.ndim > 0 else result[()]
 
 
-def _write_after_check(compute: Backend, request: LossRequest, out: Array) -> None:
+def _write_after_check(compute: Backend, request: LossRequest, result: Array) -> None:
     """Compute losses where nobody sees them, and copy those of valid targets."""
-    request.out = np.empty(out.shape, out.dtype)
+    request.out = np.empty(result.shape, result.dtype)
     compute.evaluate_loss(request)
-    out[...] = request.out
+    result[...] = request.out
 
 
 def _mean(

@@ -125,7 +125,7 @@ def element_arrays(values: ArrayLike, name: str, out: Array | None) -> tuple[Arr
     values = as_array(values, name, FLOAT_DTYPES)
     if out is None:
         return values, np.empty_like(values, dtype=result_dtype(values.dtype))
-    check_out(out, values.shape, result_dtype(values.dtype))
+    out = check_out(out, values.shape, result_dtype(values.dtype))
     check_in_place(out, values, name)
     return values, out
 
@@ -141,7 +141,7 @@ def class_arrays(
         raise _class_count_error("logits", logits.shape, axis, values.shape[-1])
     dtype = result_dtype(logits.dtype)
     if out is not None:
-        check_out(out, logits.shape if keep_axis else values.shape[:-1], dtype)
+        out = check_out(out, logits.shape if keep_axis else values.shape[:-1], dtype)
         check_in_place(out, logits, "logits")
     elif keep_axis:
         out = np.empty_like(logits, dtype=dtype)
@@ -230,7 +230,7 @@ def _result(
     shape = values.shape if request.per_logit else request.logits.shape[:-1]
     dtype = result_dtype(values.dtype)
     if out is not None:
-        check_out(out, shape, dtype)
+        out = check_out(out, shape, dtype)
         _check_overlap(request, loss, out, "out")
         if grad_out is not None and overlap(out, grad_out):
             raise ValueError("grad_out shares memory with out")
@@ -268,7 +268,7 @@ def _gradient(request: LossRequest, loss: Loss, values: Array, grad_out: Array |
         grad = np.empty_like(values)
         # A dtype that spells out its byte order is equal to NumPy's own, but not known everywhere.
         return grad if grad.dtype.isbuiltin else grad.view(grad.dtype.newbyteorder("="))
-    check_out(grad_out, values.shape, values.dtype, "grad_out")
+    grad_out = check_out(grad_out, values.shape, values.dtype, "grad_out")
     _check_overlap(request, loss, grad_out, "grad_out")
     return grad_out
 

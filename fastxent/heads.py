@@ -99,7 +99,7 @@ def sigmoid_to_softmax_logits(logits: ArrayLike, *, out: Array | None = None) ->
     with np.errstate(under="ignore"):
         np.multiply(values, -0.5, out=result[..., 0], dtype=result.dtype)
         np.multiply(values, 0.5, out=result[..., 1], dtype=result.dtype)
-    return result
+    return result if out is None else out
 
 
 def softmax_to_sigmoid_logit(logits: ArrayLike, *, out: Array | None = None) -> ArrayOrScalar:
@@ -179,7 +179,9 @@ def softmax_to_sigmoid_logit(logits: ArrayLike, *, out: Array | None = None) -> 
     result = _result(values, values.shape[:-1], out)
     with np.errstate(over="ignore", under="ignore", invalid="ignore"):  # the limits are documented
         np.subtract(values[..., 1], values[..., 0], out=result, dtype=result.dtype)
-    return result if out is not None or result.ndim > 0 else result[()]
+    if out is not None:
+        return out
+    return result if result.ndim > 0 else result[()]
 
 
 def _result(values: Array, shape: tuple[int, ...], out: Array | None) -> Array:
@@ -187,7 +189,7 @@ def _result(values: Array, shape: tuple[int, ...], out: Array | None) -> Array:
     dtype = result_dtype(values.dtype)
     if out is None:
         return np.empty(shape, dtype)
-    check_out(out, shape, dtype)
+    out = check_out(out, shape, dtype)
     if overlap(out, values):
         raise ValueError("out shares memory with logits")
     return out

@@ -276,8 +276,11 @@ def test_neighbours_in_memory_do_not_overlap():
 
 
 def test_overlap_that_is_too_hard_to_decide_counts_as_one(monkeypatch):
-    """Whether sums of some of twelve strides meet two places is a knapsack problem."""
-    strides = np.random.default_rng(12).integers(1000, 5000, 12)
+    """Whether sums of some of twelve strides meet two places, or each other, are knapsack problems.
+
+    Merkle's and Hellman's strides have sums that differ.
+    """
+    strides = 3001 * 2 ** np.arange(12) % 4099
     memory = np.zeros(2 * strides.sum() + 10, np.float32)
     out = as_strided(memory, (2,) * 12, 8 * strides)
     places = memory[int(strides.sum()) | 1 :][:4:3]
@@ -290,7 +293,8 @@ def test_overlap_that_is_too_hard_to_decide_counts_as_one(monkeypatch):
     }
     assert fx.sigmoid_cross_entropy(**arguments) is out
     monkeypatch.setattr(_arguments, "_OVERLAP_WORK", 100)
-    with raises(ValueError, "out shares memory with weight"):
+    assert _arguments.overlap(out, places)
+    with raises(ValueError, "out has elements that share memory with each other"):
         fx.sigmoid_cross_entropy(**arguments)
 
 
