@@ -40,6 +40,8 @@ def as_array(value: ArrayLike, name: str, dtypes: frozenset[np.dtype[Any]] = REA
         array = np.asarray(value)
     dtype = array.dtype.newbyteorder("=")
     if dtype not in dtypes and dtype.name != "bfloat16":
+        if array.size == 0 and dtypes is REAL_DTYPES:
+            return np.empty(array.shape)  # [] and its like: no element says of which type it is
         raise TypeError(f"{name} has dtype {array.dtype}, expected {_EXPECTED[dtypes]}")
     return np.require(array, dtype, "A")
 

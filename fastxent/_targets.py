@@ -69,7 +69,7 @@ def _are_labels(
     """Tell class labels from dense targets, by their shape or, with axis=None, by their dtype."""
     only_labels = loss.grammar == "labels"
     if targets.shape == anchors:
-        return only_labels or axis is not None or targets.dtype.kind in "iu"
+        return only_labels or axis is not None or targets.dtype.kind in "iu" or not targets.size
     if targets.shape == shape and not only_labels:
         return False
     grammars = f" for class labels or {shape} for dense targets"
@@ -87,7 +87,10 @@ def _set_labels(  # noqa: PLR0917
     background_index: SupportsIndex | None,
 ) -> None:
     if labels.dtype.kind not in "iu":
-        raise TypeError(f"{loss.targets} has dtype {labels.dtype}, but class labels are integers")
+        if labels.size:
+            message = f"{loss.targets} has dtype {labels.dtype}, but class labels are integers"
+            raise TypeError(message)
+        labels = np.empty(labels.shape, np.int64)  # NumPy makes floats of []
     classes = request.logits.shape[-1]
     if classes == 1 and axis is not None:
         raise _single_class_error(loss, labels)
