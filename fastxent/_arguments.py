@@ -4,12 +4,14 @@
 """
 
 import operator
+import reprlib
 from collections.abc import Iterable
 from typing import Any, SupportsIndex
 
 import numpy as np
 from numpy.typing import ArrayLike
 
+from fastxent._foreign import read_array, refuse
 from fastxent._request import Array
 
 #: Dtypes of logits and probabilities, and of everything else. Both include bfloat16, which NumPy
@@ -24,20 +26,15 @@ _FLOAT32, _FLOAT64 = np.dtype(np.float32), np.dtype(np.float64)
 #: in a way that takes more, so that counts as overlapping.
 _OVERLAP_WORK = 100_000
 
+_REPR = reprlib.Repr()
+_REPR.maxstring = _REPR.maxother = _REPR.maxlong = 100
+
 
 def as_array(value: ArrayLike, name: str, dtypes: frozenset[np.dtype[Any]] = REAL_DTYPES) -> Array:
     """Return an aligned array of native byte order, the same memory wherever that is possible."""
     if type(value) is np.ndarray and value.dtype in dtypes and value.flags.aligned:
         return value
-    if isinstance(value, np.ma.MaskedArray):
-        raise TypeError(
-            f"{name} is a masked array, whose mask would be lost: fill it, and leave the masked "
-            "anchors out by their label (ignore_index) or by their weight"
-        )
-    if hasattr(value, "__dlpack__") and not hasattr(value, "__array__"):
-        array = np.from_dlpack(value)  # type: ignore[arg-type]
-    else:
-        array = np.asarray(value)
+    array = read_array(value, name)
     dtype = array.dtype.newbyteorder("=")
     if dtype not in dtypes and dtype.name != "bfloat16":
         if array.size == 0 and dtypes is REAL_DTYPES:
@@ -53,27 +50,38 @@ def result_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
 
 def as_integer(value: SupportsIndex, name: str) -> int:
     """Return an int of 64 bits; a bool or a float is none."""
-    if isinstance(value, bool | np.bool_) or not hasattr(value, "__index__"):
-        raise TypeError(f"{name} must be an integer, not {value!r}")
-    number = operator.index(value)
+    refuse(value, name)
+    try:
+        number = None if isinstance(value, bool | np.bool_) else operator.index(value)
+    except Exception:  # noqa: BLE001 - whatever the user's object does
+        number = None
+    if number is None:
+        raise TypeError(f"{name} must be an integer, not {shown(value)}")
     if not -(2**63) <= number < 2**63:
-        raise ValueError(f"{name} = {number} does not fit into 64 bits")
+        raise ValueError(f"{name} = {shown(number)} does not fit into 64 bits")
     return number
 
 
 def as_number(value: ArrayLike, name: str) -> float:
     """Return a float; a bool or a string is none."""
-    array = np.asarray(value)
-    if array.ndim != 0 or array.dtype.kind not in "iuf":
-        raise TypeError(f"{name} must be a number, not {value!r}")
+    array = read_array(value, name)
+    if array.ndim != 0 or (array.dtype.kind not in "iuf" and array.dtype.name != "bfloat16"):
+        raise TypeError(f"{name} must be a number, not {shown(value)}")
     return float(array)
+
+
+def as_flag(value: bool, name: str) -> bool:
+    """Return a bool; no other value counts as true or false."""
+    if not isinstance(value, bool | np.bool_):
+        raise TypeError(f"{name} must be True or False, not {shown(value)}")
+    return bool(value)
 
 
 def axis_index(axis: SupportsIndex, ndim: int, name: str) -> int:
     """Return an axis, counted from the first, of the array `name`."""
     index = axis if type(axis) is int else as_integer(axis, "axis")
     if not -ndim <= index < ndim:
-        raise ValueError(f"axis {index} is out of range for {name} with {ndim} dimensions")
+        raise ValueError(f"axis {shown(index)} is out of range for {name} with {ndim} dimensions")
     return index % ndim
 
 
@@ -154,6 +162,14 @@ def format_position(index: int, shape: tuple[int, ...], axis: int | None = None)
     if axis is not None:
         position.insert(axis, position.pop())
     return str(position) if position else ""
+
+
+def shown(value: object) -> str:
+    """Return the representation of a value as an error message has it: not without end."""
+    try:
+        return _REPR.repr(value)
+    except Exception:  # noqa: BLE001 - an object that is broken, an integer of 5,000 digits
+        return f"this {type(value).__name__}"
 
 
 def listed(names: Iterable[str]) -> str:
