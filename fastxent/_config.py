@@ -19,7 +19,7 @@ from typing import SupportsIndex, cast
 import numpy as np
 
 from fastxent import native
-from fastxent._arguments import as_integer, listed
+from fastxent._arguments import as_integer, listed, shown
 from fastxent._request import Backend
 
 MAX_THREADS = 1024
@@ -54,9 +54,9 @@ def check_threads(value: SupportsIndex, name: str) -> int:
 def check_backend(value: str, name: str) -> str:
     """Return the name of a backend, or raise an error that calls it `name`."""
     if not isinstance(value, str):
-        raise TypeError(f"{name} must be a string, not {value!r}")
+        raise TypeError(f"{name} must be a string, not {shown(value)}")
     if value not in BACKENDS:
-        raise ValueError(f"{name} = {value!r} is not one of {listed(BACKENDS)}")
+        raise ValueError(f"{name} = {shown(value)} is not one of {listed(BACKENDS)}")
     return value
 
 

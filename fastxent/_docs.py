@@ -99,7 +99,8 @@ normalizer : {"valid", "weight", "positive", "count"} or float, default "valid"
     the sum of the weights applied to those. "positive": the number of those that have a class.
     "count": the number of all anchors. Or a number of your own.
 empty : float or "raise", default 0.0
-    The mean where the normalizer is zero; "raise": a ValueError.
+    The mean where the normalizer is zero; "raise": a ValueError. Like `normalizer`, for "mean"
+    only.
 """
 
 _IGNORE_INDEX = """

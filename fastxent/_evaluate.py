@@ -30,7 +30,7 @@ _ANCHOR = "anchor"
 _VALID = "valid"
 
 
-def evaluate_loss(  # noqa: PLR0917 - see below
+def evaluate_loss(  # noqa: C901, PLR0917 - see below
     loss: Loss,
     values: ArrayLike,
     targets: ArrayLike,
@@ -82,9 +82,13 @@ def evaluate_loss(  # noqa: PLR0917 - see below
         and empty == 0.0
         and _are_off(parameters)
     ):
-        losses = np.empty(targets.shape, np.float32)
-        if native.evaluate_short_call(loss.name, values, targets, losses, ignore_index):
-            return losses
+        try:
+            losses = np.empty(targets.shape, np.float32)
+        except (MemoryError, ValueError):
+            pass  # such a call is not short, or its targets have a wrong shape
+        else:
+            if native.evaluate_short_call(loss.name, values, targets, losses, ignore_index):
+                return losses
     request, result, grad = loss_request(
         loss,
         values,

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from fastxent._arguments import as_array, as_number, result_dtype
+from fastxent._arguments import as_array, as_flag, as_number, result_dtype
 from fastxent._request import Array, CustomCall, LossRequest
 from fastxent._targets import check_unit_interval
 
@@ -95,9 +95,7 @@ def _set_epsilon(request: LossRequest, value: float) -> None:
 
 
 def _set_iou_weighted(request: LossRequest, value: bool) -> None:
-    if not isinstance(value, bool | np.bool_):
-        raise TypeError(f"iou_weighted must be True or False, not {value!r}")
-    request.iou_weighted = bool(value)
+    request.iou_weighted = as_flag(value, "iou_weighted")
 
 
 def _set_scores(request: LossRequest, value: ArrayLike) -> None:
@@ -109,7 +107,7 @@ def _set_scores(request: LossRequest, value: ArrayLike) -> None:
 
 
 def _set_expectation(request: LossRequest, value: bool) -> None:
-    if value:
+    if as_flag(value, "return_expectation"):
         request.expectation = np.empty(
             request.logits.shape[:-1], result_dtype(request.logits.dtype)
         )

@@ -78,6 +78,7 @@ def evaluate_score(
     if name in CLASS_SCORES:
         score, anchors, classes = CLASS_SCORES[name], values.shape[:-1], values.shape[-1]
     else:
+        values, out = values.squeeze(), out.squeeze()  # which makes room for a 65th dimension
         score, anchors, classes = ELEMENT_SCORES[name], values.shape, 1
     for block in _blocks_of(anchors, classes):
         with np.errstate(all="ignore"):

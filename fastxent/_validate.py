@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike
 from fastxent._arguments import (
     FLOAT_DTYPES,
     as_array,
+    as_flag,
     as_number,
     axis_index,
     check_in_place,
@@ -24,6 +25,7 @@ from fastxent._arguments import (
     listed,
     overlap,
     result_dtype,
+    shown,
 )
 from fastxent._config import thread_count
 from fastxent._parameters import PARAMETERS, per_class
@@ -73,7 +75,11 @@ def loss_request(  # noqa: C901, PLR0912, PLR0917 - every call pays for what is 
         class_axis = None
     else:
         raise ValueError(f"axis=None is for single-class heads, but {loss.name} needs classes")
-    logits = class_last(values, class_axis)
+    try:
+        logits = class_last(values, class_axis)
+    except IndexError as error:
+        message = f"{loss.values} has {values.ndim} dimensions, and axis=None adds one too many"
+        raise ValueError(message) from error
     shape, last_shape = values.shape, logits.shape
     anchors, classes = last_shape[:-1], last_shape[-1]
     if not 0 < classes <= MOST_CLASSES:
@@ -103,7 +109,7 @@ def loss_request(  # noqa: C901, PLR0912, PLR0917 - every call pays for what is 
     if reduction == "none":
         request.per_logit = loss.sigmoid and class_axis is not None
     grad = None
-    if return_grad:
+    if return_grad is True or (return_grad is not False and as_flag(return_grad, "return_grad")):
         if grad_output is not None:
             _set_grad_output(request, grad_output, reduction, shape, class_axis)
         grad = _gradient(request, loss, values, grad_out)
@@ -196,26 +202,33 @@ def _broadcasts(shape: tuple[int, ...], target: tuple[int, ...]) -> bool:
 
 
 def _check_reduction(
-    reduction: str, normalizer: str | float, empty: str | float, out: Array | None
+    reduction: object, normalizer: str | float, empty: str | float, out: Array | None
 ) -> None:
-    if reduction not in REDUCTIONS:
-        raise ValueError(f"reduction = {reduction!r} is not one of {listed(REDUCTIONS)}")
+    if not isinstance(reduction, str) or reduction not in REDUCTIONS:
+        raise ValueError(f"reduction = {shown(reduction)} is not one of {listed(REDUCTIONS)}")
     if out is not None and reduction in {"sum", "mean"}:
         raise ValueError(f"out is for arrays, but reduction={reduction!r} returns a number")
     if type(normalizer) is not str or normalizer != "valid":
         _check_normalizer(normalizer, reduction)
+    if type(empty) is not float or empty != 0.0:
+        _check_empty(empty, reduction)
+
+
+def _check_empty(empty: str | float, reduction: str) -> None:
     if isinstance(empty, str):
         if empty != "raise":
-            raise ValueError(f"empty = {empty!r} is neither a number nor 'raise'")
-    elif type(empty) is not float:
-        as_number(empty, "empty")
+            raise ValueError(f"empty = {shown(empty)} is neither a number nor 'raise'")
+    elif as_number(empty, "empty") == 0:
+        return
+    if reduction != "mean":
+        raise ValueError(f"empty is for reduction='mean', not for {reduction!r}")
 
 
 def _check_normalizer(normalizer: str | float, reduction: str) -> None:
     if isinstance(normalizer, str):
         if normalizer not in NORMALIZERS:
             raise ValueError(
-                f"normalizer = {normalizer!r} is not one of {listed(NORMALIZERS)}, or a number"
+                f"normalizer = {shown(normalizer)} is not one of {listed(NORMALIZERS)}, or a number"
             )
     elif not 0 <= as_number(normalizer, "normalizer") < np.inf:
         raise ValueError(f"normalizer = {normalizer} is negative or not finite")

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, SupportsIndex
 
 from numpy.typing import ArrayLike
 
-from fastxent._arguments import as_number
+from fastxent._arguments import as_number, shown
 from fastxent._docs import SIGMOID_PARTS
 from fastxent._evaluate import evaluate_loss
 from fastxent._expressions import Expression, TraceError, Value
@@ -206,9 +206,7 @@ def _parameters_of(
     function: Function, derivative: Function | None
 ) -> tuple[inspect.Parameter, ...]:
     """Return the parameters behind logit and target, or say what is wrong with them."""
-    if not callable(function):
-        raise TypeError(f"custom_loss takes a function of logit and target, not {function!r}")
-    parameters = tuple(inspect.signature(function).parameters.values())
+    parameters = _signature_of(function, "function")
     allowed = {inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD}
     if len(parameters) < 2 or any(parameter.kind not in allowed for parameter in parameters):
         raise TypeError(
@@ -216,13 +214,22 @@ def _parameters_of(
             "(logit, target, ...) with numbers behind them, and no * or **"
         )
     if derivative is not None:
-        others = tuple(inspect.signature(derivative).parameters.values())
+        others = _signature_of(derivative, "derivative")
         if [p.name for p in others] != [p.name for p in parameters]:
             raise TypeError(
                 f"custom_loss: the derivative {_place(derivative)} has the parameters "
                 f"{_listed(others)}, expected those of {_name(function)}: {_listed(parameters)}"
             )
     return parameters[2:]
+
+
+def _signature_of(function: Function, name: str) -> tuple[inspect.Parameter, ...]:
+    """Return the parameters of an argument, which may not be a function, or hide them."""
+    try:
+        return tuple(inspect.signature(function).parameters.values())
+    except (TypeError, ValueError) as error:
+        message = f"custom_loss takes a {name} of logit and target, not {shown(function)}"
+        raise TypeError(message) from error
 
 
 def _check_names(definition: _Definition, taken: set[str]) -> None:

@@ -188,7 +188,10 @@ def _result(values: Array, shape: tuple[int, ...], out: Array | None) -> Array:
     """Return `out`, checked, or a new array."""
     dtype = result_dtype(values.dtype)
     if out is None:
-        return np.empty(shape, dtype)
+        try:
+            return np.empty(shape, dtype)
+        except ValueError as error:
+            raise ValueError(f"logits has shape {values.shape}: no array is {shape}") from error
     out = check_out(out, shape, dtype)
     if overlap(out, values):
         raise ValueError("out shares memory with logits")

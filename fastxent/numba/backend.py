@@ -70,7 +70,9 @@ def evaluate_score(
     if name in CLASS_SCORES:
         _evaluate_class_score(name, values, out, threads)
         return
-    # No order of the elements matters but that in memory.
+    # There is room for one more dimension when those of length 1 are gone; and no order of the
+    # elements matters but that in memory.
+    values, out = values.squeeze(), out.squeeze()
     axes = sorted(range(out.ndim), key=lambda axis: -abs(out.strides[axis]))
     arrays = {"logits": values.transpose(axes)[..., None], "out": out.transpose(axes)[..., None]}
     job = Job(arrays, targets_have_classes=False, per_logit=True)
