@@ -303,7 +303,7 @@ def test_one_dimension_too_many(name):
 
 @pytest.mark.parametrize("name", LOSSES)
 def test_targets_of_a_huge_wrong_shape(name):
-    """No memory is asked for, neither for results nor for copies."""
+    """Neither results nor copies of that size are made."""
     function = FUNCTIONS[name]
     arguments = arguments_in(arguments_of(function, "targets"))
     argument = list(arguments)[1]

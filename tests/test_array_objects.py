@@ -101,6 +101,8 @@ def test_bfloat16_numbers():
         fx.softmax_cross_entropy(LOGITS, LABELS, reduction="mean", normalizer=two),
         CROSS_ENTROPY.sum() / 2,
     )
+    nothing = {"reduction": "mean", "normalizer": 0, "empty": half}
+    assert fx.softmax_cross_entropy(LOGITS, LABELS, **nothing) == 0.5
     np.testing.assert_array_equal(
         fx.softmax_focal_loss(LOGITS, LABELS, gamma=two), fx.softmax_focal_loss(LOGITS, LABELS)
     )
