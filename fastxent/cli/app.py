@@ -22,7 +22,7 @@ from fastxent.cli.bench import (
     run_bench,
 )
 from fastxent.cli.demo import make_workload, run_demo
-from fastxent.cli.errors import CommandError
+from fastxent.cli.errors import CommandError, report
 from fastxent.cli.output import check_json, check_output, write_json
 from fastxent.cli.plot import prepare_plot
 from fastxent.cli.scan import LossOptions, Scan
@@ -74,17 +74,8 @@ def one_line_errors() -> Iterator[None]:
     """End the command with one line, and status 2 for what the user can set right."""
     try:
         yield
-    except BrokenPipeError:
-        raise
-    except CommandError as error:
-        message, status = str(error), error.status
-    except OSError as error:
-        message = f"{error.filename}: {error.strerror}" if error.filename else str(error)
-        status = 2
-    else:
-        return
-    typer.echo("fastxent: " + " ".join(message.split()), err=True)
-    raise typer.Exit(status)
+    except (CommandError, OSError, MemoryError) as error:
+        raise typer.Exit(report(error)) from error
 
 
 def print_version(wanted: bool) -> None:
@@ -239,4 +230,5 @@ def bench(
 @app.command()
 def info() -> None:
     """Print version, backend, instruction set, threads and build."""
-    typer.echo(str(fastxent.show_config()))
+    with one_line_errors():
+        show.print_lines(*str(fastxent.show_config()).splitlines())

@@ -16,20 +16,24 @@ from fastxent.cli.bench import BenchResult, Row
 from fastxent.cli.demo import CHECKED_ANCHORS, NOISE, DemoResult, Measurement
 from fastxent.cli.scan import Scan
 from fastxent.cli.summary import HardAnchor, Summary
+from fastxent.cli.text import printable
 
 TEXT_COLUMNS = {"class", "index", "label", "computed by", "function"}
+#: More than any table has: it is for the terminal to wrap lines, so that no number is cut.
+WIDTH = 10_000
 #: How long the longest bar of a chart is.
 BAR_WIDTH = 30
 
 
-def print_lines(console: Console, *lines: str) -> None:
-    """Print lines as they are: no colours, no markup, no wrapping."""
+def print_lines(*lines: str) -> None:
+    """Print lines as they are, apart from characters that are not for terminals."""
     for line in lines:
-        console.out(line, highlight=False)
+        print(printable(line))
 
 
-def print_tables(console: Console, tables: dict[str, Table]) -> None:
+def print_tables(tables: dict[str, Table]) -> None:
     """Print tables under their titles, with an empty line before and after each."""
+    console = Console(width=WIDTH)
     console.print()
     for title, table in tables.items():
         console.out(title, style="bold", highlight=False)
@@ -58,6 +62,7 @@ def progress(
     if not console.is_terminal:
         yield lambda _: None
         return
+    console.width = console.width or 80  # COLUMNS=0 means that it is not known
     with Progress(console=console, transient=True, auto_refresh=auto_refresh) as bar:
         task = bar.add_task(what, total=total)
         yield lambda done: bar.update(task, advance=done, refresh=not auto_refresh)
@@ -68,9 +73,7 @@ def progress(
 
 def print_loss(scan: Scan, summary: Summary, top: int) -> None:
     """Print the result of ``fastxent loss``."""
-    console = Console()
     print_lines(
-        console,
         f"logits   {scan.logits}",
         f"targets  {scan.targets}, {'dense' if summary.labelling.dense else 'class labels'}",
         f"loss     {scan.options.loss} cross-entropy",
@@ -80,14 +83,14 @@ def print_loss(scan: Scan, summary: Summary, top: int) -> None:
         f"ignored  {summary.ignored:,}",
     )
     if summary.nan_count:
-        print_lines(console, f"NaN      {summary.nan_count:,} anchors")
+        print_lines(f"NaN      {summary.nan_count:,} anchors")
     rows = summary.slot_means()
     title = "Mean loss per class"
     if top < len(rows):
         title += f" (the {top} hardest of {len(rows)})"
     tables = {title: _slot_table(rows[:top]), "Hardest anchors": _hardest_table(summary.hardest)}
     if top and summary.valid:
-        print_tables(console, tables)
+        print_tables(tables)
 
 
 def _slot_table(rows: list[tuple[str, float, float]]) -> Table:
@@ -110,12 +113,10 @@ def _hardest_table(anchors: list[HardAnchor]) -> Table:
 
 def print_demo(result: DemoResult) -> None:
     """Print the result of ``fastxent demo``."""
-    console = Console()
     sample, config = result.workload.sample, fastxent.show_config()
     count, classes = sample.logits.shape
     anchors = len(result.workload.labels)
     print_lines(
-        console,
         f"fastxent {config.version}, backend {config.backend}, {config.isa}, "
         f"{result.threads} threads",
         f"{count:,} anchors x {classes} classes of a real PicoDet head, repeated to {anchors:,}",
@@ -124,12 +125,12 @@ def print_demo(result: DemoResult) -> None:
         "own confident detections. The sigmoid takes the logits as they are, the softmax",
         f"with a background logit of 0 appended, which makes {classes + 1} columns.",
     )
-    print_tables(console, {"Loss per class": _class_table(result), "Speed": _speed_table(result)})
+    print_tables({"Loss per class": _class_table(result), "Speed": _speed_table(result)})
     for loss, found in result.results.items():
         verdict = "ok" if found.correct else "FAILED"
         error = f"relative error at most {found.fast.max_error_ulp:.2f} ULP"
         checked = f"{loss}: {CHECKED_ANCHORS:,} random anchors against float64"
-        print_lines(console, f"{checked}, {error}: {verdict}")
+        print_lines(f"{checked}, {error}: {verdict}")
 
 
 def _class_table(result: DemoResult) -> Table:
@@ -182,11 +183,9 @@ def _measured_cells(measured: Measurement, read_seconds_per_logit: float) -> lis
 
 def print_bench(result: BenchResult) -> None:
     """Print the result of ``fastxent bench``."""
-    console = Console()
     machine, options = result.machine, result.options
     rounds = "one round" if options.rounds == 1 else f"{options.rounds} rounds"
     print_lines(
-        console,
         f"fastxent {machine['fastxent']}, backend {machine['backend']}, {machine['isa']}, "
         f"NumPy {machine['numpy']}",
         machine["cpu"],
@@ -194,7 +193,7 @@ def print_bench(result: BenchResult) -> None:
         "All results were",
         'compared with float64 first. "of read": the speed, where reading alone is 100 %.',
     )
-    reading, rest = ("=", "#") if console.options.ascii_only else ("\u2592", "\u2588")
+    reading, rest = ("=", "#") if Console().options.ascii_only else ("\u2592", "\u2588")
     tables = {}
     for shape in dict.fromkeys(row.shape for row in result.rows):
         rows = [row for row in result.rows if row.shape == shape]
@@ -202,7 +201,7 @@ def print_bench(result: BenchResult) -> None:
         tables[f"{title}, class axis 1"] = _bench_table(rows, numpy=options.numpy)
         bars = f"{title}, ns/logit: {reading} reading alone, {rest} the rest"
         tables[bars] = _bench_chart(rows, reading, rest)
-    print_tables(console, tables)
+    print_tables(tables)
 
 
 def _bench_table(rows: list[Row], *, numpy: bool) -> Table:
