@@ -113,7 +113,7 @@ def start_and_wait_for_output(large_files, out):
         [str(word) for word in command], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
     deadline = time.monotonic() + 60
-    while not any(path.stat().st_size > 10_000 for path in out.parent.glob(".out.*.npy")):
+    while not any(path.stat().st_size > 10_000 for path in out.parent.glob(".fastxent-*.partial")):
         assert time.monotonic() < deadline
         assert process.poll() is None, process.communicate()
         time.sleep(0.001)

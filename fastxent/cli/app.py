@@ -108,9 +108,11 @@ def demo(
     with one_line_errors():
         save_plot = prepare_plot(plot) if plot else None
         result = run_demo(make_workload(anchors, seed), num_threads)
-        show.print_demo(result)
-        if save_plot:
-            save_plot(result)
+        try:
+            if save_plot:
+                save_plot(result)
+        finally:
+            show.print_demo(result)
     if not result.correct:
         raise typer.Exit(1)
 
@@ -142,9 +144,8 @@ def loss(
 ) -> None:
     """Compute the loss of logits and targets in files of any size."""
     with one_line_errors(), open_array(logits) as logits_file, open_array(targets) as targets_file:
-        if out:
-            inputs = [split_spec(spec)[0] for spec in (logits, targets)]
-            check_output(out, force=force, inputs=inputs)
+        inputs = [split_spec(spec)[0] for spec in (logits, targets)]
+        destination = check_output(out, force=force, inputs=inputs)
         scan = Scan(
             logits_file,
             targets_file,
@@ -160,7 +161,7 @@ def loss(
             ),
         )
         with show.progress(math.prod(scan.anchor_shape)) as progress:
-            summary = scan.run(top, out, progress)
+            summary = scan.run(top, destination, progress)
         show.print_loss(scan, summary, top)
 
 
@@ -208,7 +209,7 @@ def bench(
 ) -> None:
     """Check and time functions of random heads, beside NumPy and the speed of reading."""
     with one_line_errors():
-        check_json(json)
+        destination = check_json(json)
         chosen = BenchOptions(
             anchors=anchors,
             classes=classes,
@@ -221,10 +222,12 @@ def bench(
         )
         with show.progress(count_steps(chosen), "rounds", auto_refresh=False) as progress:
             result = run_bench(chosen, progress)
-        if json:
-            write_json(json, result.as_json())
-        if json != "-":
-            show.print_bench(result)
+        try:
+            if json is not None:
+                write_json(destination, result.as_json())
+        finally:
+            if json != "-":
+                show.print_bench(result)
 
 
 @app.command()

@@ -9,7 +9,7 @@ import numpy as np
 
 from fastxent.cli.demo import DemoResult, LossResult
 from fastxent.cli.errors import CommandError
-from fastxent.cli.output import whole_file
+from fastxent.cli.output import find_destination, whole_file
 
 BINS_PER_DECADE = 8
 COLOURS = {"no object": "#9aa5b1", "object": "#d1495b"}
@@ -21,11 +21,11 @@ def prepare_plot(path: Path) -> Callable[[DemoResult], None]:
         figure_module = import_module("matplotlib.figure")
     except ModuleNotFoundError:
         raise CommandError('--plot needs matplotlib: pip install "fastxent[plot]"') from None
-    if not path.parent.is_dir():
-        raise CommandError(f"--plot {path}: there is no folder {path.parent}")
+    destination = find_destination("--plot", path)
     figure = figure_module.Figure(figsize=(10, 4.2), layout="constrained")
     formats = figure.canvas.get_supported_filetypes()
-    if path.suffix.removeprefix(".").lower() not in formats:
+    chosen_format = path.suffix.removeprefix(".").lower()
+    if chosen_format not in formats:
         raise CommandError(f"--plot {path}: the name must end in one of .{', .'.join(formats)}")
 
     def draw(result: DemoResult) -> None:
@@ -34,8 +34,8 @@ def prepare_plot(path: Path) -> Callable[[DemoResult], None]:
         for axes, (loss, found) in zip(figure.subplots(1, 2), result.results.items(), strict=True):
             _draw_histogram(axes, loss, found, has_object)
         figure.suptitle(f"Cross-entropy of {len(labels):,} anchors of a PicoDet head")
-        with whole_file(path) as temporary:
-            figure.savefig(temporary, dpi=130)
+        with whole_file(destination) as file:
+            figure.savefig(file, format=chosen_format, dpi=130)
 
     return draw
 

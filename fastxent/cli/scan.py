@@ -4,7 +4,6 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,7 +13,7 @@ import fastxent
 from fastxent._arguments import result_dtype
 from fastxent.cli.arrays import StoredArray
 from fastxent.cli.errors import CommandError
-from fastxent.cli.output import write_array
+from fastxent.cli.output import Destination, write_array
 from fastxent.cli.regions import Region, drop_axis, split_anchors
 from fastxent.cli.summary import Labelling, Summary
 
@@ -77,14 +76,14 @@ class Scan:
         logits.check_order(self._regions())
         targets.check_order(self._target_region(region) for region in self._regions())
 
-    def run(self, top: int, out: Path | None, progress: Callable[[int], object]) -> Summary:
+    def run(self, top: int, out: Destination | None, progress: Callable[[int], object]) -> Summary:
         """Compute the loss of every anchor.
 
         Parameters
         ----------
         top : int
             How many of the hardest anchors to keep.
-        out : Path or None
+        out : Destination or None
             The .npy file to write, of which the reduction says what it holds.
         progress : callable
             Called after each block with its number of anchors.
