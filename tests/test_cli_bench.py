@@ -294,7 +294,7 @@ def test_options_out_of_range(arguments):
 
 @pytest.mark.usefixtures("no_work")
 def test_more_than_the_memory(monkeypatch):
-    monkeypatch.setattr(bench, "memory_bytes", lambda: 8e9)
+    monkeypatch.setattr(measure, "memory_bytes", lambda: 8e9)
     message = fails("bench", "--anchors", 10**8)
     assert message == "so many logits need about 194 GB of memory, and this machine has 8"
 

@@ -130,6 +130,12 @@ def test_fewer_anchors_are_refused():
     assert run("demo", "--anchors", 1_999_999).exit_code == 2
 
 
+@pytest.mark.parametrize("anchors", [10**11, 10**30])
+def test_more_than_the_memory(anchors):
+    message = fails("demo", "--anchors", anchors)
+    assert message.startswith(f"so many logits need about {anchors * 108 / 1e9:,.0f} GB of memory")
+
+
 @pytest.fixture
 def no_work(monkeypatch):
     """Fail where the work would begin."""

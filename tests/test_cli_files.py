@@ -1,9 +1,12 @@
 """Arrays in files: read piece by piece like NumPy reads them whole, or refused with a line."""
 
+import errno
 import io
+import os
 import struct
 import zipfile
 from contextlib import suppress
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -73,6 +76,15 @@ def test_version_2_headers_are_read(tmp_path):
         assert np.array_equal(stored.read(WHOLE), values)
 
 
+def test_version_3_headers_are_read(tmp_path):
+    values = np.arange(12, dtype=np.float32).reshape(4, 3)
+    path = tmp_path / "a.npy"
+    path.write_bytes(header((4, 3), version=(3, 0)) + values.tobytes())
+    assert np.array_equal(np.load(path), values)  # as NumPy does
+    with open_array(str(path)) as stored:
+        assert np.array_equal(stored.read(WHOLE), values)
+
+
 def test_headers_of_python_2_are_read_without_a_warning(tmp_path):
     path = tmp_path / "a.npy"
     path.write_bytes(header("(4L, 3L)") + np.ones((4, 3), np.float32).tobytes())
@@ -125,7 +137,19 @@ BAD_FILES = {
     "odd keys": (header((4, 3)).replace(b"'shape'", b"1234567"), "has no valid .npy header"),
     "negative": (header((-4, 3)), "has no valid .npy header"),
     "fields": (header((4,), [("a", "<f4")]) + bytes(16), "expected numbers"),
-    "other version": (header((4, 3), version=(3, 0)), "format version (3, 0)"),
+    "fields of version 3": (
+        header((4,), [("\u043b\u00e9", "<f4")], version=(3, 0)) + bytes(16),
+        "has dtype [('\u043b\u00e9', '<f4')], expected numbers",
+    ),
+    "half a header of version 3": (header((4, 3), version=(3, 0))[:40], "EOF: reading array head"),
+    "bytes of no character": (
+        header((4, 3), version=(3, 0)).replace(b"<f4", b"<f\xff"),
+        "is damaged: 'utf-8' codec can't decode",
+    ),
+    "unsaid bfloat16": (header((4, 3), "|V2") + bytes(24), "with --dtype bfloat16"),
+    "pairs of bytes": (header((4,), [("a", "u1"), ("b", "u1")]) + bytes(8), "expected numbers"),
+    "too many axes": (header((1,) * 70) + bytes(4), "has no valid .npy header: maximum supported"),
+    "other version": (header((4, 3), version=(4, 0)), "format version (4, 0)"),
     "strings": (header((4, 3), "<U1") + bytes(48), "expected numbers"),
     "complex": (header((4, 3), "<c8") + bytes(96), "expected numbers"),
     "objects": (header((4, 3), "|O") + bytes(96), "pickled Python objects"),
@@ -174,6 +198,14 @@ def test_missing_files(logits, tmp_path):
     assert "is not a file" in fails("loss", tmp_path, logits, "--loss", "softmax")
 
 
+def test_files_that_cannot_be_read(logits):
+    memory = Path("/proc/self/mem")  # there is nothing at address 0
+    if not memory.exists():
+        pytest.skip("a file of Linux")
+    message = fails("loss", memory, logits, "--loss", "softmax")
+    assert message == f"{memory}: {os.strerror(errno.EIO)}"
+
+
 def test_missing_keys(logits, tmp_path):
     np.savez(tmp_path / "two.npz", a=np.zeros(4), b=np.zeros(4))
     two = f"{tmp_path}/two.npz"
@@ -182,6 +214,45 @@ def test_missing_keys(logits, tmp_path):
     assert message == f"{two} has no array 'c'; it holds a, b"
     logits.rename(tmp_path / "not.npz")
     assert "is not an .npz file" in fails("loss", f"{tmp_path}/not.npz:a", two, "--loss", "softmax")
+
+
+# --- lines that stay short -----------------------------------------------------------------------
+
+
+def test_many_keys_are_not_all_listed(logits, tmp_path):
+    with zipfile.ZipFile(tmp_path / "a.npz", "w") as archive:
+        for number in range(20_000):
+            archive.writestr(f"{number}.npy", b"")
+    listed = "0, 1, 2, 3, 4, 5, 6, 7, 8, 9 and 19,990 more"
+    path = tmp_path / "a.npz"
+    message = fails("loss", logits, path, "--loss", "softmax")
+    assert message == f"{path} holds {listed}: name one, as in {path}:KEY"
+    message = fails("loss", logits, f"{path}:x", "--loss", "softmax")
+    assert message == f"{path} has no array 'x'; it holds {listed}"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        header((4, 3), [(f"field{number}", "<f4") for number in range(300)]),
+        header(f"({10**4000}, {10**4000})"),
+        header("(" + "7, " * 3000 + ")"),
+        header((4, 3)).replace(b"}", b", " * 4000 + b"}"),
+    ],
+    ids=["dtype", "length", "axes", "text"],
+)
+def test_headers_are_not_quoted_in_full(content, logits, tmp_path):
+    path = tmp_path / "a.npy"
+    path.write_bytes(content)
+    assert len(fails("loss", path, logits, "--loss", "softmax")) < len(str(path)) + 300
+
+
+def test_long_keys_are_not_quoted_in_full(logits, tmp_path):
+    with zipfile.ZipFile(tmp_path / "a.npz", "w") as archive:
+        archive.writestr("k" * 60_000, b"")
+        archive.writestr("b", b"")
+    path = tmp_path / "a.npz"
+    assert len(fails("loss", logits, path, "--loss", "softmax")) < 3 * len(str(path)) + 200
 
 
 def damaged_archives():

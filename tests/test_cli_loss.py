@@ -1,5 +1,6 @@
 """fastxent loss: streamed in blocks, it finds what the textbook formulas find on whole arrays."""
 
+import ml_dtypes
 import numpy as np
 import pytest
 from cli_support import expected_losses, fails, printed, run, table
@@ -197,6 +198,45 @@ def test_every_logit_is_an_anchor(dtype, tmp_path):
     check(result, np.logaddexp(0, logits.astype(np.float64)) - targets * logits)
 
 
+@pytest.mark.parametrize("name", ["a.npy", "a.npz", "a-compressed.npz"])
+@pytest.mark.parametrize("half", ["logits", "targets", "both"])
+@pytest.mark.usefixtures("small_blocks")
+def test_bfloat16(half, name, tmp_path):
+    logits = make_logits((4, 9), np.float32 if half == "targets" else ml_dtypes.bfloat16)
+    targets = np.random.default_rng(5).random((4, 9, CLASSES))
+    if half != "logits":
+        targets = targets.astype(ml_dtypes.bfloat16)
+    files = save(tmp_path, f"z{name}", logits), save(tmp_path, f"y{name}", targets)
+    out = tmp_path / "out.npy"
+    result = run("loss", *files, "--loss", "sigmoid", "--dtype", "bfloat16", "--out", out)
+    losses = expected_losses("sigmoid", logits, targets.astype(np.float64))
+    check(result, losses)
+    assert f"({'float32' if half == 'targets' else 'bfloat16'}, 4 x 9 x {CLASSES})" in result.output
+    written = np.load(out)
+    assert written.dtype == np.float32
+    np.testing.assert_allclose(written, losses, rtol=1e-6)
+    # Nothing is taken for bfloat16 without a word.
+    assert "has dtype |V2, expected numbers" in fails("loss", *files, "--loss", "sigmoid")
+
+
+def test_bfloat16_with_labels(tmp_path):
+    logits, labels = make_logits(dtype=ml_dtypes.bfloat16), make_labels(dtype=np.int16)
+    files = save(tmp_path, "z.npy", logits), save(tmp_path, "y.npy", labels)
+    result = run("loss", *files, "--loss", "softmax", "--dtype", "bfloat16")
+    check(result, expected_losses("softmax", logits, labels))
+
+
+def test_the_option_is_for_bfloat16_alone(tmp_path):
+    files = save(tmp_path, "z.npy", make_logits()), save(tmp_path, "y.npy", make_labels())
+    message = fails("loss", *files, "--loss", "softmax", "--dtype", "bfloat16")
+    assert message.startswith("--dtype bfloat16 is for arrays of dtype |V2: ")
+    np.save(tmp_path / "z.npy", make_logits(dtype=ml_dtypes.bfloat16))
+    for other in ("float16", "float32", "int16", "|V2"):
+        result = run("loss", *files, "--loss", "softmax", "--dtype", other)
+        assert result.exit_code == 2
+        assert "'bfloat16'" in result.output
+
+
 @pytest.mark.usefixtures("small_blocks")
 def test_options_of_the_losses(tmp_path):
     logits, labels = make_logits(), make_labels()
@@ -302,6 +342,36 @@ def test_bad_options(options, message, tmp_path):
     out = tmp_path / "out.npy"
     assert message in fails("loss", *files, "--loss", "sigmoid", *options, "--out", out)
     assert not out.exists()
+
+
+@pytest.mark.parametrize("loss", ["sigmoid", "softmax"])
+@pytest.mark.parametrize("shape", [(2**40,), (1, 2**40), (2**24 + 1,)])
+def test_more_classes_than_there_can_be(loss, shape, tmp_path):
+    """Such files take no room, and no memory either."""
+    header = {"descr": "<f4", "fortran_order": False, "shape": shape}
+    with (tmp_path / "z.npy").open("wb") as file:
+        np.lib.format.write_array_header_1_0(file, header)
+        file.truncate(file.tell() + 4 * shape[-1])
+    np.save(tmp_path / "y.npy", np.zeros(shape[:-1], int))
+    message = fails("loss", tmp_path / "z.npy", tmp_path / "y.npy", "--loss", loss)
+    assert message.endswith(f"has more than 16,777,216 classes on axis {len(shape) - 1}")
+
+
+@pytest.mark.parametrize("error", [MemoryError("no 9 GiB"), MemoryError()])
+def test_too_little_memory(error, tmp_path, monkeypatch):
+    def fail(*_):
+        raise error
+
+    monkeypatch.setattr("fastxent.cli.arrays.StoredArray.read", fail)
+    files = save(tmp_path, "z.npy", make_logits()), save(tmp_path, "y.npy", make_labels())
+    message = fails("loss", *files, "--loss", "softmax")
+    assert message == "there is not enough memory" + (": no 9 GiB" if error.args else "")
+
+
+def test_options_are_checked_before_a_single_anchor_is_read(tmp_path, monkeypatch):
+    monkeypatch.setattr("fastxent.cli.arrays.StoredArray.read", lambda *_: pytest.fail("read"))
+    files = save(tmp_path, "z.npy", np.zeros(3)), save(tmp_path, "y.npy", np.array(0))
+    assert "background_index" in fails("loss", *files, "--loss", "softmax", "--background-index", 9)
 
 
 def test_labels_for_a_single_class_are_refused(tmp_path):

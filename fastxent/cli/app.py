@@ -61,6 +61,12 @@ class DType(StrEnum):
     BFLOAT16 = "bfloat16"
 
 
+class StoredDType(StrEnum):
+    """What elements can be whose dtype an .npy file cannot tell."""
+
+    BFLOAT16 = "bfloat16"
+
+
 Threads = Annotated[
     int | None,
     typer.Option(
@@ -133,6 +139,9 @@ def loss(
     background_index: Annotated[
         int | None, typer.Option(help='The label "no class"; the number of classes if not given.')
     ] = None,
+    dtype: Annotated[
+        StoredDType | None, typer.Option(help="What an array of dtype |V2 holds.")
+    ] = None,
     label_smoothing: Annotated[float, typer.Option(help="Between 0 and 1.")] = 0.0,
     pos_weight: Annotated[
         float | None, typer.Option(help="Weight of positive targets (sigmoid).")
@@ -143,7 +152,17 @@ def loss(
     num_threads: Threads = None,
 ) -> None:
     """Compute the loss of logits and targets in files of any size."""
-    with one_line_errors(), open_array(logits) as logits_file, open_array(targets) as targets_file:
+    stored_dtype = dtype.value if dtype else None
+    with (
+        one_line_errors(),
+        open_array(logits, stored_dtype) as logits_file,
+        open_array(targets, stored_dtype) as targets_file,
+    ):
+        if dtype and "bfloat16" not in {logits_file.dtype.name, targets_file.dtype.name}:
+            raise CommandError(
+                f"--dtype {dtype} is for arrays of dtype |V2: {logits_file} and {targets_file} "
+                "have others"
+            )
         inputs = [split_spec(spec)[0] for spec in (logits, targets)]
         destination = check_output(out, force=force, inputs=inputs)
         scan = Scan(

@@ -4,6 +4,7 @@ Pieces are read, not memory-mapped: a file that shrinks while it is mapped kills
 mapped pages count as its memory.
 """
 
+import io
 import lzma
 import math
 import os
@@ -14,7 +15,6 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from io import FileIO
 from itertools import islice
 from pathlib import Path
 from typing import IO, Any, Literal, Protocol
@@ -23,13 +23,18 @@ import numpy as np
 import numpy.typing as npt
 from numpy.lib import format as npy_format
 
-from fastxent.cli.errors import CommandError
+from fastxent.cli.dtypes import find_dtype
+from fastxent.cli.errors import CommandError, named_errors
 from fastxent.cli.regions import Region, find_runs, is_sequential, region_shape
+from fastxent.cli.text import list_some, summarize
 
 #: No header of an array of numbers is longer.
 HEADER_BYTES = 2**16
 #: Compressed data is decompressed in pieces of this size.
 PIECE_BYTES = 2**20
+
+#: What ``numpy.save`` makes of bfloat16: two bytes that NumPy knows nothing else about.
+SAVED_BFLOAT16 = np.dtype("V2")
 
 #: What reading a damaged archive raises; OSError is for positions before its beginning.
 BROKEN_ARCHIVE = (
@@ -56,7 +61,7 @@ class ByteSource(Protocol):
 class FileBytes:
     """A file, or a member of a zip archive that is stored without compression."""
 
-    def __init__(self, file: FileIO, start: int, size: int) -> None:
+    def __init__(self, file: io.FileIO, start: int, size: int) -> None:
         self.file, self.start, self.size = file, start, size
 
     def read_into(self, offset: int, buffer: memoryview) -> int:
@@ -120,28 +125,39 @@ class StoredArray:
         What error messages call it.
     source : ByteSource
         The bytes of an .npy file.
+    dtype : str, optional
+        What elements of dtype ``|V2`` are: "bfloat16".
     """
 
-    def __init__(self, name: str, source: ByteSource) -> None:
+    def __init__(self, name: str, source: ByteSource, dtype: str | None = None) -> None:
         self.name, self.source = name, source
         reader = HeaderReader(source)
         try:
             self.shape, self.fortran_order, self.dtype = _read_header(reader)
         except BROKEN_ARCHIVE as error:
-            raise CommandError(f"{name} is damaged: {error}") from error
+            raise CommandError(f"{name} is damaged: {summarize(error)}") from error
         except Exception as error:  # NumPy evaluates the header, which can fail in any way
-            raise CommandError(f"{name} has no valid .npy header: {error}") from error
+            raise _header_error(name, error) from error
         self.start = reader.position
+        if dtype and self.dtype == SAVED_BFLOAT16:
+            self.dtype = find_dtype(dtype)
         self._check()
 
     def _check(self) -> None:
         """Refuse what is not numbers, and what is not all there."""
         if self.dtype.hasobject:
             raise CommandError(f"{self.name} holds pickled Python objects, which are never loaded")
-        if self.dtype.kind not in "biuf":
-            raise CommandError(f"{self.name} has dtype {self.dtype}, expected numbers")
+        if self.dtype.kind not in "biuf" and self.dtype.name != "bfloat16":
+            hint = " (with --dtype bfloat16, that is what these are)"
+            hint = hint if self.dtype == SAVED_BFLOAT16 else ""
+            found = summarize(self.dtype)
+            raise CommandError(f"{self.name} has dtype {found}, expected numbers{hint}")
         if not all(0 <= length < 2**63 for length in self.shape):
-            raise CommandError(f"{self.name} has no valid .npy header: shape {self.shape}")
+            raise _header_error(self.name, f"shape {self.shape}")
+        try:
+            np.empty((0,) * len(self.shape))
+        except ValueError as error:
+            raise _header_error(self.name, error) from error
         expected = self.start + math.prod(self.shape) * self.dtype.itemsize
         if self.source.size < expected:
             raise CommandError(
@@ -176,11 +192,15 @@ class StoredArray:
             try:
                 found = self.source.read_into(self.start + offset * itemsize, piece)
             except BROKEN_ARCHIVE as error:
-                raise CommandError(f"{self.name} is damaged: {error}") from error
+                raise CommandError(f"{self.name} is damaged: {summarize(error)}") from error
             if found < len(piece):
                 raise CommandError(f"{self.name} is truncated")
             done += len(piece)
         return values
+
+
+def _header_error(name: str, reason: object) -> CommandError:
+    return CommandError(f"{name} has no valid .npy header: {summarize(reason)}")
 
 
 def _read_header(reader: HeaderReader) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
@@ -191,17 +211,34 @@ def _read_header(reader: HeaderReader) -> tuple[tuple[int, ...], bool, np.dtype[
             return npy_format.read_array_header_1_0(reader)
         if version == (2, 0):
             return npy_format.read_array_header_2_0(reader)
-    raise ValueError(f"format version {version} is only for arrays with named fields")
+        if version == (3, 0):
+            return npy_format.read_array_header_2_0(_in_latin_1(reader))
+    raise ValueError(f"format version {version} is not one of (1, 0), (2, 0) and (3, 0)")
+
+
+def _in_latin_1(reader: HeaderReader) -> io.BytesIO:
+    """Turn a header of version 3, which is in UTF-8, into one of version 2.
+
+    Only names of fields are anything but ASCII, and escapes mean the same in them.
+    """
+    (length,) = struct.unpack("<I", reader.read(4))
+    header = reader.read(length)
+    encoded = header.decode("utf-8").encode("latin-1", "backslashreplace")
+    # What is missing of the header is missing of the other one.
+    length += len(encoded) - len(header)
+    return io.BytesIO(struct.pack("<I", length) + encoded)
 
 
 @contextmanager
-def open_array(spec: str) -> Iterator[StoredArray]:
+def open_array(spec: str, dtype: str | None = None) -> Iterator[StoredArray]:
     """Open ``file.npy``, ``file.npz:key``, or a ``file.npz`` with a single array.
 
     Parameters
     ----------
     spec : str
         The file, and for .npz files the name of the array in it.
+    dtype : str, optional
+        What elements of dtype ``|V2`` are: "bfloat16".
 
     Yields
     ------
@@ -211,21 +248,22 @@ def open_array(spec: str) -> Iterator[StoredArray]:
     path, key = split_spec(spec)
     if path.exists() and not path.is_file():
         raise CommandError(f"{path} is not a file")
-    with FileIO(path) as file:
-        is_archive = file.read(4) in {b"PK\x03\x04", b"PK\x05\x06"}
+    with io.FileIO(path) as file:
+        with named_errors(path):
+            is_archive = file.read(4) in {b"PK\x03\x04", b"PK\x05\x06"}
         if not is_archive:
             if key is not None:
                 raise CommandError(f"{path} is not an .npz file")
-            yield StoredArray(spec, FileBytes(file, 0, os.fstat(file.fileno()).st_size))
+            yield StoredArray(spec, FileBytes(file, 0, os.fstat(file.fileno()).st_size), dtype)
             return
         file.seek(0)
         try:
             archive = zipfile.ZipFile(file)
             source = _open_member(file, archive, _find_member(archive, path, key))
         except BROKEN_ARCHIVE as error:
-            raise CommandError(f"{path} is damaged: {error}") from error
+            raise CommandError(f"{path} is damaged: {summarize(error)}") from error
         with archive:
-            yield StoredArray(spec, source)
+            yield StoredArray(spec, source, dtype)
 
 
 def split_spec(spec: str) -> tuple[Path, str | None]:
@@ -236,7 +274,7 @@ def split_spec(spec: str) -> tuple[Path, str | None]:
 
 def _find_member(archive: zipfile.ZipFile, path: Path, key: str | None) -> zipfile.ZipInfo:
     members = {member.filename.removesuffix(".npy"): member for member in archive.infolist()}
-    listed = ", ".join(members) or "nothing"
+    listed = list_some(list(members)) or "nothing"
     if key is None:
         if len(members) != 1:
             raise CommandError(f"{path} holds {listed}: name one, as in {path}:KEY")
@@ -248,7 +286,7 @@ def _find_member(archive: zipfile.ZipFile, path: Path, key: str | None) -> zipfi
     return members[key]
 
 
-def _open_member(file: FileIO, archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> ByteSource:
+def _open_member(file: io.FileIO, archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> ByteSource:
     if member.compress_type != zipfile.ZIP_STORED:
         return CompressedBytes(archive.open(member), member.file_size)
     # Before the data comes a header of its own, of any length.

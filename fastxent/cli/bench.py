@@ -4,7 +4,6 @@ import platform
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from importlib import import_module
 from math import prod
 from statistics import median
 from typing import Any, NamedTuple
@@ -14,8 +13,9 @@ import numpy as np
 import fastxent
 from fastxent._config import MAX_THREADS
 from fastxent.cli.bench_cases import FUNCTIONS, Case, Head
+from fastxent.cli.dtypes import find_dtype
 from fastxent.cli.errors import CommandError
-from fastxent.cli.measure import cpu_model, memory_bytes, take_turns
+from fastxent.cli.measure import check_memory, cpu_model, take_turns
 
 #: What the heads are where nothing is said: rows of classes, and images with the class axis 1.
 ANCHORS, CLASSES = 200_000, 80
@@ -184,26 +184,9 @@ def _split(texts: list[str]) -> list[str]:
     return [part.strip() for text in texts for part in text.split(",") if part.strip()]
 
 
-def find_dtype(name: str) -> np.dtype[Any]:
-    """Return a dtype by its name; NumPy has no bfloat16 of its own."""
-    if name == "bfloat16":
-        try:
-            name = import_module("ml_dtypes").bfloat16
-        except ModuleNotFoundError:
-            raise CommandError("--dtype bfloat16 needs ml_dtypes: pip install ml_dtypes") from None
-    return np.dtype(name)
-
-
-def check_memory(options: BenchOptions, dtype: np.dtype[Any]) -> None:
-    """Refuse what this machine has no memory for."""
-    # The values, the targets, a result and a gradient, with some room.
-    needed = max(map(prod, options.shapes)) * (4 * dtype.itemsize + 8)
-    there = memory_bytes()
-    if needed > there:
-        raise CommandError(
-            f"so many logits need about {needed / 1e9:,.0f} GB of memory, "
-            f"and this machine has {there / 1e9:,.0f}"
-        )
+def count_bytes(options: BenchOptions, dtype: np.dtype[Any]) -> int:
+    """Return how much memory the values, the targets, a result and a gradient take, about."""
+    return max(map(prod, options.shapes)) * (4 * dtype.itemsize + 8)
 
 
 # --- the work ------------------------------------------------------------------------------------
@@ -242,7 +225,7 @@ def run_bench(options: BenchOptions, advance: Callable[[int], object]) -> BenchR
         One row for each function and number of threads.
     """
     dtype = find_dtype(options.dtype)
-    check_memory(options, dtype)
+    check_memory(count_bytes(options, dtype))
     rows: list[Row] = []
     for shape, cases in _list_cases(options):
         head = Head(shape, dtype, options.seed)

@@ -9,7 +9,7 @@ import numpy as np
 import fastxent
 from fastxent import native
 from fastxent._docs import ULP_BOUNDS
-from fastxent.cli.measure import take_turns
+from fastxent.cli.measure import check_memory, take_turns
 from fastxent.cli.numpy_forms import NUMPY_FORMS, Array
 from fastxent.data import Sample, load_sample
 
@@ -105,6 +105,8 @@ def make_workload(anchors: int, seed: int) -> Workload:
     """Repeat the sample until there are so many anchors, each copy with noise of its own."""
     sample = load_sample()
     count, classes = sample.logits.shape
+    # The logits of both heads, the labels and some results.
+    check_memory(anchors * (classes + classes + 1 + 6) * 4.0)
     generator = np.random.default_rng(seed)
     logits = np.empty((anchors, classes), np.float32)
     for start in range(0, anchors, count):

@@ -6,6 +6,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from time import perf_counter
 
+from fastxent.cli.errors import CommandError
+
 
 def take_turns(
     rounds: int,
@@ -59,3 +61,13 @@ def memory_bytes() -> float:
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (AttributeError, ValueError, OSError):  # Windows; names that are not known
         return float("inf")
+
+
+def check_memory(needed: float) -> None:
+    """Refuse logits that need more bytes of memory than this machine has."""
+    there = memory_bytes()
+    if needed > there:
+        raise CommandError(
+            f"so many logits need about {needed / 1e9:,.0f} GB of memory, "
+            f"and this machine has {there / 1e9:,.0f}"
+        )

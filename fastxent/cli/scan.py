@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 import fastxent
 from fastxent._arguments import result_dtype
+from fastxent._validate import MOST_CLASSES
 from fastxent.cli.arrays import StoredArray
 from fastxent.cli.errors import CommandError
 from fastxent.cli.output import Destination, write_array
@@ -119,6 +120,10 @@ class Scan:
     def _tell_labelling(self) -> Labelling:
         """Tell class labels from dense targets, by the rules of the package."""
         classes = 1 if self.axis is None else self.logits.shape[self.axis]
+        if classes > MOST_CLASSES:
+            raise CommandError(
+                f"{self.logits} has more than {MOST_CLASSES:,} classes on axis {self.axis}"
+            )
         shape = self.targets.shape
         if shape not in {self.anchor_shape, self.logits.shape}:
             expected = f"{self.anchor_shape}"
@@ -140,9 +145,9 @@ class Scan:
 
     def _try_arguments(self) -> None:
         """Let the package check everything but the values, on arrays without anchors."""
-        if not self.anchor_shape:
-            return  # a single anchor, of which no less can be had
         logits_shape = tuple(n if i == self.axis else 0 for i, n in enumerate(self.logits.shape))
+        if not self.anchor_shape:
+            logits_shape += (0,)  # a single anchor; these are none
         shape = logits_shape if self.labelling.dense else drop_axis(logits_shape, self.axis)
         logits = np.empty(logits_shape, self.logits.dtype)
         self._call(logits, np.empty(shape, self.targets.dtype), "anchor")
