@@ -3,16 +3,18 @@
 import functools
 import hashlib
 import inspect
-import pickle
 import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
 import numba
+from numba.core.ccallback import CFunc
 from numba.core.registry import cpu_target
+from numba.core.sigutils import normalize_signature
 from numba.extending import overload
 
+from fastxent.numba.files import cache_of
 from fastxent.numba.fragments import FragmentCompiler
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -69,12 +71,17 @@ def compile_cached(function: Callable[..., Any], signature: Any, name: str, **op
     replaces what the first wrote by the same.
     """
     function.__qualname__ = function.__name__ = f"{name}-{code_digest()}"
-    compiler = numba.njit if options.get("parallel") else numba.cfunc
-    try:
-        return compiler(signature, cache=True, **OPTIONS, **options)(function)
-    except (RuntimeError, OSError, EOFError, pickle.UnpicklingError):
-        # There is no folder to write to, or what lies there is damaged.
-        return compiler(signature, **OPTIONS, **options)(function)
+    options = {**OPTIONS, **options}
+    if options.get("parallel"):
+        compiled = numba.njit(**options)(function)
+        compiled._cache = cache_of(function)
+        compiled.compile(signature)
+        compiled.disable_compile()
+    else:
+        compiled = CFunc(function, normalize_signature(signature), locals={}, options=options)
+        compiled._cache = cache_of(function)
+        compiled.compile()
+    return compiled
 
 
 def chosen_by(choose: Callable[[Any], Callable[..., Any]]) -> Callable[[Function], Function]:
