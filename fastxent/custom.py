@@ -2,11 +2,14 @@
 
 import functools
 import inspect
+import operator
 import os
+import sys
 import traceback
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple, SupportsIndex
+from typing import Any, SupportsIndex
 
 from numpy.typing import ArrayLike
 
@@ -90,6 +93,10 @@ def custom_loss(
 
     ``__wrapped__`` of the result is the function itself, to be called with numbers or arrays.
 
+    A loss is pickled as its function would be: by name where it can be imported, else by its
+    function, which only cloudpickle takes along (so joblib and dask do). What the first call has
+    fixed goes with it, and so it gives the same bits in other processes.
+
     Examples
     --------
     >>> import fastxent as fx
@@ -109,29 +116,41 @@ def custom_loss(
     """
     if function is None:
         return functools.partial(custom_loss, derivative=derivative)
-    return _as_loss(_Definition(function, derivative, _parameters_of(function, derivative)))
+    return CustomLoss(_Definition(function, derivative))
 
 
-class _Definition(NamedTuple):
-    """What the user gave."""
+@dataclass
+class _Definition:
+    """What a loss is made of: all of it that another process needs."""
 
     function: Function
     derivative: Function | None
-    #: The parameters behind logit and target.
-    parameters: tuple[inspect.Parameter, ...]
+    #: What is compiled, from the first call on.
+    formula: Formula | None = None
 
 
-def _as_loss(definition: _Definition) -> Function:
-    """Return the public function of a loss."""
-    parameters = definition.parameters
+class CustomLoss:
+    """A loss that :func:`custom_loss` made; it is called like the functions of the package.
 
-    @functools.cache
-    def loss_of() -> tuple[Loss, Formula]:
-        formula = _trace(definition)
-        return Loss(formula.name, "logits", sigmoid=True), formula
+    Like a function it has a name, a module, a docstring and a signature, and is copied and pickled
+    by reference; with cloudpickle it takes its function along where that is not to be imported.
+    """
 
-    @functools.wraps(definition.function)
-    def evaluate(
+    def __init__(self, definition: _Definition) -> None:
+        function = definition.function
+        parameters = _parameters_of(function, definition.derivative)
+        functools.update_wrapper(self, function)
+        # An object that can be called has no name of its own.
+        self.__name__ = _name(function)
+        self.__qualname__ = getattr(function, "__qualname__", self.__name__)
+        self.__doc__ = _docstring(function, parameters)
+        self.__signature__ = _public_signature(function, parameters)
+        self._definition = definition
+        self._parameters = parameters
+        self._source = lambda: definition
+
+    def __call__(
+        self,
         logits: ArrayLike,
         targets: ArrayLike,
         *,
@@ -150,10 +169,12 @@ def _as_loss(definition: _Definition) -> Function:
         num_threads: SupportsIndex | None = None,
         **values: float,
     ) -> ArrayOrScalar:
-        loss, formula = loss_of()
-        numbers = _numbers(evaluate.__name__, parameters, values)
+        formula = self._definition.formula
+        if formula is None:
+            formula = self._definition.formula = _trace(self._definition, len(self._parameters))
+        numbers = _numbers(self.__name__, self._parameters, values)
         return evaluate_loss(
-            loss,
+            Loss(formula.name, "logits", sigmoid=True),
             logits,
             targets,
             {"custom": CustomCall(formula, numbers)},
@@ -173,14 +194,52 @@ def _as_loss(definition: _Definition) -> Function:
             "numba",
         )
 
-    common = list(inspect.signature(evaluate, follow_wrapped=False).parameters.values())[:-1]
-    _check_names(definition, {parameter.name for parameter in common})
-    own = [parameter.replace(kind=parameter.KEYWORD_ONLY) for parameter in parameters]
-    evaluate.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
-        [*common[:2], *own, *common[2:]]
-    )
-    evaluate.__doc__ = _docstring(definition)
-    return evaluate
+    def __repr__(self) -> str:
+        own = "".join(f"{p.replace(annotation=p.empty)}, " for p in self._parameters)
+        return f"<custom loss {self.__qualname__}(logits, targets, *, {own}...)>"
+
+    # --- copies, here and in other processes ---
+
+    def __copy__(self) -> "CustomLoss":
+        return self
+
+    def __deepcopy__(self, memo: object) -> "CustomLoss":
+        return self
+
+    def __reduce_ex__(self, protocol: SupportsIndex) -> str | tuple[Any, ...]:
+        """Be pickled as a function is: by name, or by its function where its name is another's.
+
+        What has to be sent by value, as cloudpickle sends what `__main__` has, only pickle knows,
+        and only of functions. So it is given one that is an attribute of this loss: found by name
+        it leads back to the loss, and sent by value it takes along what the loss is made of.
+        """
+        if _object_named(self.__module__, self.__qualname__) is not self:
+            return CustomLoss, (self._definition,)
+        if operator.index(protocol) < 4:  # dotted names are found by way of the loss itself
+            return self.__qualname__
+        self._source.__module__ = self.__module__
+        self._source.__qualname__ = f"{self.__qualname__}.{_SOURCE}"
+        return _loss_of_source, (self._source,)
+
+
+#: The name of the attribute that is pickled in place of a loss.
+_SOURCE = "_source"
+
+
+def _loss_of_source(source: Callable[[], _Definition]) -> CustomLoss:
+    """Return the loss that a function is an attribute of, or make another one."""
+    owner = _object_named(source.__module__, source.__qualname__.removesuffix(f".{_SOURCE}"))
+    if isinstance(owner, CustomLoss) and owner._source is source:
+        return owner
+    return CustomLoss(source())
+
+
+def _object_named(module: str, name: str) -> object:
+    """Return what pickle finds under a name, or None."""
+    found: object = sys.modules.get(module)
+    for part in name.split("."):
+        found = getattr(found, part, None)
+    return found
 
 
 def _numbers(
@@ -232,13 +291,20 @@ def _signature_of(function: Function, name: str) -> tuple[inspect.Parameter, ...
         raise TypeError(message) from error
 
 
-def _check_names(definition: _Definition, taken: set[str]) -> None:
-    for parameter in definition.parameters:
+def _public_signature(
+    function: Function, parameters: tuple[inspect.Parameter, ...]
+) -> inspect.Signature:
+    """Return the signature of the loss, unless one of its parameters has a name that is taken."""
+    common = list(inspect.signature(CustomLoss.__call__).parameters.values())[1:-1]
+    taken = {parameter.name for parameter in common}
+    for parameter in parameters:
         if parameter.name in taken:
             raise TypeError(
-                f"custom_loss: {_place(definition.function)} has a parameter {parameter.name!r}, "
+                f"custom_loss: {_place(function)} has a parameter {parameter.name!r}, "
                 "which all losses have: give it another name"
             )
+    own = [parameter.replace(kind=parameter.KEYWORD_ONLY) for parameter in parameters]
+    return inspect.Signature([*common[:2], *own, *common[2:]])
 
 
 def _listed(parameters: tuple[inspect.Parameter, ...]) -> str:
@@ -257,9 +323,8 @@ def _name(function: Function) -> str:
     return getattr(function, "__name__", type(function).__name__)
 
 
-def _trace(definition: _Definition) -> Formula:
-    """Run the function, and its derivative, with placeholders."""
-    count = len(definition.parameters)
+def _trace(definition: _Definition, count: int) -> Formula:
+    """Run the function of so many parameters, and its derivative, with placeholders."""
     parameters = [Expression("parameter", number) for number in range(count)]
     arguments = Expression("logit"), Expression("target"), *parameters
     loss = _traced(definition.function, arguments)
@@ -293,21 +358,21 @@ def _message(function: Function, error: Exception) -> str:
 # --- docstring ------------------------------------------------------------------------------------
 
 
-def _docstring(definition: _Definition) -> str | None:
+def _docstring(function: Function, parameters: tuple[inspect.Parameter, ...]) -> str:
     """Return the user's text, with the sections that losses have, unless it has its own."""
-    text = inspect.getdoc(definition.function) or "Custom loss from logits, made of a function."
+    text = inspect.getdoc(function) or "Custom loss from logits, made of a function."
     if "\nParameters\n---" in text:
         return text
     own = [
         f"{p.name} : float\n    Parameter of the formula."
         if p.default is p.empty
         else f"{p.name} : float, default {p.default}\n    Parameter of the formula."
-        for p in definition.parameters
+        for p in parameters
     ]
     shared = SIGMOID_PARTS["common parameters"].partition("backend : ")[0]
-    parameters = (SIGMOID_PARTS["logits and targets"], *own, SIGMOID_PARTS["axis"], shared)
+    described = (SIGMOID_PARTS["logits and targets"], *own, SIGMOID_PARTS["axis"], shared)
     sections = {
-        "Parameters": "\n".join(part.strip() for part in parameters),
+        "Parameters": "\n".join(part.strip() for part in described),
         "Returns": SIGMOID_PARTS["result"].strip(),
         "Raises": SIGMOID_PARTS["errors"].strip(),
         "See Also": "fastxent.custom_loss : How such a loss is made.",
