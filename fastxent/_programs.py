@@ -19,6 +19,14 @@ from fastxent._expressions import (
     substitute,
 )
 
+#: Operations of a loss and its derivative that are compiled: ten times what losses of papers have,
+#: and half a minute at worst, of float64 logits.
+MOST_OPERATIONS = 1000
+#: A power counts as many.
+POWER_OPERATIONS = 10
+#: Integer exponents beyond it are not worth their multiplications, nor their rounding errors.
+_MOST_SQUARINGS = 32
+
 
 class Instruction(NamedTuple):
     """One operation."""
@@ -46,10 +54,27 @@ class Formula(NamedTuple):
     programs: dict[tuple[float | None, bool], Program]
 
 
+def is_product(exponent: float) -> bool:
+    """Tell whether a power is made of multiplications."""
+    return exponent.is_integer() and abs(exponent) <= _MOST_SQUARINGS
+
+
+def operations_of(*values: Value) -> int:
+    """Return how many operations there are to compile, for as many results."""
+    instructions = _program_of(values).instructions
+    count = 0
+    for operation, operands, _ in instructions:
+        if operation in {"power", "power_slope"}:
+            exponent = instructions[operands[1]]
+            is_known = exponent.operation == "constant" and is_product(exponent.number)
+            count += 1 if is_known else POWER_OPERATIONS
+        elif operation not in {"constant", *VARIABLES}:
+            count += 1
+    return count
+
+
 def formula_of(loss: Value, slope: Value) -> Formula:
-    """Return the programs of a loss; without a slope it is found here."""
-    if slope is None:
-        slope = slope_of(loss)
+    """Return the programs of a loss and its slope."""
     programs = {}
     for target in (None, 0.0, 1.0):
         values = [

@@ -3,12 +3,9 @@
 import functools
 import inspect
 import operator
-import os
 import sys
-import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, SupportsIndex
 
 from numpy.typing import ArrayLike
@@ -16,19 +13,11 @@ from numpy.typing import ArrayLike
 from fastxent._arguments import as_number, shown
 from fastxent._docs import SIGMOID_PARTS
 from fastxent._evaluate import evaluate_loss
-from fastxent._expressions import Expression, TraceError, Value
-from fastxent._programs import Formula, formula_of
+from fastxent._programs import Formula
 from fastxent._request import Array, ArrayOrScalar, CustomCall, IgnoreIndex, Loss
+from fastxent._tracing import Function, name_of, place_of, trace
 
 __all__ = ["custom_loss"]
-
-Function = Callable[..., Any]
-
-_ADVICE = (
-    "a custom loss is made of numbers, of + - * / **, comparisons, & | ~, and of the functions of "
-    "fastxent.math"
-)
-_PACKAGE = f"{Path(__file__).parent}{os.sep}"
 
 
 def custom_loss(
@@ -67,6 +56,8 @@ def custom_loss(
         The function is no formula: it branches (``if``) on values that differ from logit to logit,
         calls what is not known for them, or its parameters are not what they should be. The
         message names the line.
+    ValueError
+        The function and its derivative take more than 1,000 operations.
 
     See Also
     --------
@@ -78,6 +69,9 @@ def custom_loss(
     that it takes from elsewhere are fixed then, while parameters are not. Python's ``if`` cannot
     follow a placeholder, ``where`` can. Loops over known numbers and calls of other functions
     are welcome. The first call compiles, for up to three seconds, and keeps the result on disk.
+    Of a loss and its derivative at most 1,000 operations are compiled, which takes half a minute at
+    worst; losses of papers have up to 100. A power counts as ten, unless its exponent is an integer
+    from -32 to 32.
 
     With class labels, all targets are 0 or 1, and the function is compiled for each of them apart:
     terms with a factor of 0 are left out. Such a factor removes a term even if it is infinite, and
@@ -141,7 +135,7 @@ class CustomLoss:
         parameters = _parameters_of(function, definition.derivative)
         functools.update_wrapper(self, function)
         # An object that can be called has no name of its own.
-        self.__name__ = _name(function)
+        self.__name__ = name_of(function)
         self.__qualname__ = getattr(function, "__qualname__", self.__name__)
         self.__doc__ = _docstring(function, parameters)
         self.__signature__ = _public_signature(function, parameters)
@@ -169,9 +163,11 @@ class CustomLoss:
         num_threads: SupportsIndex | None = None,
         **values: float,
     ) -> ArrayOrScalar:
-        formula = self._definition.formula
+        definition = self._definition
+        formula = definition.formula
         if formula is None:
-            formula = self._definition.formula = _trace(self._definition, len(self._parameters))
+            formula = trace(definition.function, definition.derivative, len(self._parameters))
+            definition.formula = formula
         numbers = _numbers(self.__name__, self._parameters, values)
         return evaluate_loss(
             Loss(formula.name, "logits", sigmoid=True),
@@ -215,7 +211,7 @@ class CustomLoss:
         """
         if _object_named(self.__module__, self.__qualname__) is not self:
             return CustomLoss, (self._definition,)
-        if operator.index(protocol) < 4:  # dotted names are found by way of the loss itself
+        if operator.index(protocol) < 4:  # dotted names are found via the loss itself
             return self.__qualname__
         self._source.__module__ = self.__module__
         self._source.__qualname__ = f"{self.__qualname__}.{_SOURCE}"
@@ -269,15 +265,15 @@ def _parameters_of(
     allowed = {inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD}
     if len(parameters) < 2 or any(parameter.kind not in allowed for parameter in parameters):
         raise TypeError(
-            f"custom_loss: {_place(function)} has the parameters {_listed(parameters)}, expected "
+            f"custom_loss: {place_of(function)} has the parameters {_listed(parameters)}, expected "
             "(logit, target, ...) with numbers behind them, and no * or **"
         )
     if derivative is not None:
         others = _signature_of(derivative, "derivative")
         if [p.name for p in others] != [p.name for p in parameters]:
             raise TypeError(
-                f"custom_loss: the derivative {_place(derivative)} has the parameters "
-                f"{_listed(others)}, expected those of {_name(function)}: {_listed(parameters)}"
+                f"custom_loss: the derivative {place_of(derivative)} has the parameters "
+                f"{_listed(others)}, expected those of {name_of(function)}: {_listed(parameters)}"
             )
     return parameters[2:]
 
@@ -300,7 +296,7 @@ def _public_signature(
     for parameter in parameters:
         if parameter.name in taken:
             raise TypeError(
-                f"custom_loss: {_place(function)} has a parameter {parameter.name!r}, "
+                f"custom_loss: {place_of(function)} has a parameter {parameter.name!r}, "
                 "which all losses have: give it another name"
             )
     own = [parameter.replace(kind=parameter.KEYWORD_ONLY) for parameter in parameters]
@@ -309,50 +305,6 @@ def _public_signature(
 
 def _listed(parameters: tuple[inspect.Parameter, ...]) -> str:
     return f"({', '.join(map(str, parameters))})"
-
-
-def _place(function: Function) -> str:
-    """Return a function's name, and where it is defined."""
-    code = getattr(function, "__code__", None)
-    where = f" ({Path(code.co_filename).name}, line {code.co_firstlineno})" if code else ""
-    return f"{_name(function)}{where}"
-
-
-def _name(function: Function) -> str:
-    """Return what to call a function, which may be an object that can be called."""
-    return getattr(function, "__name__", type(function).__name__)
-
-
-def _trace(definition: _Definition, count: int) -> Formula:
-    """Run the function of so many parameters, and its derivative, with placeholders."""
-    parameters = [Expression("parameter", number) for number in range(count)]
-    arguments = Expression("logit"), Expression("target"), *parameters
-    loss = _traced(definition.function, arguments)
-    slope = _traced(definition.derivative, arguments) if definition.derivative else None
-    return formula_of(loss, slope)
-
-
-def _traced(function: Function, arguments: tuple[Expression, ...]) -> Value:
-    try:
-        return Expression.as_number(function(*arguments))
-    except Exception as error:  # noqa: BLE001 - whatever the user's function does
-        raise TypeError(_message(function, error)) from None
-
-
-def _message(function: Function, error: Exception) -> str:
-    """Say what went wrong, in which line, and what to do."""
-    place = _place(function)
-    frames = [
-        frame
-        for frame in traceback.extract_tb(error.__traceback__)
-        if not frame.filename.startswith(_PACKAGE)
-    ]
-    if frames:
-        frame = frames[-1]
-        place = f"{_name(function)} ({Path(frame.filename).name}, line {frame.lineno}"
-        place += f": `{frame.line}`)" if frame.line else ")"
-    reason = str(error) if isinstance(error, TraceError) else f"{error}; {_ADVICE}"
-    return f"custom_loss cannot use {place}: {reason}"
 
 
 # --- docstring ------------------------------------------------------------------------------------

@@ -178,6 +178,76 @@ def test_wrong_parameters(function, given):
     assert "expected (logit, target, ...)" in str(caught.value)
 
 
+# --- formulas that are too long -------------------------------------------------------------------
+
+
+def chain(step, length):
+    """Return a loss that takes a step so many times."""
+
+    def chained(logit, target, gamma=1.5):
+        value = logit
+        for number in range(length):
+            value = step(value, number + 2.5, gamma)
+        return value
+
+    return fx.custom_loss(chained)
+
+
+#: Steps, how many are too many, and the operations that these are.
+TOO_LONG = {
+    "arithmetic": (lambda x, k, g: x * 1.01 + k, 501, 1002, "without"),
+    "exponentials": (lambda x, k, g: math.exp(x * k), 1000, 2000, "without"),
+    "conditions": (lambda x, k, g: math.where(x > k, x, g), 501, 1002, "without"),
+    "powers": (lambda x, k, g: x**k, 101, 1010, "without"),
+    "powers by request": (lambda x, k, g: x**g, 101, 1010, "without"),
+    "very long": (lambda x, k, g: x * 1.01 + k, 100_000, 200_000, "without"),
+    # x * k; exp; for the slope exp * k, and but for the first * the slope so far.
+    "slopes": (lambda x, k, g: math.exp(x * k), 251, 4 * 251 - 1, "with"),
+    # x^k with slope k x^(k - 1); but for the first * the slope so far.
+    "slopes of powers": (lambda x, k, g: x**k, 48, 21 * 48 - 1, "with"),
+}
+
+
+@pytest.mark.parametrize(("step", "length", "count", "of"), TOO_LONG.values(), ids=TOO_LONG)
+def test_too_many_operations(step, length, count, of):
+    """Found before anything is compiled, which would take minutes."""
+    with pytest.raises(ValueError, match="at most 1,000 of both are compiled") as caught:
+        chain(step, length)([[1.0, 2.0]], [0])
+    assert str(caught.value).startswith("custom_loss cannot use chained (test_custom_errors.py, ")
+    assert f"it takes {count:,} operations {of} its derivative" in str(caught.value)
+
+
+def test_a_derivative_with_too_many_operations():
+    loss = fx.custom_loss(
+        lambda logit, target: logit,
+        derivative=lambda logit, target: sum(math.exp(k * logit) for k in range(2, 400)),
+    )
+    with pytest.raises(ValueError, match="it takes 1,193 operations with its derivative"):
+        loss([[1.0, 2.0]], [0])
+
+
+def test_as_many_operations_as_there_may_be():
+    """Powers by small integers are a few multiplications, and equal operations are one."""
+    pytest.importorskip("numba")
+
+    def inverse(x, k, g):  # three operations, and two of the slope
+        return (x + 1 / k - 1 / k) ** -1
+
+    with pytest.raises(ValueError, match="1,004 operations with its derivative"):
+        chain(inverse, 201)([0.5], [1], axis=None)
+    loss = chain(inverse, 199)
+    for z in (0.5, 3.0):
+        value, slope = loss([z], [1], axis=None, return_grad=True)
+        assert value == pytest.approx([1 / z], rel=1e-12)
+        assert slope == pytest.approx([-1 / z**2], rel=1e-12)
+    repeated = chain(lambda x, k, g: x + sum(math.exp(x) for _ in range(450)), 1)
+    assert repeated([0.0], [0], axis=None) == pytest.approx([450.0], rel=1e-12)
+
+
+def test_the_limit_is_documented():
+    assert "at most 1,000 operations are compiled" in " ".join(fx.custom_loss.__doc__.split())
+
+
 def test_wrong_parameters_of_a_derivative():
     with pytest.raises(TypeError, match=r"\(logit, target\), expected those of .*gamma=2\.0\)"):
         fx.custom_loss(lambda logit, target, gamma=2.0: logit, derivative=lambda logit, target: 1)

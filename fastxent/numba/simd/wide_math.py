@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from fastxent._programs import is_product
 from fastxent.numba.simd.branches import choose_case
 from fastxent.numba.simd.lanes import Lanes, Number, Operand, lane_function
 from fastxent.numba.simd.summation import rounding_error
@@ -44,8 +45,6 @@ _EXP_OVERFLOW = {4: 89.0, 8: 710.0}
 _EXPM1_LIMIT = {4: 30.0, 8: 50.0}
 #: Above it the octave of a power is beyond the largest number.
 _POWER_OVERFLOW = {4: 129.0, 8: 1025.0}
-#: Integer exponents beyond it are not worth their multiplications, nor their rounding errors.
-_MOST_SQUARINGS = 32
 
 
 def _reduced(x: Lanes) -> tuple[Lanes, Lanes, Lanes]:
@@ -212,7 +211,7 @@ def _power_limits(x: Lanes, exponents: Lanes, result: Lanes) -> Lanes:
 
 def power_known(x: Lanes, g: float) -> PowerValue:
     """Return a power whose exponent the compiler knows."""
-    if g.is_integer() and abs(g) <= _MOST_SQUARINGS:
+    if is_product(g):
         n = int(g)
         return PowerValue(_integer_power(x, n), _integer_power(x, n - 1) * g)
     if g == 0.5:
