@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike
 
 from fastxent import native
 from fastxent._config import MAX_THREADS, backend_module, thread_count
+from fastxent._floats import with_default_floats
 from fastxent._request import (
     Array,
     ArrayOrScalar,
@@ -89,6 +90,50 @@ def evaluate_loss(  # noqa: C901, PLR0917 - see below
         else:
             if native.evaluate_short_call(loss.name, values, targets, losses, ignore_index):
                 return losses
+    return _evaluate_loss(
+        compute,
+        loss,
+        values,
+        targets,
+        parameters,
+        axis,
+        reduction,
+        normalizer,
+        empty,
+        weight,
+        class_weight,
+        ignore_index,
+        background_index,
+        return_grad,
+        grad_output,
+        out,
+        grad_out,
+        num_threads,
+    )
+
+
+@with_default_floats
+def _evaluate_loss(  # noqa: PLR0917 - as above
+    compute: Backend,
+    loss: Loss,
+    values: ArrayLike,
+    targets: ArrayLike,
+    parameters: Mapping[str, Any],
+    axis: SupportsIndex | None,
+    reduction: str,
+    normalizer: str | float,
+    empty: str | float,
+    weight: ArrayLike | None,
+    class_weight: ArrayLike | None,
+    ignore_index: IgnoreIndex,
+    background_index: SupportsIndex | None,
+    return_grad: bool,
+    grad_output: ArrayLike | None,
+    out: Array | None,
+    grad_out: Array | None,
+    num_threads: SupportsIndex | None,
+) -> ArrayOrScalar:
+    """Evaluate a loss: validate, dispatch, reduce."""
     request, result, grad = loss_request(
         loss,
         values,

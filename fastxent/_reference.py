@@ -11,6 +11,7 @@ from typing import Any, NamedTuple, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from fastxent._floats import with_default_floats
 from fastxent._formulas import LOSSES, times
 from fastxent._request import Array, LossRequest, LossTotals
 from fastxent._score_formulas import CLASS_SCORES, ELEMENT_SCORES, Float64Array, softmax
@@ -34,6 +35,7 @@ class _Block(NamedTuple):
     weights: Float64Array
 
 
+@with_default_floats
 def evaluate_loss(request: LossRequest) -> LossTotals:
     """Evaluate a loss block by block."""
     formula = LOSSES[request.loss]
@@ -59,6 +61,7 @@ def evaluate_loss(request: LossRequest) -> LossTotals:
     return totals
 
 
+@with_default_floats
 def count_anchors(request: LossRequest) -> LossTotals:
     """Add up everything but the loss, without a look at the logits."""
     totals = _NOTHING
@@ -68,6 +71,7 @@ def count_anchors(request: LossRequest) -> LossTotals:
     return totals
 
 
+@with_default_floats
 def evaluate_score(
     name: str,
     values: NDArray[np.floating[Any]],

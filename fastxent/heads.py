@@ -7,6 +7,7 @@ from numpy.typing import ArrayLike  # noqa: TC002 - typing.get_type_hints looks 
 
 from fastxent._arguments import FLOAT_DTYPES, as_array, check_out, overlap, result_dtype
 from fastxent._request import Array, ArrayOrScalar  # noqa: TC001 - likewise
+from fastxent.native import call_with_default_floats
 
 __all__ = ["sigmoid_to_softmax_logits", "softmax_to_sigmoid_logit"]
 
@@ -97,8 +98,8 @@ def sigmoid_to_softmax_logits(logits: ArrayLike, *, out: Array | None = None) ->
     values = as_array(logits, "logits", FLOAT_DTYPES)
     result = _result(values, (*values.shape, 2), out)
     with np.errstate(under="ignore"):
-        np.multiply(values, -0.5, out=result[..., 0], dtype=result.dtype)
-        np.multiply(values, 0.5, out=result[..., 1], dtype=result.dtype)
+        call_with_default_floats(np.multiply, values, -0.5, out=result[..., 0], dtype=result.dtype)
+        call_with_default_floats(np.multiply, values, 0.5, out=result[..., 1], dtype=result.dtype)
     return result if out is None else out
 
 
@@ -178,7 +179,9 @@ def softmax_to_sigmoid_logit(logits: ArrayLike, *, out: Array | None = None) -> 
         raise ValueError(f"logits has shape {values.shape}, expected (..., 2): two classes")
     result = _result(values, values.shape[:-1], out)
     with np.errstate(over="ignore", under="ignore", invalid="ignore"):  # the limits are documented
-        np.subtract(values[..., 1], values[..., 0], out=result, dtype=result.dtype)
+        call_with_default_floats(
+            np.subtract, values[..., 1], values[..., 0], out=result, dtype=result.dtype
+        )
     if out is not None:
         return out
     return result if result.ndim > 0 else result[()]

@@ -3,6 +3,7 @@
 from fastxent.native._native import (
     available_isas,
     build_info,
+    call_with_default_floats,
     count_anchors,
     evaluate_loss,
     evaluate_score,
@@ -12,12 +13,15 @@ from fastxent.native._native import (
     get_isa,
     openmp_max_threads,
     parallel_read,
+    run_alone,
     set_isa,
+    worker_address,
 )
 
 __all__ = [
     "available_isas",
     "build_info",
+    "call_with_default_floats",
     "count_anchors",
     "evaluate_loss",
     "evaluate_score",
@@ -27,5 +31,7 @@ __all__ = [
     "get_isa",
     "openmp_max_threads",
     "parallel_read",
+    "run_alone",
     "set_isa",
+    "worker_address",
 ]

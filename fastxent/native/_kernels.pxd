@@ -1,4 +1,4 @@
-# The C kernels (simd/kernels.h) and the fork hook, as Cython sees them.
+# The C kernels (simd/kernels.h), and what keeps threads safe and alike, as Cython sees them.
 
 from libc.stdint cimport int32_t, int64_t, uint64_t
 
@@ -105,3 +105,11 @@ cdef extern from "fork.h" nogil:
     int fx_protect_forks()
     int fx_max_threads()
     int fx_usable_threads(int requested)
+
+
+cdef extern from "float_control.h" nogil:
+    ctypedef struct fx_float_control:
+        pass
+
+    fx_float_control fx_begin_floats()
+    void fx_end_floats(fx_float_control callers)

@@ -3,30 +3,32 @@
 """The native backend: what Python calls, and the threads around the blocks of a call.
 
 A call is described once (`Job`) and cut into blocks of anchors (`_blocks.pxd`), which OpenMP
-threads share. Sums are kept per block and added in the order of the blocks, so their bits do not
-depend on the number of threads.
+threads share (`_threads.pxd`). Sums are kept per block and added in the order of the blocks, so
+their bits do not depend on the number of threads.
 """
 
-from cython.parallel cimport prange, threadid
-from libc.stdint cimport int64_t
+from libc.stdint cimport int64_t, intptr_t
 from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memset
 
 from fastxent.native._arrays cimport (
-    Dimensions, Operand, coalesce, element_size, order_as_in_memory, read_operand,
+    Dimensions, Operand, coalesce, order_as_in_memory, read_operand,
 )
-from fastxent.native._blocks cimport run_block
-from fastxent.native._elements cimport SCAN_ELEMENTS, map_block, scan_block
+from fastxent.native._elements cimport SCAN_ELEMENTS
 from fastxent.native._job cimport OPERANDS, BlockTotals, Job, list_operands, plan_scratch
 from fastxent.native._kernels cimport (
-    FX_FLOAT32, FX_FLOAT64, FX_ISAS, fx_isa_name, fx_isa_supported, fx_kernels, fx_kernels_of,
-    fx_label_map, fx_map_kernel, fx_max_threads, fx_protect_forks, fx_usable_threads,
+    FX_FLOAT32, FX_FLOAT64, FX_ISAS, fx_begin_floats, fx_end_floats, fx_float_control, fx_isa_name,
+    fx_isa_supported, fx_kernels, fx_kernels_of, fx_label_map, fx_map_kernel, fx_max_threads,
+    fx_protect_forks,
 )
 from fastxent.native._requests cimport (
     choose_kernels, choose_precision, describe_loss, map_labels, per_class, scores_suit_rows,
     weighs_anchors,
 )
 from fastxent.native._short_calls cimport describe_short_call
+from fastxent.native._threads cimport (
+    add_totals, map_blocks, read_blocks, run_blocks, run_worker, scan_blocks,
+)
 
 import numpy as np
 
@@ -51,11 +53,6 @@ cdef extern from *:
     """
     const int FX_OPENMP
     const char* FX_COMPILER
-
-cdef enum:
-    # A thread takes neighbouring blocks, for what it prefetches at the end of one is the next; but
-    # so few at a time that threads end together.
-    SHARES = 8
 
 cdef int selected_isa = 0
 
@@ -146,7 +143,7 @@ cdef BlockTotals run_job(Job* job, int threads) except *:
     cdef BlockTotals totals
     cdef BlockTotals* block_totals
     cdef char* memory
-    cdef Py_ssize_t block, blocks, share
+    cdef Py_ssize_t blocks
     memset(&totals, 0, sizeof(BlockTotals))
     if job.dimensions.size == 0:
         return totals
@@ -154,30 +151,18 @@ cdef BlockTotals run_job(Job* job, int threads) except *:
     coalesce(&job.dimensions, operands, OPERANDS)
     plan_scratch(job)
     blocks = (job.dimensions.size + job.block_anchors - 1) // job.block_anchors
-    threads = fx_usable_threads(<int>min(threads, blocks))
-    share = max(1, blocks // (threads * SHARES))
+    threads = <int>min(threads, blocks)
     block_totals = <BlockTotals*>calloc(blocks, sizeof(BlockTotals))
     memory = <char*>malloc(threads * job.scratch_bytes)
     if block_totals == NULL or memory == NULL:
         free(block_totals)
         free(memory)
         raise MemoryError
-    with nogil:
-        if threads == 1:
-            for block in range(blocks):
-                run_block(job, block, memory, &block_totals[block])
-        else:
-            for block in prange(blocks, num_threads=threads, schedule="dynamic", chunksize=share):
-                run_block(job, block, memory + threadid() * job.scratch_bytes,
-                          &block_totals[block])
-        for block in range(blocks):
-            totals.loss += block_totals[block].loss
-            totals.weight += block_totals[block].weight
-            totals.valid += block_totals[block].valid
-            totals.positive += block_totals[block].positive
-            totals.has_invalid |= block_totals[block].has_invalid
-        free(block_totals)
-        free(memory)
+    run_blocks(job, blocks, threads, memory, block_totals)
+    if job.wants_totals or job.checks_targets:
+        add_totals(&totals, block_totals, blocks)
+    free(block_totals)
+    free(memory)
     return totals
 
 
@@ -232,21 +217,15 @@ cdef fx_map_kernel map_kernel_of(const fx_kernels* kernels, str name) except NUL
 
 cdef int run_map(Job* job, fx_map_kernel kernel, int threads) except -1:
     cdef Operand* operands[2]
-    cdef Py_ssize_t block, blocks = (job.dimensions.size + SCAN_ELEMENTS - 1) // SCAN_ELEMENTS
+    cdef Py_ssize_t blocks = (job.dimensions.size + SCAN_ELEMENTS - 1) // SCAN_ELEMENTS
     if blocks == 0:
         return 0
     operands[0] = &job.logits
     operands[1] = &job.out
     order_as_in_memory(&job.dimensions, operands, 2)
     coalesce(&job.dimensions, operands, 2)
-    threads = fx_usable_threads(<int>min(threads, blocks))
-    with nogil:
-        if threads == 1:
-            for block in range(blocks):
-                map_block(job, kernel, block)
-        else:
-            for block in prange(blocks, num_threads=threads, schedule="dynamic"):
-                map_block(job, kernel, block)
+    threads = <int>min(threads, blocks)
+    map_blocks(job, kernel, blocks, threads)
     return 0
 
 
@@ -297,24 +276,16 @@ cdef Py_ssize_t scan(object array, bint are_labels, double highest, const fx_lab
     operands[0] = &operand
     coalesce(&dimensions, operands, 1)
     blocks = (dimensions.size + SCAN_ELEMENTS - 1) // SCAN_ELEMENTS
+    threads = <int>min(threads, blocks)
     found = <Py_ssize_t*>malloc(blocks * sizeof(Py_ssize_t))
     if found == NULL:
         raise MemoryError
-    threads = fx_usable_threads(<int>min(threads, blocks))
-    with nogil:
-        if threads == 1:
-            for block in range(blocks):
-                found[block] = scan_block(&operand, &dimensions, block, kernels, are_labels,
-                                          highest, valid)
-        else:
-            for block in prange(blocks, num_threads=threads, schedule="static"):
-                found[block] = scan_block(&operand, &dimensions, block, kernels, are_labels,
-                                          highest, valid)
-        for block in range(blocks):
-            if found[block] >= 0:
-                first = found[block]
-                break
-        free(found)
+    scan_blocks(&operand, &dimensions, blocks, threads, kernels, are_labels, highest, valid, found)
+    for block in range(blocks):
+        if found[block] >= 0:
+            first = found[block]
+            break
+    free(found)
     return first
 
 
@@ -323,24 +294,37 @@ def parallel_read(array, int threads):
     cdef Operand operand
     cdef Dimensions dimensions
     cdef const fx_kernels* kernels
-    cdef Py_ssize_t block, blocks, itemsize
-    cdef double total = 0
+    cdef Py_ssize_t blocks
     dimensions.count = -1
     read_operand(array, False, False, &operand, &dimensions)
     if operand.type not in (FX_FLOAT32, FX_FLOAT64) or not array.flags.c_contiguous:
         raise TypeError("array must be a contiguous float32 or float64 array")
-    itemsize = element_size(operand.type)
     kernels = fx_kernels_of(selected_isa, operand.type == FX_FLOAT64)
     blocks = (dimensions.size + SCAN_ELEMENTS - 1) // SCAN_ELEMENTS
-    threads = fx_usable_threads(threads)
+    return read_blocks(kernels, &operand, dimensions.size, blocks, threads)
+
+
+# ---------------------------------------------------------------------------- threads
+
+
+def worker_address():
+    """Return where `run_worker` is."""
+    return <intptr_t>&run_worker
+
+
+def run_alone(intptr_t function, intptr_t job, intptr_t counter, intptr_t memory):
+    """Run a compiled function on this thread."""
     with nogil:
-        if threads == 1:
-            total = kernels.read(operand.data, dimensions.size)
-        else:
-            for block in prange(blocks, num_threads=threads, schedule="static"):
-                total += kernels.read(operand.data + block * SCAN_ELEMENTS * itemsize,
-                                      min(SCAN_ELEMENTS, dimensions.size - block * SCAN_ELEMENTS))
-    return total
+        run_worker(function, job, counter, memory)
+
+
+def call_with_default_floats(function, *arguments, **keywords):
+    """Call a function with nothing flushed to zero; the thread gets back what control it had."""
+    cdef fx_float_control callers = fx_begin_floats()
+    try:
+        return function(*arguments, **keywords)
+    finally:
+        fx_end_floats(callers)
 
 
 # ---------------------------------------------------------------------------- configuration

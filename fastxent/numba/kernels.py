@@ -1,7 +1,5 @@
 """All kernels by name, compiled at their first use, and kept on disk for the next process."""
 
-import ctypes
-import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -158,13 +156,3 @@ def kernel_of(plan: Plan) -> int:
 def _compile(plan: Plan) -> Any:
     signature, kernel = next(make for bodies, make in _MAKERS if plan.kernel in bodies)(plan)
     return compile_cached(kernel, signature, plan.key)
-
-
-def function_of(plan: Plan) -> Callable[..., Any]:
-    """Return a kernel of three integers for Python to call, while its other threads run."""
-    return _as_function(kernel_of(plan))
-
-
-@functools.cache
-def _as_function(address: int) -> Callable[..., Any]:
-    return ctypes.CFUNCTYPE(None, *[ctypes.c_ssize_t] * 3)(address)

@@ -16,12 +16,13 @@ import numpy as np
 from numba.core import types
 from numba.core.compiler_lock import global_compiler_lock
 
+from fastxent import native
 from fastxent._config import HOME_PROCESS
 from fastxent._request import Array
 from fastxent.numba.compilation import compile_cached
 from fastxent.numba.jobs import VECTOR_BYTES, Job
-from fastxent.numba.kernels import function_of, kernel_of
-from fastxent.numba.simd.memory import call_three
+from fastxent.numba.kernels import kernel_of
+from fastxent.numba.simd.memory import call_four
 
 _turn = threading.Lock()
 
@@ -35,16 +36,16 @@ if hasattr(os, "register_at_fork"):
 
 
 def _run_parallel(
-    function: int, job: int, counter: int, memory: int, step: int, workers: int
+    run_worker: int, function: int, job: int, counter: int, memory: int, step: int, workers: int
 ) -> None:
     for worker in numba.prange(workers):
-        call_three(function, job, counter, memory + worker * step)
+        call_four(run_worker, function, job, counter, memory + worker * step)
 
 
 @functools.cache
 def _parallel_runner() -> Any:
     """Compile the parallel loop: one for all kernels, which it knows by their addresses."""
-    return compile_cached(_run_parallel, types.void(*[types.intp] * 6), "parallel", parallel=True)
+    return compile_cached(_run_parallel, types.void(*[types.intp] * 7), "parallel", parallel=True)
 
 
 def run(job: Job, threads: int, *, is_map: bool = False) -> Array:
@@ -52,27 +53,33 @@ def run(job: Job, threads: int, *, is_map: bool = False) -> Array:
     step = job.plan_memory(is_map=is_map)
     totals = job.totals()
     plan = job.plan("run_blocks", has_rows=job.has_rows, has_totals=job.has_totals)
-    function, blocks = function_of(plan), int(job.record["blocks"])
+    blocks, counter = int(job.record["blocks"]), np.zeros(1, np.int64)
+    addresses = kernel_of(plan), job.record.ctypes.data, counter.ctypes.data
     workers = min(threads, blocks, numba.config.NUMBA_NUM_THREADS)
-    counter = np.zeros(1, np.int64)
-    address, next_block = job.record.ctypes.data, counter.ctypes.data
     if workers == 1 or os.getpid() != HOME_PROCESS or not _turn.acquire(blocking=False):
-        memory = _memory(step)
-        function(address, next_block, _aligned(memory))
+        _run_alone(addresses, step)
         return totals
     try:
-        memory = _memory(workers * step)
-        before = numba.get_num_threads()
-        numba.set_num_threads(workers)
-        try:
-            _parallel_runner()(
-                kernel_of(plan), address, next_block, _aligned(memory), step, workers
-            )
-        finally:
-            numba.set_num_threads(before)
+        _run_together(addresses, step, workers)
     finally:
         _turn.release()
     return totals
+
+
+def _run_alone(addresses: tuple[int, int, int], step: int) -> None:
+    """Run all blocks on this thread; the addresses are of the kernel, the job and the counter."""
+    memory = _memory(step)
+    native.run_alone(*addresses, _aligned(memory))
+
+
+def _run_together(addresses: tuple[int, int, int], step: int, workers: int) -> None:
+    memory = _memory(workers * step)
+    before = numba.get_num_threads()
+    numba.set_num_threads(workers)
+    try:
+        _parallel_runner()(native.worker_address(), *addresses, _aligned(memory), step, workers)
+    finally:
+        numba.set_num_threads(before)
 
 
 def _memory(size: int) -> Array:

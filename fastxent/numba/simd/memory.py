@@ -102,6 +102,12 @@ def call_three(function: Number, first: Number, second: Number, third: Number) -
 
 
 @lane_function
+def call_four(function: Number, a: Number, b: Number, c: Number, d: Number) -> None:
+    """Call a function of four integers."""
+    _call(function, ir.VoidType(), a, b, c, d)
+
+
+@lane_function
 def call_seven(
     function: Number, a: Number, b: Number, c: Number, d: Number, e: Number, f: Number, g: Number
 ) -> None:
