@@ -31,7 +31,7 @@ _ANCHOR = "anchor"
 _VALID = "valid"
 
 
-def evaluate_loss(  # noqa: C901, PLR0917 - see below
+def evaluate_loss(  # noqa: PLR0917 - see below
     loss: Loss,
     values: ArrayLike,
     targets: ArrayLike,

@@ -107,6 +107,19 @@ cdef extern from "fork.h" nogil:
     int fx_usable_threads(int requested)
 
 
+cdef extern from "teams.h" nogil:
+    ctypedef struct fx_team:
+        pass
+
+    int FX_NATIVE_POOL, FX_NUMBA_POOL
+
+    int fx_prepare_teams()
+    int fx_count_creatable(int wanted)
+    fx_team* fx_own_team(int pool)
+    int fx_gather_team(fx_team* team, int wanted)
+    void fx_join_team(fx_team* team, int number)
+
+
 cdef extern from "float_control.h" nogil:
     ctypedef struct fx_float_control:
         pass

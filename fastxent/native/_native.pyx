@@ -17,9 +17,10 @@ from fastxent.native._arrays cimport (
 from fastxent.native._elements cimport SCAN_ELEMENTS
 from fastxent.native._job cimport OPERANDS, BlockTotals, Job, list_operands, plan_scratch
 from fastxent.native._kernels cimport (
-    FX_FLOAT32, FX_FLOAT64, FX_ISAS, fx_begin_floats, fx_end_floats, fx_float_control, fx_isa_name,
-    fx_isa_supported, fx_kernels, fx_kernels_of, fx_label_map, fx_map_kernel, fx_max_threads,
-    fx_protect_forks,
+    FX_FLOAT32, FX_FLOAT64, FX_ISAS, FX_NUMBA_POOL, fx_begin_floats, fx_count_creatable,
+    fx_end_floats, fx_float_control, fx_gather_team, fx_isa_name, fx_isa_supported,
+    fx_kernels, fx_kernels_of, fx_label_map, fx_map_kernel, fx_max_threads, fx_own_team,
+    fx_prepare_teams, fx_protect_forks, fx_team,
 )
 from fastxent.native._requests cimport (
     choose_kernels, choose_precision, describe_loss, map_labels, per_class, scores_suit_rows,
@@ -307,6 +308,21 @@ def parallel_read(array, int threads):
 # ---------------------------------------------------------------------------- threads
 
 
+def count_creatable_threads(int wanted):
+    """Return how many of the wanted threads could be created now; they end at once."""
+    with nogil:
+        wanted = fx_count_creatable(wanted)
+    return wanted
+
+
+def gather_numba_team(int wanted):
+    """Return how many of the wanted threads Numba can have, and the team for `run_worker`."""
+    cdef fx_team* team = fx_own_team(FX_NUMBA_POOL)
+    with nogil:
+        wanted = fx_gather_team(team, wanted)
+    return wanted, <intptr_t>team
+
+
 def worker_address():
     """Return where `run_worker` is."""
     return <intptr_t>&run_worker
@@ -315,7 +331,7 @@ def worker_address():
 def run_alone(intptr_t function, intptr_t job, intptr_t counter, intptr_t memory):
     """Run a compiled function on this thread."""
     with nogil:
-        run_worker(function, job, counter, memory)
+        run_worker(function, job, counter, memory, 0, 0)
 
 
 def call_with_default_floats(function, *arguments, **keywords):
@@ -364,8 +380,8 @@ def build_info():
 def _initialise():
     """Take the widest instruction set, and make forks safe."""
     set_isa(available_isas()[0])
-    if fx_protect_forks() != 0:
-        raise ImportError("fastxent could not register its fork handler")
+    if fx_prepare_teams() != 0 or fx_protect_forks() != 0:
+        raise ImportError("fastxent could not prepare for threads and forks")
 
 
 _initialise()

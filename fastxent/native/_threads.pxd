@@ -1,7 +1,7 @@
 # The loops over the blocks of a call: who computes which block, and with which floating-point
 # control. They are called with the GIL, and release it.
 
-from cython.parallel cimport prange, threadid
+from cython.parallel cimport parallel, prange, threadid
 from libc.stdint cimport intptr_t
 
 from fastxent.native._arrays cimport Dimensions, Operand, element_size
@@ -9,8 +9,8 @@ from fastxent.native._blocks cimport run_block
 from fastxent.native._elements cimport SCAN_ELEMENTS, map_block, scan_block
 from fastxent.native._job cimport BlockTotals, Job
 from fastxent.native._kernels cimport (
-    fx_begin_floats, fx_end_floats, fx_float_control, fx_kernels, fx_label_map, fx_map_kernel,
-    fx_usable_threads,
+    FX_NATIVE_POOL, fx_begin_floats, fx_end_floats, fx_float_control, fx_gather_team, fx_join_team,
+    fx_kernels, fx_label_map, fx_map_kernel, fx_own_team, fx_team,
 )
 
 cdef enum:
@@ -24,17 +24,21 @@ ctypedef void (*block_function)(intptr_t, intptr_t, intptr_t) noexcept nogil
 cdef inline void run_blocks(const Job* job, Py_ssize_t blocks, int threads, char* memory,
                             BlockTotals* block_totals) noexcept:
     """Run all blocks; each thread has its part of the memory."""
+    cdef fx_team* team
     cdef Py_ssize_t block, share
     with nogil:
-        threads = fx_usable_threads(threads)
+        team = fx_own_team(FX_NATIVE_POOL)
+        threads = fx_gather_team(team, threads)
         if threads == 1:
             for block in range(blocks):
                 run_one_block(job, block, memory, &block_totals[block])
         else:
             share = max(1, blocks // (threads * SHARES))
-            for block in prange(blocks, num_threads=threads, schedule="dynamic", chunksize=share):
-                run_one_block(job, block, memory + threadid() * job.scratch_bytes,
-                              &block_totals[block])
+            with parallel(num_threads=threads):
+                fx_join_team(team, threadid())
+                for block in prange(blocks, schedule="dynamic", chunksize=share):
+                    run_one_block(job, block, memory + threadid() * job.scratch_bytes,
+                                  &block_totals[block])
 
 
 cdef inline void run_one_block(const Job* job, Py_ssize_t block, char* memory,
@@ -60,15 +64,19 @@ cdef inline void add_totals(BlockTotals* totals, const BlockTotals* block_totals
 
 cdef inline void map_blocks(const Job* job, fx_map_kernel kernel, Py_ssize_t blocks,
                             int threads) noexcept:
+    cdef fx_team* team
     cdef Py_ssize_t block
     with nogil:
-        threads = fx_usable_threads(threads)
+        team = fx_own_team(FX_NATIVE_POOL)
+        threads = fx_gather_team(team, threads)
         if threads == 1:
             for block in range(blocks):
                 map_one_block(job, kernel, block)
         else:
-            for block in prange(blocks, num_threads=threads, schedule="dynamic"):
-                map_one_block(job, kernel, block)
+            with parallel(num_threads=threads):
+                fx_join_team(team, threadid())
+                for block in prange(blocks, schedule="dynamic"):
+                    map_one_block(job, kernel, block)
 
 
 cdef inline void map_one_block(const Job* job, fx_map_kernel kernel,
@@ -82,17 +90,21 @@ cdef inline void scan_blocks(const Operand* operand, const Dimensions* dimension
                              Py_ssize_t blocks, int threads, const fx_kernels* kernels,
                              bint are_labels, double highest, const fx_label_map* valid,
                              Py_ssize_t* found) noexcept:
+    cdef fx_team* team
     cdef Py_ssize_t block
     with nogil:
-        threads = fx_usable_threads(threads)
+        team = fx_own_team(FX_NATIVE_POOL)
+        threads = fx_gather_team(team, threads)
         if threads == 1:
             for block in range(blocks):
                 found[block] = scan_one_block(operand, dimensions, block, kernels, are_labels,
                                               highest, valid)
         else:
-            for block in prange(blocks, num_threads=threads, schedule="static"):
-                found[block] = scan_one_block(operand, dimensions, block, kernels, are_labels,
-                                              highest, valid)
+            with parallel(num_threads=threads):
+                fx_join_team(team, threadid())
+                for block in prange(blocks, schedule="static"):
+                    found[block] = scan_one_block(operand, dimensions, block, kernels,
+                                                  are_labels, highest, valid)
 
 
 cdef inline Py_ssize_t scan_one_block(const Operand* operand, const Dimensions* dimensions,
@@ -109,22 +121,28 @@ cdef inline Py_ssize_t scan_one_block(const Operand* operand, const Dimensions* 
 cdef inline double read_blocks(const fx_kernels* kernels, const Operand* operand, Py_ssize_t size,
                                Py_ssize_t blocks, int threads) noexcept:
     """Read an array that is contiguous, and return its sum."""
+    cdef fx_team* team
     cdef Py_ssize_t block, step = SCAN_ELEMENTS * element_size(operand.type)
     cdef double total = 0
     with nogil:
-        threads = fx_usable_threads(<int>min(threads, blocks))
+        team = fx_own_team(FX_NATIVE_POOL)
+        threads = fx_gather_team(team, <int>min(threads, blocks))
         if threads == 1:
             total = kernels.read(operand.data, size)
         else:
             for block in prange(blocks, num_threads=threads, schedule="static"):
+                fx_join_team(team, threadid())
                 total += kernels.read(operand.data + block * step,
                                       min(SCAN_ELEMENTS, size - block * SCAN_ELEMENTS))
     return total
 
 
-cdef inline void run_worker(intptr_t function, intptr_t job, intptr_t counter,
-                            intptr_t memory) noexcept nogil:
+cdef inline void run_worker(intptr_t function, intptr_t job, intptr_t counter, intptr_t memory,
+                            intptr_t team, intptr_t worker) noexcept nogil:
     """Run a compiled function as one of Numba's threads."""
-    cdef fx_float_control callers = fx_begin_floats()
+    cdef fx_float_control callers
+    if team != 0:
+        fx_join_team(<fx_team*>team, <int>worker)
+    callers = fx_begin_floats()
     (<block_function>function)(job, counter, memory)
     fx_end_floats(callers)

@@ -9,6 +9,7 @@ own thread, and so does every forked child. Nobody has to set an environment var
 import functools
 import os
 import threading
+from contextlib import suppress
 from typing import Any
 
 import numba
@@ -22,7 +23,7 @@ from fastxent._request import Array
 from fastxent.numba.compilation import compile_cached
 from fastxent.numba.jobs import VECTOR_BYTES, Job
 from fastxent.numba.kernels import kernel_of
-from fastxent.numba.simd.memory import call_four
+from fastxent.numba.simd.memory import call_six
 
 _turn = threading.Lock()
 
@@ -35,17 +36,35 @@ if hasattr(os, "register_at_fork"):
     )
 
 
-def _run_parallel(
-    run_worker: int, function: int, job: int, counter: int, memory: int, step: int, workers: int
+def _run_parallel(  # what run_worker takes, for each worker
+    run_worker: int,
+    function: int,
+    job: int,
+    counter: int,
+    memory: int,
+    step: int,
+    team: int,
+    workers: int,
 ) -> None:
     for worker in numba.prange(workers):
-        call_four(run_worker, function, job, counter, memory + worker * step)
+        call_six(run_worker, function, job, counter, memory + worker * step, team, worker)
 
 
 @functools.cache
 def _parallel_runner() -> Any:
     """Compile the parallel loop: one for all kernels, which it knows by their addresses."""
-    return compile_cached(_run_parallel, types.void(*[types.intp] * 7), "parallel", parallel=True)
+    return compile_cached(_run_parallel, types.void(*[types.intp] * 8), "parallel", parallel=True)
+
+
+def _launch() -> bool:
+    """Let Numba launch its threads; some kinds of them wait for ever for one that is missing."""
+    with suppress(ValueError):  # there are none yet
+        return bool(numba.threading_layer())
+    threads = numba.config.NUMBA_NUM_THREADS
+    if native.count_creatable_threads(threads) < threads:
+        return False
+    numba.get_num_threads()
+    return True
 
 
 def run(job: Job, threads: int, *, is_map: bool = False) -> Array:
@@ -60,7 +79,11 @@ def run(job: Job, threads: int, *, is_map: bool = False) -> Array:
         _run_alone(addresses, step)
         return totals
     try:
-        _run_together(addresses, step, workers)
+        workers, team = native.gather_numba_team(workers) if _launch() else (1, 0)
+        if workers == 1:
+            _run_alone(addresses, step)
+        else:
+            _run_together(addresses, step, team, workers)
     finally:
         _turn.release()
     return totals
@@ -72,12 +95,14 @@ def _run_alone(addresses: tuple[int, int, int], step: int) -> None:
     native.run_alone(*addresses, _aligned(memory))
 
 
-def _run_together(addresses: tuple[int, int, int], step: int, workers: int) -> None:
+def _run_together(addresses: tuple[int, int, int], step: int, team: int, workers: int) -> None:
     memory = _memory(workers * step)
     before = numba.get_num_threads()
     numba.set_num_threads(workers)
     try:
-        _parallel_runner()(native.worker_address(), *addresses, _aligned(memory), step, workers)
+        _parallel_runner()(
+            native.worker_address(), *addresses, _aligned(memory), step, team, workers
+        )
     finally:
         numba.set_num_threads(before)
 

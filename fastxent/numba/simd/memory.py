@@ -102,9 +102,11 @@ def call_three(function: Number, first: Number, second: Number, third: Number) -
 
 
 @lane_function
-def call_four(function: Number, a: Number, b: Number, c: Number, d: Number) -> None:
-    """Call a function of four integers."""
-    _call(function, ir.VoidType(), a, b, c, d)
+def call_six(
+    function: Number, a: Number, b: Number, c: Number, d: Number, e: Number, f: Number
+) -> None:
+    """Call a function of six integers."""
+    _call(function, ir.VoidType(), a, b, c, d, e, f)
 
 
 @lane_function
