@@ -7,18 +7,16 @@ or ``set_backend``; the environment variable, read once at import; the automatic
 
 import functools
 import importlib
-import math
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
 from typing import SupportsIndex, cast
 
 import numpy as np
 
-from fastxent import native
+from fastxent import _cpus, native
 from fastxent._arguments import as_integer, listed, shown
 from fastxent._request import Backend
 
@@ -90,74 +88,45 @@ _context_threads: ContextVar[int | None] = ContextVar("fastxent_threads", defaul
 _context_backend: ContextVar[str | None] = ContextVar("fastxent_backend", default=None)
 
 
-@functools.cache
-def _cpu_limits() -> dict[str, int]:
-    """Return the numbers of CPUs that this process may use, by the name of what limits them."""
-    if hasattr(os, "sched_getaffinity"):
-        limits = {"CPU affinity": len(os.sched_getaffinity(0))}
-    else:
-        limits = {"number of CPUs": os.cpu_count() or 1}
-    quota = _cgroup_quota(Path("/proc/self/cgroup"), Path("/sys/fs/cgroup"))
-    if quota < math.inf:
-        limits["cgroup quota"] = max(1, math.ceil(quota))
-    return limits
-
-
-def _cgroup_quota(membership: Path, root: Path) -> float:
-    """Return how many CPUs the control groups (version 1 or 2) of this process leave it."""
-    quota = math.inf
-    try:
-        lines = membership.read_text().splitlines()
-    except OSError:
-        return quota
-    for line in lines:
-        _, controllers, group = line.split(":", 2)
-        if controllers and "cpu" not in controllers.split(","):
-            continue
-        # A group may use no more than any group above it. In a container the path may be the
-        # host's, of which only the mount itself is visible.
-        parts = PurePosixPath(group).parts[1:]
-        for mount in (root / "cpu", root / controllers) if controllers else (root,):
-            for depth in range(len(parts) + 1):
-                quota = min(quota, _group_quota(mount.joinpath(*parts[:depth])))
-    return quota
-
-
-def _group_quota(group: Path) -> float:
-    """Return the CPUs granted by the files of one control group."""
-    try:
-        if (group / "cpu.max").exists():
-            limit, period = (group / "cpu.max").read_text().split()
-        else:
-            limit = (group / "cpu.cfs_quota_us").read_text()
-            period = (group / "cpu.cfs_period_us").read_text()
-        return int(limit) / int(period) if int(limit) > 0 else math.inf
-    except (OSError, ValueError):  # no such group; "max"
-        return math.inf
-
-
-@functools.cache
-def _cpus() -> int:
-    return min(MAX_THREADS, *_cpu_limits().values())
-
-
 # --- what a call asks ----------------------------------------------------------------------------
 
 
 def thread_count(num_threads: SupportsIndex | None = None) -> int:
-    """Return the number of threads for a call with this argument."""
+    """Return the number of threads for a call with this argument; 0: `automatic_threads`.
+
+    A backend makes that choice where a call is long enough for several threads.
+    """
     if type(num_threads) is int and 0 < num_threads <= MAX_THREADS:  # the shortest way
         return num_threads
     if num_threads is not None:
         return check_threads(num_threads, "num_threads")
-    # OpenMP is asked every time: OMP_NUM_THREADS and threadpoolctl keep working, and a forked
-    # child, which may not use the threads of its parent, is told 1.
-    return (
-        _context_threads.get()
-        or _process.threads
-        or _environment.threads
-        or min(native.openmp_max_threads(), _cpus())
-    )
+    return _context_threads.get() or _process.threads or _environment.threads or 0
+
+
+def automatic_threads() -> int:
+    """Return the number of threads where none has been set: the smallest of all limits.
+
+    They are asked every time, so that OMP_NUM_THREADS and threadpoolctl work, and changes of the
+    CPU affinity. A forked child, which may not use the threads of its parent, is told 1 by OpenMP.
+    """
+    # In this order: LLVM's OpenMP gives a thread that it has not seen before all CPUs.
+    cpus, maximum = min(MAX_THREADS, _cpus.count_cpus()), native.openmp_max_threads()
+    return cpus if maximum >= cpus or _is_openmps_own(maximum) else maximum
+
+
+def _is_openmps_own(maximum: int) -> bool:
+    """Tell whether OpenMP's maximum is but the number of CPUs that there were at the start."""
+    return maximum == _initial_cpus and os.getpid() == HOME_PROCESS
+
+
+def _count_initial_cpus() -> int:
+    """Return what OpenMP made its maximum of the CPUs; 0 where somebody has set it."""
+    maximum = native.openmp_max_threads()
+    counted = not os.environ.get("OMP_NUM_THREADS") and maximum == native.openmp_processors()
+    return maximum if counted else 0
+
+
+_initial_cpus = _count_initial_cpus()
 
 
 def _backend_name() -> str:
@@ -210,7 +179,7 @@ def get_num_threads() -> int:
         The number set by :func:`threads`, :func:`set_num_threads` or FASTXENT_NUM_THREADS, in this
         order, or else the automatic choice. Short calls use fewer.
     """
-    return thread_count()
+    return thread_count() or automatic_threads()
 
 
 @contextmanager
@@ -337,7 +306,7 @@ def show_config() -> Configuration:
         backend=_backend_name(),
         isa=native.get_isa(),
         available_isas=native.available_isas(),
-        threads=thread_count(),
+        threads=get_num_threads(),
         threads_source=_threads_source(),
         numpy=np.__version__,
         build=native.build_info(),
@@ -345,12 +314,15 @@ def show_config() -> Configuration:
 
 
 def _threads_source() -> str:
-    """Say what :func:`thread_count` followed."""
+    """Say what :func:`get_num_threads` followed."""
     if _context_threads.get():
         return "threads()"
     if _process.threads:
         return "set_num_threads"
     if _environment.threads:
         return "FASTXENT_NUM_THREADS"
-    limits = {"OpenMP maximum": native.openmp_max_threads(), **_cpu_limits()}
+    limits = _cpus.cpu_limits()
+    maximum = native.openmp_max_threads()
+    if not _is_openmps_own(maximum):
+        limits = {"OpenMP maximum": maximum, **limits}
     return min(limits, key=lambda name: limits[name])

@@ -117,6 +117,7 @@ class LossRequest:
     logit_grad_output: Array | None = None
     #: Where the expected class number goes, ``(*anchors)``, of the result dtype.
     expectation: Array | None = None
+    #: 0: as many as `automatic_threads` says when the call turns out to be long enough.
     threads: int = 1
     #: Raises the error of a target outside [0, 1]. Where it is given, nobody has checked `dense`,
     #: nor sees what is written: the backend calls it when it meets such a target.

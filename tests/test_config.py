@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import fastxent as fx
-from fastxent import _config, native
+from fastxent import _config, _cpus, native
 
 
 @pytest.fixture(autouse=True)
@@ -60,18 +60,29 @@ def test_who_decides_the_threads(monkeypatch):
 
 
 def test_automatic_threads_are_the_smallest_limit(monkeypatch):
-    for openmp, limits, expected in (
-        (8, {"CPU affinity": 4}, 4),
-        (2, {"CPU affinity": 4}, 2),
-        (8, {"CPU affinity": 4, "cgroup quota": 3}, 3),
-        (9999, {"CPU affinity": 9999}, 1024),
-        (1, {"CPU affinity": 64}, 1),
-    ):
+    monkeypatch.setattr(_config, "_initial_cpus", 0)
+    for openmp, cpus, expected in ((8, 4, 4), (2, 4, 2), (9999, 9999, 1024), (1, 64, 1)):
         monkeypatch.setattr(native, "openmp_max_threads", lambda openmp=openmp: openmp)
-        monkeypatch.setattr(_config, "_cpu_limits", lambda limits=limits: limits)
-        _config._cpus.cache_clear()
+        monkeypatch.setattr(_cpus, "count_cpus", lambda cpus=cpus: cpus)
         assert fx.get_num_threads() == expected
-    _config._cpus.cache_clear()
+
+
+def test_cpus_are_the_smallest_limit(monkeypatch):
+    for affinity, quota, expected in ((4, 3, 3), (4, np.inf, 4), (2, 3, 2)):
+        monkeypatch.setattr(_cpus, "_affinity", lambda mask, affinity=affinity: ("", affinity))
+        monkeypatch.setattr(_cpus, "_quota", lambda quota=quota: quota)
+        _cpus._count.cache_clear()
+        assert _cpus.count_cpus() == expected
+    _cpus._count.cache_clear()
+
+
+def test_a_maximum_that_openmp_has_counted_itself_is_no_limit(monkeypatch):
+    """It is the number of CPUs when the package was imported; there may be more now."""
+    monkeypatch.setattr(_config, "_initial_cpus", 2)
+    monkeypatch.setattr(_cpus, "count_cpus", lambda: 4)
+    for openmp, expected in ((2, 4), (3, 3), (1, 1)):
+        monkeypatch.setattr(native, "openmp_max_threads", lambda openmp=openmp: openmp)
+        assert fx.get_num_threads() == expected
 
 
 def test_threads_of_a_call_reach_the_backend(monkeypatch):
@@ -279,7 +290,7 @@ def control_groups(root, membership, files):
     for name, text in files.items():
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).write_text(text)
-    return _config._cgroup_quota(root / "membership", root)
+    return _cpus._cgroup_quota(root / "membership", root)
 
 
 @pytest.mark.parametrize(
@@ -307,15 +318,15 @@ def test_control_groups_of_version_1(mount, quota, expected, tmp_path):
 
 
 def test_no_control_groups(tmp_path):
-    assert _config._cgroup_quota(tmp_path / "missing", tmp_path) == np.inf
+    assert _cpus._cgroup_quota(tmp_path / "missing", tmp_path) == np.inf
 
 
 def test_a_quota_is_rounded_up(monkeypatch):
     for quota, expected in ((0.2, 1), (1.0, 1), (1.5, 2), (np.inf, None)):
-        monkeypatch.setattr(_config, "_cgroup_quota", lambda *_, quota=quota: quota)
-        _config._cpu_limits.cache_clear()
-        assert _config._cpu_limits().get("cgroup quota") == expected
-    _config._cpu_limits.cache_clear()
+        monkeypatch.setattr(_cpus, "_cgroup_quota", lambda *_, quota=quota: quota)
+        _cpus._quota.cache_clear()
+        assert _cpus.cpu_limits().get("cgroup quota") == expected
+    _cpus._quota.cache_clear()
 
 
 # --- show_config ---------------------------------------------------------------------------------
@@ -336,7 +347,8 @@ def test_show_config(monkeypatch):
 
 def test_source_of_the_threads(monkeypatch):
     limits = {"CPU affinity": 4, "cgroup quota": 3}
-    monkeypatch.setattr(_config, "_cpu_limits", lambda: limits)
+    monkeypatch.setattr(_cpus, "cpu_limits", lambda: limits)
+    monkeypatch.setattr(_config, "_initial_cpus", 0)
     monkeypatch.setattr(native, "openmp_max_threads", lambda: 5)
     assert fx.show_config().threads_source == "cgroup quota"
     limits["CPU affinity"] = 2

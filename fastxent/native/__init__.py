@@ -1,6 +1,14 @@
 """The native backend: Cython around C kernels, one build of them per instruction set."""
 
+from fastxent._binding import all_cpus
+
+with all_cpus():
+    # OpenMP comes with the extension. GCC's looks for the CPUs at once, LLVM's when it is asked.
+    from fastxent.native import _native
+
+    _native.openmp_processors()
 from fastxent.native._native import (
+    affinity_mask,
     available_isas,
     build_info,
     call_with_default_floats,
@@ -14,13 +22,19 @@ from fastxent.native._native import (
     gather_numba_team,
     get_isa,
     openmp_max_threads,
+    openmp_processors,
     parallel_read,
     run_alone,
     set_isa,
     worker_address,
 )
 
+#: The file that uses this OpenMP.
+LIBRARY: str = _native.__file__
+
 __all__ = [
+    "LIBRARY",
+    "affinity_mask",
     "available_isas",
     "build_info",
     "call_with_default_floats",
@@ -34,6 +48,7 @@ __all__ = [
     "gather_numba_team",
     "get_isa",
     "openmp_max_threads",
+    "openmp_processors",
     "parallel_read",
     "run_alone",
     "set_isa",

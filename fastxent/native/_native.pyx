@@ -42,7 +42,16 @@ cdef extern from *:
     #include <omp.h>
     #define FX_OPENMP _OPENMP
     #else
+    #define omp_get_num_procs() 1
     #define FX_OPENMP 0
+    #endif
+    #ifdef __linux__
+    #include <sys/syscall.h>
+    #include <unistd.h>
+    /* The kernel's own call says how many bytes of a mask there are. */
+    #define fx_get_affinity(size, mask) syscall(SYS_sched_getaffinity, 0, size, mask)
+    #else
+    #define fx_get_affinity(size, mask) ((void)(mask), -1)
     #endif
     #if defined(__clang__)
     #define FX_COMPILER "Clang " __clang_version__
@@ -54,8 +63,15 @@ cdef extern from *:
     """
     const int FX_OPENMP
     const char* FX_COMPILER
+    int omp_get_num_procs()
+    long fx_get_affinity(size_t size, void* mask)
+
+cdef enum:
+    # Bytes of a mask of 8,192 CPUs, the most that Linux is built for.
+    MASK_BYTES = 1024
 
 cdef int selected_isa = 0
+cdef object configuration = None  # fastxent._config, which imports this module
 
 
 # ---------------------------------------------------------------------------- losses
@@ -152,7 +168,7 @@ cdef BlockTotals run_job(Job* job, int threads) except *:
     coalesce(&job.dimensions, operands, OPERANDS)
     plan_scratch(job)
     blocks = (job.dimensions.size + job.block_anchors - 1) // job.block_anchors
-    threads = <int>min(threads, blocks)
+    threads = choose_threads(threads, blocks)
     block_totals = <BlockTotals*>calloc(blocks, sizeof(BlockTotals))
     memory = <char*>malloc(threads * job.scratch_bytes)
     if block_totals == NULL or memory == NULL:
@@ -225,7 +241,7 @@ cdef int run_map(Job* job, fx_map_kernel kernel, int threads) except -1:
     operands[1] = &job.out
     order_as_in_memory(&job.dimensions, operands, 2)
     coalesce(&job.dimensions, operands, 2)
-    threads = <int>min(threads, blocks)
+    threads = choose_threads(threads, blocks)
     map_blocks(job, kernel, blocks, threads)
     return 0
 
@@ -277,7 +293,7 @@ cdef Py_ssize_t scan(object array, bint are_labels, double highest, const fx_lab
     operands[0] = &operand
     coalesce(&dimensions, operands, 1)
     blocks = (dimensions.size + SCAN_ELEMENTS - 1) // SCAN_ELEMENTS
-    threads = <int>min(threads, blocks)
+    threads = choose_threads(threads, blocks)
     found = <Py_ssize_t*>malloc(blocks * sizeof(Py_ssize_t))
     if found == NULL:
         raise MemoryError
@@ -306,6 +322,25 @@ def parallel_read(array, int threads):
 
 
 # ---------------------------------------------------------------------------- threads
+
+
+cdef int choose_threads(int threads, Py_ssize_t blocks) except -1:
+    """Return how many threads may share the blocks; 0 stands for the automatic choice."""
+    global configuration
+    if blocks <= 1:  # the answer would take as long as a tenth of such a call
+        return 1
+    if threads == 0:
+        if configuration is None:
+            from fastxent import _config as configuration
+        threads = configuration.automatic_threads()
+    return <int>min(threads, blocks)
+
+
+def affinity_mask():
+    """Return a bit for each CPU that the calling thread may run on; empty: not known."""
+    cdef char mask[MASK_BYTES]
+    cdef long size = fx_get_affinity(MASK_BYTES, mask)
+    return mask[:max(size, 0)]
 
 
 def count_creatable_threads(int wanted):
@@ -349,6 +384,11 @@ def call_with_default_floats(function, *arguments, **keywords):
 def openmp_max_threads():
     """Return the threads that OpenMP would use now (OMP_NUM_THREADS, threadpoolctl)."""
     return fx_max_threads()
+
+
+def openmp_processors():
+    """Return the CPUs that OpenMP knows."""
+    return omp_get_num_procs()
 
 
 def available_isas():

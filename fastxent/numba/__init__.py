@@ -1,7 +1,10 @@
 """The numba backend: the kernels of native/simd written on vectors for Numba, and compiled here."""
 
+from fastxent._binding import all_cpus
+
 try:
-    import numba  # noqa: F401 - the library; this package is fastxent.numba
+    with all_cpus():  # it counts them
+        import numba  # noqa: F401 - the library; this package is fastxent.numba
 except ImportError as error:
     raise ImportError(
         "the backend 'numba' needs Numba, which is not installed: pip install fastxent[numba]"

@@ -18,7 +18,8 @@ from numba.core import types
 from numba.core.compiler_lock import global_compiler_lock
 
 from fastxent import native
-from fastxent._config import HOME_PROCESS
+from fastxent._binding import all_cpus
+from fastxent._config import HOME_PROCESS, automatic_threads
 from fastxent._request import Array
 from fastxent.numba.compilation import compile_cached
 from fastxent.numba.jobs import VECTOR_BYTES, Job
@@ -63,7 +64,8 @@ def _launch() -> bool:
     threads = numba.config.NUMBA_NUM_THREADS
     if native.count_creatable_threads(threads) < threads:
         return False
-    numba.get_num_threads()
+    with all_cpus():  # they inherit the CPUs of this thread
+        numba.get_num_threads()
     return True
 
 
@@ -74,8 +76,8 @@ def run(job: Job, threads: int, *, is_map: bool = False) -> Array:
     plan = job.plan("run_blocks", has_rows=job.has_rows, has_totals=job.has_totals)
     blocks, counter = int(job.record["blocks"]), np.zeros(1, np.int64)
     addresses = kernel_of(plan), job.record.ctypes.data, counter.ctypes.data
-    workers = min(threads, blocks, numba.config.NUMBA_NUM_THREADS)
-    if workers == 1 or os.getpid() != HOME_PROCESS or not _turn.acquire(blocking=False):
+    workers = _count_workers(threads, blocks)
+    if workers == 1 or not _turn.acquire(blocking=False):
         _run_alone(addresses, step)
         return totals
     try:
@@ -105,6 +107,13 @@ def _run_together(addresses: tuple[int, int, int], step: int, team: int, workers
         )
     finally:
         numba.set_num_threads(before)
+
+
+def _count_workers(threads: int, blocks: int) -> int:
+    """Return how many of Numba's threads may share the blocks, of which 0 leaves the choice."""
+    if blocks == 1 or os.getpid() != HOME_PROCESS:
+        return 1
+    return min(threads or automatic_threads(), blocks, numba.config.NUMBA_NUM_THREADS)
 
 
 def _memory(size: int) -> Array:
