@@ -53,3 +53,26 @@ def test_peak_of_a_call_on_two_million_anchors(call, output_megabytes, backend):
     command = [sys.executable, "-W", "error::DeprecationWarning", "-c", program, call, backend]
     grown = subprocess.run(command, capture_output=True, text=True, check=True, timeout=300)
     assert int(grown.stdout) / 1000 < output_megabytes + 2
+
+
+ONE_ROW = """
+import resource
+import numpy as np
+import fastxent as fx
+
+logits = np.zeros((1, 2**24), np.float32)
+out = np.empty_like(logits)
+for line in open("/proc/self/status"):
+    if line.startswith("VmSize"):
+        size = 1024 * int(line.split()[1])
+resource.setrlimit(resource.RLIMIT_AS, (size + 2**26, size + 2**26))
+fx.logsumexp(logits, num_threads=1)
+fx.softmax(logits, out=out, num_threads=1)
+fx.log_softmax(logits, out=out, num_threads=1)
+fx.softmax_cross_entropy(logits, [0], num_threads=1)
+"""
+
+
+def test_one_long_row_sets_no_memory_aside():
+    """Of 64 MB, which are read and written where they are."""
+    subprocess.run([sys.executable, "-c", ONE_ROW], check=True, timeout=300)

@@ -103,10 +103,11 @@ cdef inline Scratch carve_scratch(const Job* job, char* memory, char** end) noex
     scratch.grad_scales = take(&memory, vector, job.grads.data != NULL)
     scratch.shares = take(&memory, vector, job.shares.data != NULL or job.has_positions)
     scratch.expectations = take(&memory, vector, job.expectations.data != NULL)
-    scratch.logits = take(&memory, tile, True)
-    scratch.targets = take(&memory, tile, not job.has_labels)
+    # Row kernels read and write where the arrays are: a row may be as long as memory.
+    scratch.logits = take(&memory, tile, job.row_kernel == NULL or job.is_in_place)
+    scratch.targets = take(&memory, tile, job.targets.data != NULL and not job.has_labels)
     scratch.logit_weights = take(&memory, tile, job.logit_weight.data != NULL)
-    scratch.results = take(&memory, tile, job.per_logit)
+    scratch.results = take(&memory, tile, job.per_logit and job.row_kernel == NULL)
     scratch.grads = take(&memory, tile, job.grads.data != NULL)
     scratch.grad_weights = take(&memory, tile, job.logit_grad_output.data != NULL)
     end[0] = memory

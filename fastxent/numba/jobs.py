@@ -171,7 +171,9 @@ class Job:
             "masses": self.has_totals,
             "targets": "targets" in present and not self.record["has_labels"],
             "logit_weights": "logit_weight" in present,
-            "results": "out" in present and bool(self.record["per_logit"]),
+            # Row kernels read and write where the arrays are: a row may be as long as memory.
+            "logits": not self.has_rows or bool(self.record["is_in_place"]),
+            "results": not self.has_rows and "out" in present and bool(self.record["per_logit"]),
             "grads": "grads" in present,
             "grad_weights": "logit_grad_output" in present,
         }

@@ -152,13 +152,13 @@ FX_INLINE void group_find_largest(const fx_tile *tile, const lane_range *group,
                                   largest_block *block, ptrdiff_t start, vec steps,
                                   const int type) {
     vec maxima[LANES], labels[LANES];
-    for (int i = 0; i < LANES; i++) {
-        int in_group = i < group->count ? i : group->count - 1;
-        class_row row = class_row_of(tile, group->first + in_group, type, FX_OWN_TYPE);
+    for (int i = 0; i < group->count; i++) {
+        class_row row = class_row_of(tile, group->first + i, type, FX_OWN_TYPE);
         lanes_largest largest = row_largest(&row, tile->classes, steps, type);
         maxima[i] = largest.maximum;
         labels[i] = largest.label;
     }
+    for (int i = group->count; i < LANES; i++) maxima[i] = labels[i] = v_zero();
     vec maximum = v_reduce_max(maxima), last = v_set((real)(tile->classes - 1));
     v_store(block->maxima + start, maximum);
     for (int i = 0; i < LANES; i++) {
@@ -168,11 +168,42 @@ FX_INLINE void group_find_largest(const fx_tile *tile, const lane_range *group,
     store_largest(block, start, maximum, v_reduce_min(labels));
 }
 
+/* The same for a row of so many classes that floats do not hold their numbers: each of its parts
+ * has its own. */
+#define FX_NUMBERED_CLASSES 65536
+FX_INLINE void long_row_find_largest(const fx_tile *tile, ptrdiff_t anchor, largest_block *block,
+                                     vec steps, const int type) {
+    class_row row = class_row_of(tile, anchor, type, FX_OWN_TYPE);
+    block->maxima[anchor] = (real)-INFINITY;
+    block->labels[anchor] = (int32_t)(tile->classes - 1);
+    for (ptrdiff_t start = 0; start < tile->classes; start += FX_NUMBERED_CLASSES) {
+        ptrdiff_t left = tile->classes - start;
+        class_row part = class_row_from(row, start, type, FX_OWN_TYPE);
+        lanes_largest largest = row_largest(
+            &part, left < FX_NUMBERED_CLASSES ? left : FX_NUMBERED_CLASSES, steps, type);
+        real maxima[LANES], labels[LANES];
+        v_store(maxima, largest.maximum);
+        v_store(labels, largest.label);
+        for (int i = 0; i < LANES; i++) {
+            int32_t label = (int32_t)(start + (ptrdiff_t)labels[i]);
+            int is_first = maxima[i] == block->maxima[anchor] && label < block->labels[anchor];
+            if (!(maxima[i] > block->maxima[anchor] || is_first)) continue;
+            block->maxima[anchor] = maxima[i];
+            block->labels[anchor] = label;
+        }
+    }
+}
+
 FX_CALLED void rows_find_largest(const fx_tile *piece, largest_block *block) {
     real numbers[LANES];
     for (int i = 0; i < LANES; i++) numbers[i] = (real)i;
     vec steps = v_load(numbers);
 #define FX_TYPED(type)                                                                             \
+    if (piece->classes > FX_NUMBERED_CLASSES) {                                                    \
+        for (ptrdiff_t anchor = 0; anchor < piece->anchors; anchor++)                              \
+            long_row_find_largest(piece, anchor, block, steps, type);                              \
+        return;                                                                                    \
+    }                                                                                              \
     for (ptrdiff_t start = 0; start < piece->anchors; start += LANES) {                            \
         lane_range group = group_of(0, (int)piece->anchors, (int)start);                           \
         group_find_largest(piece, &group, block, start, steps, type);                              \

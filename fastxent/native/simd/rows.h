@@ -88,6 +88,14 @@ FX_INLINE vec row_term(vec x, int count) { return count == LANES ? x : v_clear_r
 
 /* Classes whose terms are added up before they join the others: errors grow with the additions. */
 #define FX_ROW_PIECE (8 * LANES)
+/* And so do the sums of FX_ROW_CHUNK classes, without their rounding errors: a row may have
+ * millions. */
+FX_INLINE void chunk_join(compensated *total, vec sum, ptrdiff_t classes) {
+    if (classes <= FX_ROW_CHUNK)
+        total->sum = sum;
+    else
+        compensated_join(total, sum);
+}
 
 /* Call step(k, LANES) for every vector of classes, and step(k, rest) at the end; that step is
  * apart, for masks and buffers would cost the others their registers. Unrolled, the loop would

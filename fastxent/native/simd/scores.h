@@ -121,6 +121,7 @@ FX_INLINE vec lanes_exponentials(const fx_tile *tile, const lane_range *range, c
             terms = v_add(terms, e);
         }
         compensated_add(&total, terms);
+        if (end % FX_SETTLED_CLASSES == 0) compensated_settle(&total);
     }
     return compensated_value(total);
 }

@@ -39,7 +39,7 @@ FX_INLINE sigmoid_sums sigmoid_row(const class_row *row, const real *others, ptr
 /* The sum of a row so long that the product of its terms would overflow. */
 FX_INLINE vec sigmoid_long_row(const class_row *row, ptrdiff_t classes, const exp_numbers *numbers,
                                const int has_targets, const int has_grads, const int type) {
-    vec total = v_zero();
+    compensated total = compensated_zero();
     for (ptrdiff_t chunk = 0; chunk < classes; chunk += FX_ROW_CHUNK) {
         ptrdiff_t end = chunk + FX_ROW_CHUNK < classes ? chunk + FX_ROW_CHUNK : classes;
         sigmoid_sums sums = {v_zero(), v_zero()};
@@ -50,9 +50,9 @@ FX_INLINE vec sigmoid_long_row(const class_row *row, ptrdiff_t classes, const ex
                                                        left < FX_ROW_PIECE ? left : FX_ROW_PIECE,
                                                        numbers, has_targets, has_grads, type));
         }
-        total = v_add(total, v_add(v_log1p(sums.product), sums.linear));
+        chunk_join(&total, v_add(v_log1p(sums.product), sums.linear), classes);
     }
-    return total;
+    return compensated_value(total);
 }
 
 FX_INLINE void sigmoid_sums_typed(const fx_tile *tile, ptrdiff_t first, int count, vec *products,
@@ -155,6 +155,25 @@ FX_INLINE vec modulated_row(const class_row *row, const real *others, ptrdiff_t 
     return sum;
 }
 
+FX_INLINE vec modulated_long_row(const class_row *row, ptrdiff_t classes,
+                                 const sigmoid_options *options, const exp_numbers *numbers,
+                                 const int has_grads, const int type) {
+    compensated total = compensated_zero();
+    for (ptrdiff_t chunk = 0; chunk < classes; chunk += FX_ROW_CHUNK) {
+        ptrdiff_t end = chunk + FX_ROW_CHUNK < classes ? chunk + FX_ROW_CHUNK : classes;
+        vec sum = v_zero();
+        for (ptrdiff_t start = chunk; start < end; start += FX_ROW_PIECE) {
+            ptrdiff_t left = end - start;
+            class_row piece = class_row_from(*row, start, type, type);
+            sum = v_add(sum, modulated_row(&piece, others_than(row->label, start),
+                                           left < FX_ROW_PIECE ? left : FX_ROW_PIECE, options,
+                                           numbers, has_grads, type));
+        }
+        chunk_join(&total, sum, classes);
+    }
+    return compensated_value(total);
+}
+
 FX_INLINE void modulated_sums_typed(const fx_tile *tile, ptrdiff_t first, int count, vec *sums,
                                     const sigmoid_options *options, const int has_grads,
                                     const int type) {
@@ -162,15 +181,7 @@ FX_INLINE void modulated_sums_typed(const fx_tile *tile, ptrdiff_t first, int co
     for (int i = 0; i < count; i++) {
         class_row row = class_row_of(tile, first + i, type, type);
         row.scale = v_mul(row.scale, v_set((real)tile->negative));
-        sums[i] = v_zero();
-        for (ptrdiff_t start = 0; start < tile->classes; start += FX_ROW_PIECE) {
-            ptrdiff_t left = tile->classes - start;
-            class_row piece = class_row_from(row, start, type, type);
-            vec sum = modulated_row(&piece, others_than(row.label, start),
-                                    left < FX_ROW_PIECE ? left : FX_ROW_PIECE, options, &numbers,
-                                    has_grads, type);
-            sums[i] = v_add(sums[i], sum);
-        }
+        sums[i] = modulated_long_row(&row, tile->classes, options, &numbers, has_grads, type);
     }
 }
 

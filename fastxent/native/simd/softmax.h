@@ -64,6 +64,8 @@ FX_INLINE void softmax_others(const fx_tile *tile, const lane_range *ranges, con
         for (int v = 0; k < end && v < vectors; v++) sums[v] = v_add(sums[v], FX_TERM(v, k));
 #undef FX_TERM
         for (int v = 0; v < vectors; v++) compensated_add(&totals[v], sums[v]);
+        for (int v = 0; end % FX_SETTLED_CLASSES == 0 && v < vectors; v++)
+            compensated_settle(&totals[v]);
     }
     for (int v = 0; v < vectors; v++) others[v] = compensated_value(totals[v]);
 }

@@ -50,6 +50,21 @@ FX_INLINE vec row_others(const class_row *row, ptrdiff_t classes, real centre_of
     return sum;
 }
 
+/* The same for a row of any length, chunk by chunk. */
+FX_INLINE vec long_row_others(const class_row *row, ptrdiff_t classes, real centre_of_row,
+                              const exp_numbers *numbers, const int any_far, const int has_grads,
+                              const int type) {
+    compensated total = compensated_zero();
+    for (ptrdiff_t start = 0; start < classes; start += FX_ROW_CHUNK) {
+        ptrdiff_t left = classes - start;
+        class_row chunk = class_row_from(*row, start, type, FX_OWN_TYPE);
+        chunk.label = (int32_t)(row->label - start);
+        compensated_join(&total, row_others(&chunk, left < FX_ROW_CHUNK ? left : FX_ROW_CHUNK,
+                                            centre_of_row, numbers, any_far, has_grads, type));
+    }
+    return compensated_value(total);
+}
+
 /* Where the sums of some anchors start from, and what they are. */
 typedef struct {
     real own_logits[FX_ROW_BLOCK], centres[FX_ROW_BLOCK];
@@ -61,8 +76,8 @@ FX_INLINE void far_rows_others(const fx_tile *tile, const lane_range *group, sof
                                const int type) {
     for (int i = 0; i < group->count; i++) {
         class_row row = class_row_of(tile, group->first + i, type, FX_OWN_TYPE);
-        block->others[start + i] =
-            row_others(&row, tile->classes, block->centres[start + i], numbers, 1, has_grads, type);
+        block->others[start + i] = long_row_others(&row, tile->classes, block->centres[start + i],
+                                                   numbers, 1, has_grads, type);
     }
 }
 
@@ -74,8 +89,8 @@ FX_INLINE int any_is_far(vec centres) {
 /* Up to LANES anchors, from anchor `start` of the block on. The sums start from the labels' logits,
  * those of the first class where there is none. */
 FX_INLINE void group_others(const fx_tile *tile, const lane_range *group, softmax_block *block,
-                            int start, const exp_numbers *numbers, const int has_grads,
-                            const int type) {
+                            int start, const exp_numbers *numbers, const int is_long,
+                            const int has_grads, const int type) {
     v_store(block->own_logits + start, v_zero());
     v_store(block->centres + start, v_zero());
     for (int i = start; i < start + group->count; i++) {
@@ -84,7 +99,9 @@ FX_INLINE void group_others(const fx_tile *tile, const lane_range *group, softma
         real at = (own + FX_CENTRE_GRID) - FX_CENTRE_GRID;
         block->own_logits[i] = own;
         block->centres[i] = at;
-        block->others[i] = row_others(&row, tile->classes, at, numbers, 0, has_grads, type);
+        block->others[i] =
+            is_long ? long_row_others(&row, tile->classes, at, numbers, 0, has_grads, type)
+                    : row_others(&row, tile->classes, at, numbers, 0, has_grads, type);
     }
     vec logits = v_load(block->own_logits + start);
     if (!any_is_far(logits)) return;
@@ -92,15 +109,14 @@ FX_INLINE void group_others(const fx_tile *tile, const lane_range *group, softma
     far_rows_others(tile, group, block, start, numbers, has_grads, type);
 }
 
-/* The sums of some anchors. The loops are a function of their own, for their constants to have all
- * registers. */
-FX_CALLED void rows_others(const fx_tile *tile, ptrdiff_t first, int count, softmax_block *block) {
+FX_INLINE void rows_others_of(const fx_tile *tile, ptrdiff_t first, int count, softmax_block *block,
+                              const int is_long) {
     int has_grads = tile->grads.data != NULL;
     exp_numbers numbers = exp_numbers_kept();
 #define FX_OTHERS(has_grads, type)                                                                 \
     for (int start = 0; start < count; start += LANES) {                                           \
         lane_range group = group_of(first, count, start);                                          \
-        group_others(tile, &group, block, start, &numbers, has_grads, type);                       \
+        group_others(tile, &group, block, start, &numbers, is_long, has_grads, type);              \
     }
 #define FX_TYPED(type)                                                                             \
     do {                                                                                           \
@@ -113,6 +129,22 @@ FX_CALLED void rows_others(const fx_tile *tile, ptrdiff_t first, int count, soft
 #undef FX_TYPED
 #undef FX_OTHERS
 }
+/* The sums of some anchors. The loops are functions of their own, for their constants to have all
+ * registers. */
+FX_CALLED void short_rows_others(const fx_tile *tile, ptrdiff_t first, int count,
+                                 softmax_block *block) {
+    rows_others_of(tile, first, count, block, 0);
+}
+FX_CALLED void long_rows_others(const fx_tile *tile, ptrdiff_t first, int count,
+                                softmax_block *block) {
+    rows_others_of(tile, first, count, block, 1);
+}
+FX_INLINE void rows_others(const fx_tile *tile, ptrdiff_t first, int count, softmax_block *block) {
+    if (tile->classes <= FX_ROW_CHUNK)
+        short_rows_others(tile, first, count, block);
+    else
+        long_rows_others(tile, first, count, block);
+}
 
 /* The sums of a group again, from its maxima, rounded to the grid. */
 FX_CALLED void group_others_from_maxima(const fx_tile *tile, const lane_range *group,
@@ -122,11 +154,11 @@ FX_CALLED void group_others_from_maxima(const fx_tile *tile, const lane_range *g
     int has_grads = tile->grads.data != NULL;
 #define FX_TYPED(type)                                                                             \
     do {                                                                                           \
-        for (int i = 0; i < LANES; i++) {                                                          \
-            int in_group = i < group->count ? i : group->count - 1;                                \
-            class_row row = class_row_of(tile, group->first + in_group, type, FX_OWN_TYPE);        \
+        for (int i = 0; i < group->count; i++) {                                                   \
+            class_row row = class_row_of(tile, group->first + i, type, FX_OWN_TYPE);               \
             maxima[i] = row_maximum(&row, tile->classes, type);                                    \
         }                                                                                          \
+        for (int i = group->count; i < LANES; i++) maxima[i] = v_zero();                           \
         v_store(block->centres, v_on_grid(v_reduce_max(maxima)));                                  \
         if (has_grads)                                                                             \
             far_rows_others(tile, group, block, 0, &numbers, 1, type);                             \

@@ -21,6 +21,18 @@ FX_MATH void compensated_add(compensated *total, vec term) {
     total->lost = v_add(total->lost, v_rounding_error(total->sum, term, sum));
     total->sum = sum;
 }
+/* What was lost joins the sum, but for what that rounds away: of very many terms it grows so large
+ * that its own rounding errors matter. */
+FX_MATH void compensated_settle(compensated *total) {
+    vec sum = v_add(total->sum, total->lost);
+    total->lost = v_sub(total->lost, v_sub(sum, total->sum));
+    total->sum = sum;
+}
+/* A term that stands for so many others that settling after each costs nothing. */
+FX_MATH void compensated_join(compensated *total, vec term) {
+    compensated_add(total, term);
+    compensated_settle(total);
+}
 FX_INLINE vec compensated_value(compensated total) { return v_add(total.sum, total.lost); }
 
 #endif

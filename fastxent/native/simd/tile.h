@@ -12,6 +12,8 @@
 /* Every addition to a running sum can cost half an ULP. So the terms of eight classes at a time are
  * added up, and these sums join a compensated one. */
 #define FX_CLASS_GROUP 8
+/* After so many classes that sum settles. */
+#define FX_SETTLED_CLASSES 4096
 
 /* Up to LANES anchors of a tile, from `first` on. */
 typedef struct {

@@ -12,16 +12,14 @@ from fastxent.numba.simd.lanes import Lanes, Number, lane_function
 from fastxent.numba.simd.memory import double, write_real
 from fastxent.numba.simd.plan import Plan
 from fastxent.numba.simd.rows import (
-    PIECE_VECTORS,
     ClassRow,
     but_label,
-    class_row,
     label_of,
-    over_row,
     row_logit,
     row_logits,
     row_put_grads,
     row_targets,
+    sum_over_row,
 )
 from fastxent.numba.simd.shuffles import reduce_add
 from fastxent.numba.simd.sigmoid_rows import put_label_grads, row_scale
@@ -31,7 +29,6 @@ from fastxent.numba.simd.vector import (
     load,
     load_int32,
     select,
-    splat,
     stack,
     store,
 )
@@ -61,20 +58,6 @@ def custom_step(
     if not isinstance(count, int):
         loss = select(first_lanes(z.builder, z.real, count), loss, 0.0)
     return total + loss
-
-
-@inlined
-def custom_row(plan: Plan, tile: Any, anchor: int, label: int) -> Lanes:
-    """Return the sum over a row, piece by piece."""
-    total = splat(plan, 0.0, anchor)
-    options = (tile.parameters, row_scale(plan, tile, anchor))
-    piece = PIECE_VECTORS * plan.lanes
-    for start in range(0, tile.classes, piece):
-        row = class_row(plan, tile, anchor, label, start)
-        length = min(tile.classes - start, piece)
-        nothing = splat(plan, 0.0, anchor)
-        total = total + over_row(plan, custom_step, options, row, length, nothing)
-    return total
 
 
 @lane_function
@@ -108,7 +91,8 @@ def custom_block(plan: Plan, tile: Any, first: int, count: int) -> None:
     partial = stack(plan, plan.lanes, first)
     for i in range(plan.lanes):
         anchor = first + min(i, count - 1)
-        total = custom_row(plan, tile, anchor, label_of(tile, anchor))
+        options = (tile.parameters, row_scale(plan, tile, anchor))
+        total = sum_over_row(plan, tile, anchor, label_of(tile, anchor), custom_step, options)
         store(partial + i * plan.lanes * plan.size, total)
     loss = reduce_add(plan, partial)
     if not plan.has_targets:

@@ -13,9 +13,16 @@ from typing import Any, NamedTuple
 
 from fastxent.numba.compilation import inlined
 from fastxent.numba.simd.lanes import Lanes, Number, lane_function
-from fastxent.numba.simd.memory import read_real, write_int32, write_real
+from fastxent.numba.simd.memory import double, read_real, write_int32, write_real
 from fastxent.numba.simd.plan import Plan
-from fastxent.numba.simd.rows import ClassRow, anchor_scale, class_row, over_row, row_logits
+from fastxent.numba.simd.rows import (
+    ClassRow,
+    anchor_scale,
+    class_row,
+    clear_rest,
+    over_row,
+    row_logits,
+)
 from fastxent.numba.simd.shuffles import reduce_maximum, reduce_minimum
 from fastxent.numba.simd.softmax import Largest, find_largest, softmax_loss
 from fastxent.numba.simd.softmax_plain import pair_loss, softmax_sum
@@ -43,6 +50,9 @@ from fastxent.numba.simd.vector import (
     store_first,
 )
 from fastxent.numba.simd.vector_math import centre_at, on_grid
+
+#: So many classes are numbered in floats.
+NUMBERED_CLASSES = 65536
 
 
 @inlined
@@ -146,12 +156,14 @@ def rows_largest(plan: Plan, tile: Any, first: int, count: int, labels: int) -> 
     for i in range(plan.lanes):
         write_real(plan, numbers + i * plan.size, float(i))
     lowest, zero = splat(plan, -math.inf, first), splat(plan, 0.0, first)
-    for i in range(plan.lanes):
-        row = class_row(plan, tile, first + min(i, count - 1), NO_CLASS, 0)
+    for i in range(count):
+        row = class_row(plan, tile, first + i, NO_CLASS, 0)
         running = RowLargest(lowest, zero, load(plan, numbers))
         running = over_row(plan, largest_step, first, row, tile.classes, running)
         store(maxima + i * vector, running.maximum)
         store(columns + i * vector, running.label)
+    clear_rest(plan, maxima, count)
+    clear_rest(plan, columns, count)
     result = reduce_maximum(plan, maxima)
     store(largest, result)
     for i in range(plan.lanes):
@@ -162,6 +174,45 @@ def rows_largest(plan: Plan, tile: Any, first: int, count: int, labels: int) -> 
     for i in range(plan.lanes):
         write_int32(labels + 4 * i, int(read_real(plan, numbers + i * plan.size)))
     return result
+
+
+@inlined
+def long_rows_largest(plan: Plan, tile: Any, first: int, count: int, labels: int) -> Lanes:
+    """Return the same of rows of so many classes that floats do not hold their numbers.
+
+    Each part of a row has its own.
+    """
+    in_lanes, columns = stack(plan, 1, first), stack(plan, 1, first)
+    numbers, maxima = stack(plan, 1, first), stack(plan, 1, first)
+    for i in range(plan.lanes):
+        write_real(plan, numbers + i * plan.size, float(i))
+    lowest, zero = splat(plan, -math.inf, first), splat(plan, 0.0, first)
+    store(maxima, zero)
+    for anchor in range(count):
+        largest, at = -math.inf, tile.classes - 1
+        for start in range(0, tile.classes, NUMBERED_CLASSES):
+            row = class_row(plan, tile, first + anchor, NO_CLASS, start)
+            running = RowLargest(lowest, zero, load(plan, numbers))
+            length = min(tile.classes - start, NUMBERED_CLASSES)
+            running = over_row(plan, largest_step, first, row, length, running)
+            store(in_lanes, running.maximum)
+            store(columns, running.label)
+            for i in range(plan.lanes):
+                z = double(read_real(plan, in_lanes + i * plan.size))
+                column = start + int(read_real(plan, columns + i * plan.size))
+                if z > largest or (z == largest and column < at):
+                    largest, at = z, column
+        write_real(plan, maxima + anchor * plan.size, largest)
+        write_int32(labels + 4 * anchor, at)
+    return load(plan, maxima)
+
+
+@inlined
+def largest_of_rows(plan: Plan, tile: Any, first: int, count: int, labels: int) -> Lanes:
+    """Return the maxima of a vector of anchors, and write their columns, of rows of any length."""
+    if tile.classes > NUMBERED_CLASSES:
+        return long_rows_largest(plan, tile, first, count, labels)
+    return rows_largest(plan, tile, first, count, labels)
 
 
 @inlined
@@ -205,7 +256,7 @@ def log_softmax_rows(plan: Plan, tile: Any) -> None:
     maxima, losses = stack(plan, 1, tile.anchors), stack(plan, 1, tile.anchors)
     for first in range(0, tile.anchors, plan.lanes):
         count = min(plan.lanes, tile.anchors - first)
-        largest = rows_largest(plan, tile, first, count, labels)
+        largest = largest_of_rows(plan, tile, first, count, labels)
         loss = rows_loss_of_largest(plan, tile, first, count, labels)
         store(maxima, largest)
         store(losses, loss)
@@ -226,6 +277,6 @@ def logsumexp_rows(plan: Plan, tile: Any) -> None:
     labels = stack(plan, 1, tile.anchors)
     for first in range(0, tile.anchors, plan.lanes):
         count = min(plan.lanes, tile.anchors - first)
-        largest = rows_largest(plan, tile, first, count, labels)
+        largest = largest_of_rows(plan, tile, first, count, labels)
         loss = rows_loss_of_largest(plan, tile, first, count, labels)
         put_logsumexp(plan, tile, first, count, largest, loss)

@@ -7,7 +7,7 @@ that the reductions of one vector run beside those of the next.
 
 from typing import Any, NamedTuple
 
-from fastxent.numba.compilation import inlined
+from fastxent.numba.compilation import called, inlined
 from fastxent.numba.simd.elements import (
     load_as,
     load_first_as,
@@ -18,6 +18,7 @@ from fastxent.numba.simd.elements import (
 from fastxent.numba.simd.lanes import Lanes, Number, Operand, lane_function, splat_value
 from fastxent.numba.simd.memory import read_int32, read_real
 from fastxent.numba.simd.plan import Plan
+from fastxent.numba.simd.summation import Compensated, compensated_join, compensated_value
 from fastxent.numba.simd.tile import NO_CLASS
 from fastxent.numba.simd.vector import (
     PREFETCH_BYTES,
@@ -36,7 +37,8 @@ MASK_LENGTH = 2 * ROW_CHUNK + 32
 #: Every term of a row's padding is 0: exp(-2^100) = 0, and its target is 0.
 PADDING = -(2.0**100)
 #: Vectors of classes whose terms are added up before they join the others: errors grow with the
-#: additions.
+#: additions. And so do the sums of ROW_CHUNK classes, without their rounding errors: a row may have
+#: millions.
 PIECE_VECTORS = 8
 
 
@@ -137,6 +139,41 @@ def over_row(plan: Plan, step: Any, options: Any, row: ClassRow, classes: int, s
         row_prefetch(plan, row, k)
         sums = step(plan, options, row, k, classes - k, sums)
     return sums
+
+
+@inlined
+def sum_over_chunk(
+    plan: Plan, tile: Any, anchor: int, label: int, step: Any, options: Any, start: int, end: int
+) -> Lanes:
+    """Return the sum over some classes of a row, of a step of `over_row`, piece by piece."""
+    piece = PIECE_VECTORS * plan.lanes
+    total = splat(plan, 0.0, anchor)
+    for k in range(start, end, piece):
+        row, length = class_row(plan, tile, anchor, label, k), min(end - k, piece)
+        total = total + over_row(plan, step, options, row, length, splat(plan, 0.0, anchor))
+    return total
+
+
+@called
+def sum_over_long_row(
+    plan: Plan, tile: Any, anchor: int, label: int, step: Any, options: Any
+) -> Lanes:
+    """Return the sum over a row of any length, chunk by chunk."""
+    zero = splat(plan, 0.0, anchor)
+    running = Compensated(zero, zero)
+    for start in range(0, tile.classes, ROW_CHUNK):
+        end = min(start + ROW_CHUNK, tile.classes)
+        total = sum_over_chunk(plan, tile, anchor, label, step, options, start, end)
+        running = compensated_join(running, total)
+    return compensated_value(running)
+
+
+@inlined
+def sum_over_row(plan: Plan, tile: Any, anchor: int, label: int, step: Any, options: Any) -> Lanes:
+    """Return the sum over a whole row, of a step of `over_row`."""
+    if tile.classes > ROW_CHUNK:
+        return sum_over_long_row(plan, tile, anchor, label, step, options)
+    return sum_over_chunk(plan, tile, anchor, label, step, options, 0, tile.classes)
 
 
 @inlined

@@ -10,9 +10,10 @@ from fastxent.numba.simd.rows import anchor_scale
 from fastxent.numba.simd.sigmoid import no_terms
 from fastxent.numba.simd.softmax import lanes_maximum
 from fastxent.numba.simd.softmax_rows import group_sums, rows_from_labels
-from fastxent.numba.simd.summation import compensated_add, compensated_value
+from fastxent.numba.simd.summation import compensated_add, compensated_settle, compensated_value
 from fastxent.numba.simd.tile import (
     CLASS_GROUP,
+    SETTLED_CLASSES,
     Flow,
     flow_of,
     lanes_load,
@@ -169,6 +170,8 @@ def lanes_exponentials(
         terms = exponentials_of(plan, logits, results, k, 8, centre, exp, zero)
         total = compensated_add(total, terms)
         k += CLASS_GROUP
+        if k % SETTLED_CLASSES == 0:
+            total = compensated_settle(total)
     if k < tile.classes:
         terms = zero
         while k < tile.classes:

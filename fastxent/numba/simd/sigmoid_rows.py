@@ -30,6 +30,7 @@ from fastxent.numba.simd.rows import (
     row_logits,
     row_put_grads,
     row_targets,
+    sum_over_row,
 )
 from fastxent.numba.simd.shuffles import reduce_add
 from fastxent.numba.simd.sigmoid import (
@@ -50,6 +51,7 @@ from fastxent.numba.simd.sigmoid_terms import (
     sigmoid_options_of,
     sigmoid_parts,
 )
+from fastxent.numba.simd.summation import Compensated, compensated_join, compensated_value
 from fastxent.numba.simd.tile import NO_CLASS, repair
 from fastxent.numba.simd.vector import fma, load, negative_abs, relu, splat, stack, store
 from fastxent.numba.simd.vector_math import exp_nonpositive, log1p
@@ -85,8 +87,8 @@ def sigmoid_row(plan: Plan, row: ClassRow, scale: Lanes, classes: int) -> Sigmoi
 @inlined
 def long_row(plan: Plan, tile: Any, anchor: int, label: int, scale: Lanes) -> Lanes:
     """Return the loss of a row so long that the product of its terms would overflow."""
-    total = splat(plan, 0.0, anchor)
-    piece = PIECE_VECTORS * plan.lanes
+    zero, piece = splat(plan, 0.0, anchor), PIECE_VECTORS * plan.lanes
+    running = Compensated(zero, zero)
     for chunk in range(0, tile.classes, ROW_CHUNK):
         end = min(chunk + ROW_CHUNK, tile.classes)
         sums = no_sums(plan, chunk)
@@ -94,8 +96,9 @@ def long_row(plan: Plan, tile: Any, anchor: int, label: int, scale: Lanes) -> La
             row = class_row(plan, tile, anchor, label, start)
             terms = sigmoid_row(plan, row, scale, min(end - start, piece))
             sums = sigmoid_sums_join(sums, terms)
-        total = total + (log1p(sums.product) + sums.linear)
-    return total
+        total = log1p(sums.product) + sums.linear
+        running = compensated_join(running, total)
+    return compensated_value(running)
 
 
 @inlined
@@ -208,21 +211,6 @@ def modulated_step(
     return total + but_label(plan, row, k, value.loss)
 
 
-@inlined
-def modulated_row(
-    plan: Plan, tile: Any, anchor: int, label: int, options: tuple[SigmoidOptions, Lanes]
-) -> Lanes:
-    """Return the sum over a row, piece by piece."""
-    total = splat(plan, 0.0, anchor)
-    piece = PIECE_VECTORS * plan.lanes
-    for start in range(0, tile.classes, piece):
-        row = class_row(plan, tile, anchor, label, start)
-        nothing = splat(plan, 0.0, anchor)
-        length = min(tile.classes - start, piece)
-        total = total + over_row(plan, modulated_step, options, row, length, nothing)
-    return total
-
-
 @lane_function
 def label_values(
     plan: Plan, own: Number, losses: Number, slopes: Number, options: SigmoidOptions, factor: Number
@@ -279,8 +267,8 @@ def modulated_block(plan: Plan, tile: Any, first: int, count: int, at_labels: An
     negative = splat(plan, tile.negative_value, first)
     for i in range(count):
         anchor = first + i
-        scale = row_scale(plan, tile, anchor) * negative
-        total = modulated_row(plan, tile, anchor, label_of(tile, anchor), (options, scale))
+        given = (options, row_scale(plan, tile, anchor) * negative)
+        total = sum_over_row(plan, tile, anchor, label_of(tile, anchor), modulated_step, given)
         store(sums + i * plan.lanes * plan.size, total)
     clear_rest(plan, sums, count)
     for start in range(0, count, plan.lanes):

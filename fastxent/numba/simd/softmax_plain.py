@@ -12,9 +12,15 @@ from fastxent.numba.simd.memory import read_int32, write_real
 from fastxent.numba.simd.plan import Plan
 from fastxent.numba.simd.sigmoid import no_terms
 from fastxent.numba.simd.softmax import lanes_maximum, softmax_loss
-from fastxent.numba.simd.summation import compensated_add, compensated_value, rounding_error
+from fastxent.numba.simd.summation import (
+    compensated_add,
+    compensated_settle,
+    compensated_value,
+    rounding_error,
+)
 from fastxent.numba.simd.tile import (
     CLASS_GROUP,
+    SETTLED_CLASSES,
     Flow,
     labels_of,
     lanes_load,
@@ -89,6 +95,8 @@ def softmax_others(
         terms = softmax_add_classes(plan, logits, k, 8, columns, centre, exp, zero)
         others = compensated_add(others, terms)
         k += CLASS_GROUP
+        if k % SETTLED_CLASSES == 0:
+            others = compensated_settle(others)
     if k < classes:
         terms = zero
         while k + 2 <= classes:

@@ -14,7 +14,6 @@ from fastxent.numba.simd.lanes import Lanes, Number, lane_function
 from fastxent.numba.simd.memory import read_real, write_real
 from fastxent.numba.simd.plan import Plan
 from fastxent.numba.simd.rows import (
-    PIECE_VECTORS,
     ClassRow,
     anchor_scale,
     but_label,
@@ -25,6 +24,7 @@ from fastxent.numba.simd.rows import (
     row_logit,
     row_logits,
     row_put_grads,
+    sum_over_row,
 )
 from fastxent.numba.simd.shuffles import reduce_add, reduce_maximum
 from fastxent.numba.simd.softmax import softmax_loss, softmax_options_of, softmax_value_of
@@ -101,14 +101,8 @@ def far_step(
 
 @inlined
 def row_others(plan: Plan, tile: Any, anchor: int, centre: Centre, step: Any) -> Lanes:
-    """Return the sum of exp(z_k - c) over the classes other than the label, piece by piece."""
-    total = splat(plan, 0.0, anchor)
-    label, piece = label_of(tile, anchor), PIECE_VECTORS * plan.lanes
-    for start in range(0, tile.classes, piece):
-        row = class_row(plan, tile, anchor, label, start)
-        length = min(tile.classes - start, piece)
-        total = total + over_row(plan, step, centre, row, length, splat(plan, 0.0, anchor))
-    return total
+    """Return the sum of exp(z_k - c) over the classes other than the label."""
+    return sum_over_row(plan, tile, anchor, label_of(tile, anchor), step, centre)
 
 
 @inlined
@@ -148,9 +142,10 @@ def rows_from(plan: Plan, tile: Any, first: int, count: int, centres: Lanes, oth
 def group_centres(plan: Plan, tile: Any, first: int, count: int) -> Lanes:
     """Return the maxima of a vector of anchors, rounded to the grid."""
     partial = stack(plan, plan.lanes, first)
-    for i in range(plan.lanes):
-        largest = row_maximum(plan, tile, first + min(i, count - 1))
+    for i in range(count):
+        largest = row_maximum(plan, tile, first + i)
         store(partial + i * plan.lanes * plan.size, largest)
+    clear_rest(plan, partial, count)
     return on_grid(reduce_maximum(plan, partial))
 
 

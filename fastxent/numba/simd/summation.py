@@ -27,6 +27,22 @@ def compensated_add(running: Compensated, term: Lanes) -> Compensated:
 
 
 @lane_function
+def compensated_settle(running: Compensated) -> Compensated:
+    """Join what was lost to the sum, but for what that rounds away.
+
+    Of very many terms it grows so large that its own rounding errors matter.
+    """
+    total = running.total + running.lost
+    return Compensated(total, running.lost - (total - running.total))
+
+
+@lane_function
+def compensated_join(running: Compensated, term: Lanes) -> Compensated:
+    """Add a term that stands for so many others that settling after each costs nothing."""
+    return compensated_settle(compensated_add(running, term))
+
+
+@lane_function
 def compensated_value(running: Compensated) -> Lanes:
     """Return both parts of a running sum as one."""
     return running.total + running.lost

@@ -24,6 +24,8 @@ from fastxent.numba.structs import address_of
 #: Every addition to a running sum can cost half an ULP. So the terms of eight classes at a
 #: time are added up, and these sums join a compensated one.
 CLASS_GROUP = 8
+#: After so many classes that sum settles.
+SETTLED_CLASSES = 4096
 NO_CLASS, IGNORED = -1, -2
 
 
