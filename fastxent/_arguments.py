@@ -48,6 +48,11 @@ def result_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
     return _FLOAT32 if dtype.itemsize < 8 else _FLOAT64
 
 
+def score_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
+    """Return the dtype of the scores of values of this dtype, which may be integers or bool."""
+    return np.dtype(np.float64) if dtype.kind in "biu" else result_dtype(dtype)
+
+
 def as_integer(value: SupportsIndex, name: str) -> int:
     """Return an int of 64 bits; a bool or a float is none."""
     refuse(value, name)
@@ -83,6 +88,27 @@ def axis_index(axis: SupportsIndex, ndim: int, name: str) -> int:
     if not -ndim <= index < ndim:
         raise ValueError(f"axis {shown(index)} is out of range for {name} with {ndim} dimensions")
     return index % ndim
+
+
+def axis_indices(
+    axis: SupportsIndex | tuple[SupportsIndex, ...] | None, ndim: int, name: str
+) -> tuple[int, ...]:
+    """Return one axis or several, counted from the first, of the array `name`; None: all of it."""
+    if type(axis) is int:
+        return (axis_index(axis, ndim, name),)
+    if axis is None:
+        return tuple(range(ndim))
+    if not isinstance(axis, tuple):
+        if isinstance(axis, bool | np.bool_) or not hasattr(axis, "__index__"):
+            raise TypeError(f"axis must be an integer, a tuple of integers or None, not {axis!r}")
+        return (axis_index(axis, ndim, name),)
+    if not axis:
+        raise ValueError("axis is an empty tuple: it names no axis (None: all of them)")
+    indices = tuple(axis_index(one, ndim, name) for one in axis)
+    for place, index in enumerate(indices):
+        if index in indices[:place]:
+            raise ValueError(f"axis = {axis} names axis {index} of {name} twice")
+    return indices
 
 
 def class_last(array: Array, axis: int | None) -> Array:

@@ -309,20 +309,31 @@ SOFTMAX_PARTS = SIGMOID_PARTS | {
 DISTRIBUTION_PARTS = SOFTMAX_PARTS | {"common parameters": _DISTRIBUTION_PARAMETERS}
 SCORE_PARTS = {
     "logits": """
-logits : array_like of float16, bfloat16, float32 or float64
+logits : array_like of bool, int, float16, bfloat16, float32 or float64
     Logits z of any shape.
 """,
-    "logits and axis": f"""
-logits : array_like of float16, bfloat16, float32 or float64
+    "probs": """
+probs : array_like of bool, int, float16, bfloat16, float32 or float64
+    Probabilities p of any shape.
+""",
+    "logits and axis": """
+logits : array_like of bool, int, float16, bfloat16, float32 or float64
     Logits z of any shape, with the classes on `axis`.
-{_AXIS.strip()}
+axis : int, tuple of int or None, default -1
+    The class axis, or several: all their elements are classes of one anchor. None: all axes.
 """,
     "common parameters": _SCORE_OUT.strip() + _EXECUTION,
     "result": """
 ndarray or numpy.floating
-    An array of the shape of the argument (or `out`), float64 for float64 input and otherwise
-    float32; a scalar for a scalar.
+    An array of the shape of the argument (or `out`), float32 for float32 and half-precision input
+    and otherwise float64; a scalar for a scalar.
 """,
     "resources": _RESOURCES,
+    "resources of classes": _RESOURCES
+    + """
+Integers, and several class axes that memory does not hold as one, are copied a MiB at a time.
+Anchors of more than 2^17 classes that are to be copied, and of more than 2^24 that do not lie side
+by side or are replaced by their scores, are computed in float64 by NumPy, on one thread.
+""".lstrip(),
     **_REFERENCES,
 }

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from fastxent import native
+from fastxent._class_scores import write_class_score
 from fastxent._config import MAX_THREADS, backend_module, thread_count
 from fastxent._floats import with_default_floats
 from fastxent._request import (
@@ -254,15 +255,16 @@ def evaluate_class_score(
     name: str,
     logits: ArrayLike,
     *,
-    axis: SupportsIndex,
+    axis: SupportsIndex | tuple[SupportsIndex, ...] | None,
+    keepdims: bool = False,
     out: Array | None,
     num_threads: SupportsIndex | None,
     backend: str | None,
-    keep_axis: bool = True,
 ) -> ArrayOrScalar:
     """Evaluate a score over classes, which has as many values or one for each anchor."""
     compute = backend_module(backend)
     threads = thread_count(num_threads)
-    array, target, result = class_arrays(logits, axis, out, keep_axis=keep_axis)
-    compute.evaluate_score(name, array, target, threads)
+    per_class = name != "logsumexp"
+    array, result, axes = class_arrays(logits, axis, out, keepdims=keepdims, per_class=per_class)
+    write_class_score(compute, name, array, result, axes, threads=threads)
     return _returned(result, out)

@@ -21,6 +21,8 @@ Index = tuple[Any, ...]
 
 #: Values in a block: 512 KB of float64 stay in the cache.
 BLOCK_SIZE = 65536
+#: Temporaries are as large as the scores of an anchor.
+MOST_ROW_CLASSES = 2**24
 _NOTHING = LossTotals(0.0, 0, 0.0, 0)
 
 

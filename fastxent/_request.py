@@ -140,6 +140,9 @@ class LossTotals(NamedTuple):
 class Backend(Protocol):
     """A module that computes."""
 
+    #: Classes side by side, of which it computes scores; of others no more than MOST_CLASSES.
+    MOST_ROW_CLASSES: int
+
     def evaluate_loss(self, request: LossRequest) -> LossTotals:
         """Fill ``out``, ``grad`` and ``expectation``, where given, and add up."""
 

@@ -19,12 +19,14 @@ from fastxent._arguments import (
     as_flag,
     as_number,
     axis_index,
+    axis_indices,
     check_in_place,
     check_out,
     class_last,
     listed,
     overlap,
     result_dtype,
+    score_dtype,
     shown,
 )
 from fastxent._config import thread_count
@@ -127,33 +129,56 @@ def loss_request(  # noqa: C901, PLR0912, PLR0917 - every call pays for what is 
 
 
 def element_arrays(values: ArrayLike, name: str, out: Array | None) -> tuple[Array, Array]:
-    """Return what a score of single values reads and writes."""
-    values = as_array(values, name, FLOAT_DTYPES)
+    """Return what a score of single values reads and writes; integers lie where it writes."""
+    values = as_array(values, name)
+    dtype = score_dtype(values.dtype)
     if out is None:
-        return values, np.empty_like(values, dtype=result_dtype(values.dtype))
-    out = check_out(out, values.shape, result_dtype(values.dtype))
-    check_in_place(out, values, name)
+        out = np.empty_like(values, dtype=dtype)
+    else:
+        out = check_out(out, values.shape, dtype)
+        check_in_place(out, values, name)
+    if values.dtype.kind in "biu":
+        np.copyto(out, values)
+        values = out
     return values, out
 
 
 def class_arrays(
-    logits: ArrayLike, axis: SupportsIndex, out: Array | None, *, keep_axis: bool
-) -> tuple[Array, Array, Array]:
-    """Return what a score over classes reads and writes, and the result in the user's layout."""
-    logits = as_array(logits, "logits", FLOAT_DTYPES)
-    class_axis = axis_index(axis, logits.ndim, "logits")
-    values = class_last(logits, class_axis)
-    if not 0 < values.shape[-1] <= MOST_CLASSES:
-        raise _class_count_error("logits", logits.shape, axis, values.shape[-1])
-    dtype = result_dtype(logits.dtype)
-    if out is not None:
-        out = check_out(out, logits.shape if keep_axis else values.shape[:-1], dtype)
-        check_in_place(out, logits, "logits")
-    elif keep_axis:
-        out = np.empty_like(logits, dtype=dtype)
-    else:
-        out = np.empty(values.shape[:-1], dtype)
-    return values, class_last(out, class_axis) if keep_axis else out, out
+    logits: ArrayLike,
+    axis: SupportsIndex | tuple[SupportsIndex, ...] | None,
+    out: Array | None,
+    *,
+    keepdims: bool,
+    per_class: bool,
+) -> tuple[Array, Array, tuple[int, ...]]:
+    """Return what a score over classes reads and writes, and the class axes.
+
+    The score is one of each class, or one of each anchor; then `keepdims` keeps the class axes,
+    with the length 1.
+    """
+    logits = as_array(logits, "logits")
+    axes = axis_indices(axis, logits.ndim, "logits")
+    if keepdims is not False:
+        keepdims = as_flag(keepdims, "keepdims")
+    dtype = score_dtype(logits.dtype)
+    if per_class and out is None:
+        return logits, np.empty_like(logits, dtype=dtype), axes
+    shape = logits.shape if per_class else _shape_without(axes, logits.shape, keepdims=keepdims)
+    if out is None:
+        return logits, np.empty(shape, dtype), axes
+    out = check_out(out, shape, dtype)
+    check_in_place(out, logits, "logits")
+    return logits, out, axes
+
+
+def _shape_without(
+    axes: tuple[int, ...], shape: tuple[int, ...], *, keepdims: bool
+) -> tuple[int, ...]:
+    """Return the shape of what has one value for all elements on these axes."""
+    if len(axes) == 1 and not keepdims:
+        return shape[: axes[0]] + shape[axes[0] + 1 :]
+    lengths = ((1 if axis in axes else length) for axis, length in enumerate(shape))
+    return tuple(length for axis, length in enumerate(lengths) if keepdims or axis not in axes)
 
 
 def _class_count_error(

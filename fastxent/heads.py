@@ -5,7 +5,7 @@ from __future__ import annotations  # signatures shall read "ArrayLike", not wha
 import numpy as np
 from numpy.typing import ArrayLike  # noqa: TC002 - typing.get_type_hints looks for it here
 
-from fastxent._arguments import FLOAT_DTYPES, as_array, check_out, overlap, result_dtype
+from fastxent._arguments import as_array, check_out, overlap, score_dtype
 from fastxent._request import Array, ArrayOrScalar  # noqa: TC001 - likewise
 from fastxent.native import call_with_default_floats
 
@@ -23,7 +23,7 @@ def sigmoid_to_softmax_logits(logits: ArrayLike, *, out: Array | None = None) ->
 
     Parameters
     ----------
-    logits : array_like of float16, bfloat16, float32 or float64
+    logits : array_like of bool, int, float16, bfloat16, float32 or float64
         Logits z of any shape, each of them a head of its own.
     out : ndarray, optional
         Where to put the result: an array of its shape and dtype that shares no memory with
@@ -32,8 +32,8 @@ def sigmoid_to_softmax_logits(logits: ArrayLike, *, out: Array | None = None) ->
     Returns
     -------
     ndarray
-        An array of the shape of `logits` and a last axis of length 2 (or `out`), float64 for
-        float64 logits and otherwise float32.
+        An array of the shape of `logits` and a last axis of length 2 (or `out`), float32 for
+        float32 and half-precision logits and otherwise float64.
 
     Raises
     ------
@@ -95,7 +95,7 @@ def sigmoid_to_softmax_logits(logits: ArrayLike, *, out: Array | None = None) ->
     >>> print(fx.sigmoid(logits).max(axis=1).round(2), fx.softmax(logits).max(axis=1).round(2))
     [0.95 0.88] [0.49 0.91]
     """
-    values = as_array(logits, "logits", FLOAT_DTYPES)
+    values = as_array(logits, "logits")
     result = _result(values, (*values.shape, 2), out)
     with np.errstate(under="ignore"):
         call_with_default_floats(np.multiply, values, -0.5, out=result[..., 0], dtype=result.dtype)
@@ -112,7 +112,7 @@ def softmax_to_sigmoid_logit(logits: ArrayLike, *, out: Array | None = None) -> 
 
     Parameters
     ----------
-    logits : array_like of float16, bfloat16, float32 or float64
+    logits : array_like of bool, int, float16, bfloat16, float32 or float64
         Logits of shape (..., 2): class 0, the negative, and class 1, the positive.
     out : ndarray, optional
         Where to put the result: an array of its shape and dtype that shares no memory with
@@ -121,8 +121,8 @@ def softmax_to_sigmoid_logit(logits: ArrayLike, *, out: Array | None = None) -> 
     Returns
     -------
     ndarray or numpy.floating
-        An array of the shape of `logits` without its last axis (or `out`), float64 for float64
-        logits and otherwise float32; a scalar for a single pair.
+        An array of the shape of `logits` without its last axis (or `out`), float32 for float32
+        and half-precision logits and otherwise float64; a scalar for a single pair.
 
     Raises
     ------
@@ -174,7 +174,7 @@ def softmax_to_sigmoid_logit(logits: ArrayLike, *, out: Array | None = None) -> 
     >>> print(fx.sigmoid(z).round(4), fx.softmax(logits)[:, 1].round(4))
     [0.8808 0.5    0.0474] [0.8808 0.5    0.0474]
     """
-    values = as_array(logits, "logits", FLOAT_DTYPES)
+    values = as_array(logits, "logits")
     if values.ndim == 0 or values.shape[-1] != 2:
         raise ValueError(f"logits has shape {values.shape}, expected (..., 2): two classes")
     result = _result(values, values.shape[:-1], out)
@@ -189,7 +189,7 @@ def softmax_to_sigmoid_logit(logits: ArrayLike, *, out: Array | None = None) -> 
 
 def _result(values: Array, shape: tuple[int, ...], out: Array | None) -> Array:
     """Return `out`, checked, or a new array."""
-    dtype = result_dtype(values.dtype)
+    dtype = score_dtype(values.dtype)
     if out is None:
         try:
             return np.empty(shape, dtype)

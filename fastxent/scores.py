@@ -169,8 +169,7 @@ def logit(
 
     Parameters
     ----------
-    probs : array_like of float16, bfloat16, float32 or float64
-        Probabilities p of any shape.
+    <probs>
     <common parameters>
 
     Returns
@@ -216,8 +215,7 @@ def odds(
 
     Parameters
     ----------
-    probs : array_like of float16, bfloat16, float32 or float64
-        Probabilities p of any shape.
+    <probs>
     <common parameters>
 
     Returns
@@ -254,7 +252,7 @@ def odds(
 def softmax(
     logits: ArrayLike,
     *,
-    axis: SupportsIndex = -1,
+    axis: SupportsIndex | tuple[SupportsIndex, ...] | None = -1,
     out: Array | None = None,
     num_threads: SupportsIndex | None = None,
     backend: str | None = None,
@@ -278,9 +276,9 @@ def softmax(
     -----
     <accuracy>
     One logit of +inf has probability 1; two or more, or nothing but -inf, or a NaN make all
-    probabilities of the anchor NaN.
+    probabilities of the anchor NaN. Without classes there are none.
 
-    <resources>
+    <resources of classes>
 
     References
     ----------
@@ -301,7 +299,7 @@ def softmax(
 def log_softmax(
     logits: ArrayLike,
     *,
-    axis: SupportsIndex = -1,
+    axis: SupportsIndex | tuple[SupportsIndex, ...] | None = -1,
     out: Array | None = None,
     num_threads: SupportsIndex | None = None,
     backend: str | None = None,
@@ -325,9 +323,9 @@ def log_softmax(
     -----
     <accuracy>
     One logit of +inf has 0 and the others of its anchor -inf; two or more, or nothing but -inf, or
-    a NaN make the anchor NaN.
+    a NaN make the anchor NaN. Without classes there is nothing.
 
-    <resources>
+    <resources of classes>
 
     References
     ----------
@@ -348,7 +346,8 @@ def log_softmax(
 def logsumexp(
     logits: ArrayLike,
     *,
-    axis: SupportsIndex = -1,
+    axis: SupportsIndex | tuple[SupportsIndex, ...] | None = -1,
+    keepdims: bool = False,
     out: Array | None = None,
     num_threads: SupportsIndex | None = None,
     backend: str | None = None,
@@ -358,12 +357,14 @@ def logsumexp(
     Parameters
     ----------
     <logits and axis>
+    keepdims : bool, default False
+        Keep the class axes, with the length 1.
     <common parameters>
 
     Returns
     -------
     ndarray or numpy.floating
-        An array of the shape of `logits` without `axis` (or `out`), or a scalar.
+        An array of the shape of `logits` without the class axes (or `out`), or a scalar.
 
     See Also
     --------
@@ -373,9 +374,10 @@ def logsumexp(
     -----
     <accuracy>
     It is relative to the result or to the largest logit, whichever is larger.
-    Any logit of +inf makes it +inf, nothing but -inf -inf, and a NaN NaN.
+    Any logit of +inf makes it +inf, nothing but -inf -inf, and a NaN NaN. Without classes it is
+    -inf, the logarithm of an empty sum.
 
-    <resources>
+    <resources of classes>
 
     References
     ----------
@@ -386,13 +388,15 @@ def logsumexp(
     >>> import fastxent as fx
     >>> print(fx.logsumexp([[2.0, 1.0, 0.1], [0.0, 0.0, 0.0]]).round(4))
     [2.417  1.0986]
+    >>> print(fx.logsumexp([[2.0, 1.0, 0.1], [0.0, 0.0, 0.0]], axis=None).round(4))
+    2.6541
     """
     return evaluate_class_score(
         "logsumexp",
         logits,
         axis=axis,
+        keepdims=keepdims,
         out=out,
         num_threads=num_threads,
         backend=backend,
-        keep_axis=False,
     )

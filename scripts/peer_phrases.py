@@ -137,4 +137,4 @@ KORNIA_POSITIVE = (
     "none: with w = pos_weight and s = alpha w + 1 - alpha, `class_weight` = s and "
     "`alpha` = alpha w / s"
 )
-FUNCTION_AXIS = "`axis`; None, all of the array, there by default"
+FUNCTION_AXIS = "`axis`; None, all of the array, there by default, -1 here"

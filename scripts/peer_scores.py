@@ -51,8 +51,10 @@ SCORES: dict[str, list[Peer]] = {
             x: `logits`
             axis: {FUNCTION_AXIS}
             """,
-            lacks="`out`; the limit for a logit of +inf: NaN, not a one-hot result",
-            we_lack="several axes, or none (`axis`)",
+            lacks=(
+                "`out`; the limit for a logit of +inf: NaN, not a one-hot result; an empty class "
+                "axis: an error; integers of 8 bits are computed in half precision"
+            ),
         ),
     ],
     "log_softmax": [
@@ -64,9 +66,8 @@ SCORES: dict[str, list[Peer]] = {
             """,
             lacks=(
                 "`out`; small results in float32: (20, 0) gives 0 first, not -2.06e-09; the limit "
-                "for a logit of +inf: NaN first, not 0"
+                "for a logit of +inf: NaN first, not 0; an empty class axis: an error"
             ),
-            we_lack="several axes, or none (`axis`)",
         ),
     ],
     "logsumexp": [
@@ -76,14 +77,11 @@ SCORES: dict[str, list[Peer]] = {
             a: `logits`
             axis: {FUNCTION_AXIS}
             b: none: add log(b) to the logits
-            keepdims: none: numpy.expand_dims
+            keepdims: `keepdims`
             return_sign: none: terms are positive
             """,
-            lacks="`out`",
-            we_lack=(
-                "several axes, or none (`axis`); weights, negative ones too (`b`, `return_sign`); "
-                "`keepdims`; complex numbers"
-            ),
+            lacks="`out`; several axes of an empty array: an error",
+            we_lack="weights, negative ones too (`b`, `return_sign`); complex numbers",
         ),
     ],
 }

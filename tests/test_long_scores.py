@@ -1,10 +1,12 @@
-"""Anchors of thousands to millions of classes: a vocabulary, a feature map."""
+"""Anchors of thousands to millions of classes: a vocabulary, a feature map, one long vector."""
 
 import numpy as np
 import pytest
 from oracles import stated_ulps
+from scipy import special
 
 import fastxent as fx
+from fastxent import _class_scores, _config
 
 INF, NAN = np.inf, np.nan
 ULP = 2.0**-23
@@ -141,3 +143,85 @@ def test_limits_of_a_long_row(place, dtype, isa):
     np.testing.assert_array_equal(softmax[[1, 4]], [one_hot, one_hot])
     np.testing.assert_array_equal(log_softmax[[1, 4]], np.where([one_hot, one_hot], 0, -INF))
     np.testing.assert_allclose(softmax[5], 1e-5, rtol=1e-6)
+
+
+# --- more classes than floats can number ---------------------------------------------------------
+
+SIZE = 2**24 + 17
+
+
+@pytest.fixture(scope="module", params=["f", "e"])
+def vector(request):
+    """Logits, the largest of which has a number that is no float32, and their scores in float64."""
+    logits = np.random.default_rng(10).normal(0, 3, SIZE).astype(request.param)
+    largest = 2**24 + 13
+    logits[largest - 1 : largest + 2] = 16.4, 16.5, 16.4
+    z = logits.astype(float)
+    others = np.exp(np.delete(z, largest) - 16.5).sum()
+    log_softmax = (z - z.max()) - np.log1p(others)
+    exact = {
+        fx.softmax: np.exp(log_softmax),
+        fx.log_softmax: log_softmax,
+        fx.logsumexp: 16.5 + np.log1p(others),
+    }
+    return logits, exact
+
+
+@over_classes
+def test_a_vector_of_more_than_2_to_the_24(score, vector, backend):
+    logits, exact = vector
+    assert_within(score(logits), exact[score], stated_ulps(score))
+
+
+@over_classes
+def test_such_a_vector_among_others(score, vector, backend):
+    logits, exact = vector
+    columns = np.full((SIZE, 2), -77, logits.dtype)
+    columns[:, 1] = logits
+    result = score(columns[:, 1])
+    assert_within(result, exact[score], stated_ulps(score))
+
+
+@pytest.mark.parametrize("score", [fx.softmax, fx.log_softmax])
+def test_such_a_vector_in_place(score, vector, backend):
+    logits, exact = vector
+    logits = logits.astype(np.float32)
+    assert score(logits, out=logits) is logits
+    assert_within(logits, exact[score], stated_ulps(score))
+
+
+def test_such_an_array_as_one(vector, backend):
+    logits, exact = vector
+    square = logits[: 2**24].reshape(4096, 4096)
+    more = np.log(np.exp(exact[fx.log_softmax][2**24 :]).sum())
+    expected = exact[fx.logsumexp] + np.log1p(-np.exp(more))
+    assert_within(fx.logsumexp(square, axis=None), expected, 4)
+    tall = np.concatenate([square.T, square.T])
+    assert_within(fx.logsumexp(tall, axis=(0, 1)), expected + np.log(2), 4)
+
+
+@pytest.mark.parametrize("value", [np.int8(3), np.float64(3), np.float16(3), True])
+def test_values_that_are_all_the_same_one(value, backend):
+    """An array whose strides are 0."""
+    result = fx.logsumexp(np.broadcast_to(value, SIZE))
+    assert result == pytest.approx(float(value) + np.log(SIZE), rel=4 * ULP)
+
+
+@over_classes
+@pytest.mark.parametrize("classes", [900, 1500, 2500])
+@pytest.mark.parametrize("step", [1, 2])
+@pytest.mark.parametrize("dtype", ["e", "f", "d"])
+def test_what_kernels_cannot_number_goes_by_parts(
+    score, classes, step, dtype, backend, monkeypatch
+):
+    """Limits are lowered, to those of this test: results are the same on both sides of them."""
+    monkeypatch.setattr(_class_scores, "MOST_CLASSES", 1000)
+    monkeypatch.setattr(_config.backend_module(), "MOST_ROW_CLASSES", 2000)
+    monkeypatch.setattr(_class_scores, "PART_SIZE", 700)
+    logits = np.random.default_rng(3).normal(0, 3, (5, classes * step)).astype(dtype)[:, ::step]
+    peer = getattr(special, score.__name__)
+    expected = peer(logits.astype(float), axis=1)
+    result = score(logits)
+    np.testing.assert_allclose(result, expected, rtol=1e-12 if dtype == "d" else 1e-6)
+    result = score(logits.T, axis=0)
+    np.testing.assert_allclose(result.T, expected, rtol=1e-12 if dtype == "d" else 1e-6)

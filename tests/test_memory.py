@@ -44,6 +44,14 @@ print(kilobytes("VmHWM") - before)
         ("fx.softmax_cross_entropy(logits, labels, label_smoothing=0.1, weight=labels)", 8),
         ("fx.softmax_cross_entropy(logits.T, labels, axis=0, reduction='sum')", 0),
         ("fx.logsumexp(logits)", 8),
+        ("fx.logsumexp(logits, axis=None)", 0),
+        ("fx.logsumexp(logits[:, 1:], axis=None)", 0),
+        ("fx.logsumexp(logits.reshape(-1, 64, 80)[..., 1:], axis=(0, 2))", 0),
+        ("fx.logsumexp(logits.reshape(-1, 64, 80)[..., 1:], axis=(1, 2), keepdims=True)", 0.2),
+        ("fx.logsumexp(logits.view(np.int32)[:300_000])", 2.4),
+        ("fx.log_softmax(logits[::4], axis=(0, 1), out=logits[1::4])", 0),
+        ("fx.softmax(logits, axis=None, out=logits)", 0),
+        ("fx.softplus(labels)", 16),
     ],
 )
 def test_peak_of_a_call_on_two_million_anchors(call, output_megabytes, backend):

@@ -7,7 +7,9 @@ import sys
 from importlib.metadata import version
 from pathlib import Path
 
+import numpy as np
 import pytest
+from scipy import special
 
 import fastxent as fx
 import fastxent._docs as fastxent_docs
@@ -116,6 +118,32 @@ def test_parameters_are_those_of_the_installed_peer(peer):
     except ValueError:  # NumPy before 2.4 does not know the signatures of ufuncs
         pytest.skip("its signature is not to be had")
     assert [name for name in parameters if name != "self"] == list(peer.parameters)
+
+
+def test_what_the_page_says_of_empty_class_axes():
+    torch, jax = pytest.importorskip("torch"), pytest.importorskip("jax")
+    page = PAGE.read_text(encoding="utf-8")
+    assert "An empty class axis is an error for losses." in page
+    logits = np.empty((3, 0), np.float32)
+    tensor, array = torch.from_numpy(logits), jax.numpy.asarray(logits)
+    losses = torch.nn.functional
+    assert losses.cross_entropy(tensor, tensor, reduction="sum") == 0
+    assert losses.binary_cross_entropy_with_logits(tensor, tensor, reduction="sum") == 0
+    assert losses.binary_cross_entropy_with_logits(tensor, tensor).isnan()
+    for loss in (fx.sigmoid_cross_entropy, fx.softmax_cross_entropy):
+        with pytest.raises(ValueError, match="no classes on axis -1"):
+            loss(logits, logits)
+    result = fx.logsumexp(logits)
+    np.testing.assert_array_equal(result, torch.logsumexp(tensor, 1))
+    np.testing.assert_array_equal(result, jax.nn.logsumexp(array, axis=1))
+    np.testing.assert_array_equal(result, special.logsumexp(logits, axis=1))
+    for ours, of_torch, of_jax, of_scipy in (
+        (fx.softmax, torch.softmax, jax.nn.softmax, special.softmax),
+        (fx.log_softmax, torch.log_softmax, jax.nn.log_softmax, special.log_softmax),
+    ):
+        assert ours(logits).shape == of_torch(tensor, 1).shape == of_jax(array, axis=1).shape
+        with pytest.raises(ValueError, match="zero-size array"):
+            of_scipy(logits, axis=1)
 
 
 def test_script_runs_on_its_own():

@@ -46,12 +46,14 @@ def test_dtype_of_probabilities_and_of_scores():
     for function in (fx.binary_cross_entropy, fx.categorical_cross_entropy):
         with raises(TypeError, message):
             function([[1, 0]], [0])
+    message = "probs has dtype complex128, expected bool, integer, float16, bfloat16, float32 or "
     for function in (fx.logit, fx.odds):
-        with raises(TypeError, message):
-            function([1, 0])
+        with raises(TypeError, message + "float64"):
+            function([1j, 0])
+    message = message.replace("probs", "logits").replace("complex128", "object")
     for function in (fx.sigmoid, fx.log_sigmoid, fx.softplus, fx.softmax, fx.logsumexp):
-        with raises(TypeError, message.replace("probs", "logits")):
-            function([1, 0])
+        with raises(TypeError, message + "float64"):
+            function([2**64, 0])
 
 
 def test_other_dtypes_of_ml_dtypes():
@@ -74,8 +76,6 @@ def test_no_classes(loss):
     name = "logits" if loss in FROM_LOGITS else "probs"
     with raises(ValueError, f"{name} has shape (4, 0): no classes on axis -1"):
         loss(LOGITS[:, :0], LABELS)
-    with raises(ValueError, "logits has shape (0, 4): no classes on axis 0"):
-        fx.softmax(LOGITS[:0, :4], axis=0)
 
 
 def test_too_many_classes():
@@ -83,8 +83,6 @@ def test_too_many_classes():
     message = "logits has shape (1, 16777217): more than 16,777,216 classes on axis -1"
     with raises(ValueError, message):
         fx.sigmoid_cross_entropy(logits, [0])
-    with raises(ValueError, message):
-        fx.softmax(logits)
 
 
 @all_losses
@@ -100,8 +98,6 @@ def test_axis_is_an_integer(axis):
     for function in (fx.sigmoid_cross_entropy, fx.softmax_cross_entropy):
         with raises(TypeError, f"axis must be an integer, not {axis!r}"):
             function(LOGITS, LABELS, axis=axis)
-    with raises(TypeError, f"axis must be an integer, not {axis!r}"):
-        fx.softmax(LOGITS, axis=axis)
 
 
 @softmaxes
@@ -109,8 +105,6 @@ def test_softmax_needs_an_axis(loss):
     message = f"axis=None is for single-class heads, but {loss.__name__} needs classes"
     with raises(ValueError, message):
         loss(LOGITS, LOGITS, axis=None)
-    with raises(TypeError, "axis must be an integer, not None"):
-        fx.softmax(LOGITS, axis=None)
 
 
 def test_logits_without_dimensions():

@@ -31,9 +31,12 @@ from fastxent.native._native import (
 
 #: The file that uses this OpenMP.
 LIBRARY: str = _native.__file__
+#: Class numbers have 32 bits.
+MOST_ROW_CLASSES = 2**31 - 1
 
 __all__ = [
     "LIBRARY",
+    "MOST_ROW_CLASSES",
     "affinity_mask",
     "available_isas",
     "build_info",

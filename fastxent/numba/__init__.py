@@ -10,6 +10,11 @@ except ImportError as error:
         "the backend 'numba' needs Numba, which is not installed: pip install fastxent[numba]"
     ) from error
 
-from fastxent.numba.backend import count_anchors, evaluate_loss, evaluate_score
+from fastxent.numba.backend import (
+    MOST_ROW_CLASSES,
+    count_anchors,
+    evaluate_loss,
+    evaluate_score,
+)
 
-__all__ = ["count_anchors", "evaluate_loss", "evaluate_score"]
+__all__ = ["MOST_ROW_CLASSES", "count_anchors", "evaluate_loss", "evaluate_score"]

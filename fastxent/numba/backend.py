@@ -23,6 +23,8 @@ CLASS_SCORES = {
     "log_softmax": ("log_softmax_lanes", "log_softmax_rows"),
     "logsumexp": ("logsumexp_lanes", "logsumexp_rows"),
 }
+#: Class numbers have 32 bits.
+MOST_ROW_CLASSES = 2**31 - 1
 NO_TOTALS = LossTotals(0.0, 0, 0.0, 0)
 
 
