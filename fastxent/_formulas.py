@@ -18,6 +18,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fastxent._request import LossRequest
 from fastxent._score_formulas import Float64Array, log_softmax, partition, sigmoid, softplus
@@ -263,45 +264,70 @@ def _poly1_cross_entropy_gradient(
 
 
 def _binary_cross_entropy(p: Float64Array, y: Float64Array, request: LossRequest) -> Float64Array:
+    positive, negative = _smoothed(y, request)
     low, high = math.log(request.eps), math.log1p(-request.eps)
     log_p = np.clip(np.log(np.maximum(p, 0)), low, high)
     log_q = np.clip(np.log1p(-np.minimum(p, 1)), low, high)
-    return -(y * log_p + (1 - y) * log_q)
+    return -(positive * log_p + negative * log_q)
 
 
-def _binary_cross_entropy_slopes(
-    p: Float64Array, y: Float64Array, request: LossRequest
+def _binary_cross_entropy_gradient(
+    p: Float64Array, y: Float64Array, factors: Float64Array, request: LossRequest
 ) -> Float64Array:
-    clipped = (p < request.eps) | (p > 1 - request.eps)
-    return np.where(clipped, 0.0, (1 - y) / (1 - p) - y / p)
+    positive, negative = _smoothed(y, request)
+    clipped = (p < request.eps) | (1 - p < request.eps)  # 1 - eps may be rounded to 1
+    # A quotient by a tiny p may overflow, unless the factors come first.
+    return np.where(clipped, 0.0, factors * negative / (1 - p) - factors * positive / p)
 
 
-def _normalized(p: Float64Array) -> tuple[Float64Array, Float64Array]:
-    """Return the sum of each row, and each column's sum of the others."""
+#: Quotients below it are not exact, and may be 0.
+_TINY = 1e-300
+
+
+class _Shares(NamedTuple):
+    """Probabilities that are divided by the sum of their row."""
+
+    total: Float64Array
+    #: Each column's sum of the others.
+    others: Float64Array
+    #: -log of the quotients; infinite where they are below eps.
+    surprise: Float64Array
+    clipped: NDArray[np.bool_]
+
+
+def _shares(p: Float64Array, request: LossRequest) -> _Shares:
     total = p.sum(axis=-1, keepdims=True)
     total[~np.isfinite(total)] = np.nan
-    return total, _sum_of_others(p)
+    others = _sum_of_others(p)
+    share = p / total
+    # -log(p / total) = log1p((total - p) / p), where total - p would cancel.
+    surprise = np.log1p(others / p)
+    of_tiny = np.log(total) - np.log(np.maximum(p, 0))
+    surprise = np.where(share < _TINY, of_tiny, surprise)
+    is_below = np.where(share < _TINY, of_tiny > -math.log(request.eps), share < request.eps)
+    surprise[is_below] = np.inf
+    return _Shares(total, others, surprise, is_below | (others / total < request.eps))
 
 
 def _categorical_cross_entropy(
     p: Float64Array, y: Float64Array, request: LossRequest
 ) -> Float64Array:
-    # -log(r) = log(total / p) = log1p((total - p) / p), where total - p would cancel.
-    total, others = _normalized(p)
-    surprise = np.where(p / total < request.eps, np.inf, np.log1p(others / p))
+    total, _, surprise, _ = _shares(p, request)
     surprise[np.isnan(total[:, 0])] = np.nan
-    return y * np.clip(surprise, -math.log1p(-request.eps), -math.log(request.eps))
+    clipped = np.clip(surprise, -math.log1p(-request.eps), -math.log(request.eps))
+    return _softmax_targets(p, y, request) * clipped
 
 
 def _categorical_cross_entropy_gradient(
     p: Float64Array, y: Float64Array, factors: Float64Array, request: LossRequest
 ) -> Float64Array:
-    total, others = _normalized(p)
-    clipped = (p / total < request.eps) | (others / total < request.eps)
-    pulls = np.where(clipped, 0.0, factors * y)
+    total, others, _, clipped = _shares(p, request)
+    pulls = np.where(clipped, 0.0, factors * _softmax_targets(p, y, request))
     # -b_k / p_k + (sum_c b_c) / total, with b_k taken out of the sum.
-    own = np.where(clipped, 0.0, pulls * others / (p * total))
-    gradient = _sum_of_others(pulls) / total - own
+    rest = _sum_of_others(pulls)
+    gradient = (rest - np.where(pulls == 0, 0.0, pulls * (others / p))) / total
+    of_tiny = rest / total - np.where(pulls == 0, 0.0, pulls * (others / total) / p)
+    gradient = np.where(p / total < _TINY, of_tiny, gradient)
     gradient[~(np.abs(total[:, 0]) > 0)] = np.nan
     return gradient
 
@@ -314,9 +340,7 @@ LOSSES = {
     "quality_focal_loss": Formula(True, _quality_focal_loss, _elementwise(_quality_focal_slopes)),
     "varifocal_loss": Formula(True, _varifocal_loss, _elementwise(_varifocal_slopes)),
     "asymmetric_loss": Formula(True, _asymmetric_loss, _elementwise(_asymmetric_slopes)),
-    "binary_cross_entropy": Formula(
-        True, _binary_cross_entropy, _elementwise(_binary_cross_entropy_slopes)
-    ),
+    "binary_cross_entropy": Formula(True, _binary_cross_entropy, _binary_cross_entropy_gradient),
     "softmax_cross_entropy": Formula(
         False, _softmax_cross_entropy, _softmax_cross_entropy_gradient
     ),

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from fastxent._arguments import as_array, as_flag, as_number, result_dtype
+from fastxent._clipping import clipping_of
 from fastxent._request import Array, CustomCall, LossRequest
 from fastxent._targets import check_unit_interval
 
@@ -54,6 +55,7 @@ def _set_eps(request: LossRequest, value: float) -> None:
     request.eps = eps = as_number(value, "eps")
     if not 0 < eps < 0.5:
         raise ValueError(f"eps = {eps} is not between 0 and 0.5")
+    request.clipping = clipping_of(eps, result_dtype(request.logits.dtype))
 
 
 def _set_alpha(request: LossRequest, value: ArrayLike | None) -> None:

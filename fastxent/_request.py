@@ -16,6 +16,7 @@ from typing import Any, Literal, NamedTuple, Protocol, SupportsIndex
 import numpy as np
 from numpy.typing import NDArray
 
+from fastxent._clipping import Clipping
 from fastxent._programs import Formula
 
 Array = NDArray[Any]
@@ -84,6 +85,8 @@ class LossRequest:
     label_smoothing: float = 0.0
     #: Probabilities are clipped to ``[eps, 1 - eps]``; logits have no use for it.
     eps: float = 0.0
+    #: The same in numbers of the result dtype.
+    clipping: Clipping | None = None
     #: A number, or one per class: contiguous, float64. What None means is the loss's business.
     alpha: float | Array | None = None
     #: The exponent of the losses that have one; the beta of quality_focal_loss.

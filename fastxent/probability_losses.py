@@ -21,6 +21,7 @@ def binary_cross_entropy(
     probs: ArrayLike,
     targets: ArrayLike,
     *,
+    label_smoothing: float = 0.0,
     axis: SupportsIndex | None = -1,
     eps: float = 1e-7,
     reduction: str = "anchor",
@@ -61,9 +62,11 @@ def binary_cross_entropy(
         shape). 0..C-1 are classes, C means "no class". Or dense targets y: bool, integers 0 and 1
         or floats in [0, 1], of the shape of `probs`. With ``axis=None`` both have the shape of
         `probs`; label 1 is positive, 0 negative.
+    label_smoothing : float, default 0.0
+        With s, from 0 to 1, targets become y (1 - s) + s / 2.
     <axis>
     eps : float, default 1e-7
-        Between 0 and 0.5.
+        Between 0 and 0.5. It may be smaller than all numbers of the dtype.
     <common parameters>
 
     Returns
@@ -110,7 +113,7 @@ def binary_cross_entropy(
         _BINARY_CROSS_ENTROPY,
         probs,
         targets,
-        {"eps": eps},
+        {"label_smoothing": label_smoothing, "eps": eps},
         axis,
         reduction,
         normalizer,
@@ -133,6 +136,7 @@ def categorical_cross_entropy(
     probs: ArrayLike,
     targets: ArrayLike,
     *,
+    label_smoothing: float = 0.0,
     axis: SupportsIndex = -1,
     eps: float = 1e-7,
     reduction: str = "anchor",
@@ -170,9 +174,11 @@ def categorical_cross_entropy(
         Class labels: integers 0..C-1 of the shape of `probs` without the class axis (the anchors'
         shape). Or dense targets y: bool, integers 0 and 1 or floats in [0, 1], of the shape of
         `probs`; they need not add up to 1.
+    label_smoothing : float, default 0.0
+        With a, from 0 to 1, targets become y (1 - a) + a / C.
     <axis>
     eps : float, default 1e-7
-        Between 0 and 0.5.
+        Between 0 and 0.5. It may be smaller than all numbers of the dtype.
     <common parameters>
 
     Returns
@@ -219,7 +225,7 @@ def categorical_cross_entropy(
         _CATEGORICAL_CROSS_ENTROPY,
         probs,
         targets,
-        {"eps": eps},
+        {"label_smoothing": label_smoothing, "eps": eps},
         axis,
         reduction,
         normalizer,

@@ -32,13 +32,24 @@ def backend(request):
 @pytest.fixture(params=[*native.available_isas(), "numba"])
 def isa(request):
     """Compute with the native backend's kernels for this instruction set, or with Numba's."""
-    if request.param == "numba":
+    yield from _computing_with(request.param)
+
+
+@pytest.fixture(params=["numpy", "numba", *native.available_isas()])
+def engine(request):
+    """The same, or the backend "numpy"."""
+    yield from _computing_with(request.param)
+
+
+def _computing_with(name):
+    if name == "numba":
         pytest.importorskip("numba")
-        with fx.backend("numba"):
-            yield "numba"
+    if name in {"numpy", "numba"}:
+        with fx.backend(name):
+            yield name
         return
     before = native.get_isa()
-    native.set_isa(request.param)
+    native.set_isa(name)
     with fx.backend("native"):
-        yield request.param
+        yield name
     native.set_isa(before)

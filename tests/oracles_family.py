@@ -241,7 +241,7 @@ def exact_expectation(logits):
 def _binary(p, y, w, options):
     eps = mpf(float(options.get("eps", 1e-7)))
     losses, gradient, scale = [], [], []
-    for pc, yc, wc in zip(p, y, w, strict=True):
+    for pc, yc, wc in zip(p, _smoothed(y, options, 2), w, strict=True):
         clipped = min(max(pc, eps), 1 - eps)
         factor = wc / len(p)
         losses.append(-factor * (yc * mpmath.log(clipped) + (1 - yc) * mpmath.log(1 - clipped)))
@@ -252,8 +252,14 @@ def _binary(p, y, w, options):
     return losses, gradient, scale
 
 
+def _smoothed(y, options, classes):
+    smoothing = mpf(float(options.get("label_smoothing", 0)))
+    return [yc * (1 - smoothing) + smoothing / classes for yc in y]
+
+
 def _categorical(p, y, w, options):
     eps, total = mpf(float(options.get("eps", 1e-7))), mpmath.fsum(p)
+    y = _smoothed(y, options, len(y))
     shares = [pc / total for pc in p]
     logs = [mpmath.log(min(max(share, eps), 1 - eps)) for share in shares]
     losses = [-wc * yc * log for wc, yc, log in zip(w, y, logs, strict=True)]

@@ -10,7 +10,7 @@ from family_support import PER_CLASS, SOFTMAX_LOSSES, public
 from oracles import assert_accurate, one_hot
 
 import fastxent as fx
-from fastxent import _docs, native
+from fastxent import _docs
 
 GAMMAS = (0, 0.5, 1, 1.5, 2, 3, 5)
 CASES = [
@@ -46,22 +46,6 @@ all_cases = pytest.mark.parametrize(
 
 
 # --- what computes, and how well it should --------------------------------------------------------
-
-
-@pytest.fixture(params=["numpy", "numba", *native.available_isas()])
-def engine(request):
-    """Compute with one of the other backends, or with the native kernels of an instruction set."""
-    if request.param == "numba":
-        pytest.importorskip("numba")
-    if request.param in {"numpy", "numba"}:
-        with fx.backend(request.param):
-            yield request.param
-        return
-    before = native.get_isa()
-    native.set_isa(request.param)
-    with fx.backend("native"):
-        yield request.param
-    native.set_isa(before)
 
 
 def bounds(name, engine, options, dtype=np.float32):

@@ -39,6 +39,8 @@ def own_options(name, draw, classes):
             "label_smoothing": st.sampled_from([0.0, 0.2]),
         },
         "softmax_cross_entropy": {"label_smoothing": st.sampled_from([0.0, 0.2])},
+        "binary_cross_entropy": {"label_smoothing": st.sampled_from([0.0, 0.2])},
+        "categorical_cross_entropy": {"label_smoothing": st.sampled_from([0.0, 0.2])},
         "sigmoid_focal_loss": {"alpha": alphas, "gamma": exponents},
         "softmax_focal_loss": {"alpha": alphas, "gamma": exponents},
         "quality_focal_loss": {"beta": exponents},

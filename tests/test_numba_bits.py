@@ -43,8 +43,10 @@ def options_of(name):
     yield {"reduction": "sum", "class_weight": True, "return_grad": True, "grad_output": 0.7}
     if name in family.PER_CLASS:
         yield {"reduction": "none", "weight": "logits", "return_grad": True}
-    if name in ("sigmoid_cross_entropy", "softmax_cross_entropy"):
+    if name.endswith("cross_entropy") and name != "poly1_cross_entropy":
         yield {"label_smoothing": 0.1, "weight": "anchors", "return_grad": True}
+    if name in family.PROBABILITY_LOSSES:
+        yield {"eps": 1e-40, "return_grad": True}
     if "focal" in name and name != "distribution_focal_loss":
         yield {"gamma": 1.3, "return_grad": True}
     if name == "asymmetric_loss":
@@ -119,6 +121,27 @@ def test_probabilities_of_labels(classes, dtype):
                         p, y, axis=a, return_grad=g
                     )
                 )
+
+
+@pytest.mark.parametrize("dtype", [ml_dtypes.bfloat16, np.float32, np.float64])
+@pytest.mark.parametrize("name", family.PROBABILITY_LOSSES)
+def test_tiny_probabilities(name, dtype):
+    """Clipped, subnormal or below all numbers when they are divided by their sum."""
+    rng = np.random.default_rng(0)
+    for classes in (3, 40):
+        probs = np.exp(rng.uniform(-750 if dtype == np.float64 else -103, 0, (77, classes)))
+        probs[::7, 0], probs[::11, 1] = 1, 0
+        if name == "categorical_cross_entropy":
+            probs[::5] *= 1e30
+        probs = probs.astype(dtype)
+        for targets in (rng.integers(0, classes, 77), rng.integers(0, 9, probs.shape) / 8):
+            for eps in (1e-30, 1e-40, 1e-60, 1e-310):
+                for smoothing in (0, 0.1):
+                    assert_same_bits(
+                        lambda p=probs, y=targets, e=eps, s=smoothing: family.public(name)(
+                            p, y, eps=e, label_smoothing=s, return_grad=True
+                        )
+                    )
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])

@@ -132,7 +132,12 @@ def test_a_loss_takes_only_what_means_something_for_it(loss):
         "beta": {"quality_focal_loss"},
         "clip": {"asymmetric_loss"},
         "epsilon": {"poly1_cross_entropy"},
-        "label_smoothing": {"sigmoid_cross_entropy", "softmax_cross_entropy"},
+        "label_smoothing": {
+            "sigmoid_cross_entropy",
+            "softmax_cross_entropy",
+            "binary_cross_entropy",
+            "categorical_cross_entropy",
+        },
         "return_expectation": {"distribution_focal_loss"},
     }
     if loss is fx.distribution_focal_loss:

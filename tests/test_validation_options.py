@@ -167,7 +167,7 @@ def test_a_loss_takes_only_what_means_something_for_it():
     for loss, keyword in (
         (fx.softmax_cross_entropy, "pos_weight"),
         (fx.softmax_cross_entropy, "eps"),
-        (fx.binary_cross_entropy, "label_smoothing"),
+        (fx.binary_cross_entropy, "pos_weight"),
     ):
         with pytest.raises(TypeError, match=f"unexpected keyword argument '{keyword}'"):
             loss(LOGITS, LABELS, **{keyword: 0.1})

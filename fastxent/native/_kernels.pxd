@@ -33,6 +33,10 @@ cdef extern from "kernels.h" nogil:
         double negative
         double label_smoothing
         double eps
+        double limit
+        double tiny_limit
+        double highest_loss
+        double lowest_loss
         double gamma_positive
         double gamma_negative
         double clip

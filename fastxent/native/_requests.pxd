@@ -104,6 +104,11 @@ cdef inline int set_options(Job* job, object request) except -1:
     job.options.classes = job.classes
     job.options.label_smoothing = request.label_smoothing
     job.options.eps = request.eps
+    if request.clipping is not None:
+        job.options.limit = request.clipping.limit
+        job.options.tiny_limit = request.clipping.tiny_limit
+        job.options.highest_loss = request.clipping.highest_loss
+        job.options.lowest_loss = request.clipping.lowest_loss
     job.options.epsilon = request.epsilon
     job.options.clip = request.clip
     job.options.iou_weighted = request.iou_weighted

@@ -47,7 +47,8 @@ TILE = np.dtype(
         ("gamma_positive", POWER),
         ("gamma_negative", POWER),
         ("label_smoothing", np.float64),
-        ("eps", np.float64),
+        ("eps", np.float64),  # where probabilities are clipped, see _clipping.py
+        *((name, np.float64) for name in ("limit", "tiny_limit", "highest_loss", "lowest_loss")),
         ("epsilon", np.float64),
         ("clip", np.float64),
         ("threshold", np.float64),  # clip = sigmoid(threshold + threshold_low)

@@ -129,6 +129,9 @@ def _set_options(job: Job, request: LossRequest) -> None:
     options = job.record["options"]
     for name in ("label_smoothing", "eps", "epsilon", "clip", "iou_weighted"):
         options[name] = getattr(request, name)
+    if request.clipping is not None:
+        for name, value in request.clipping._asdict().items():
+            options[name] = value
     options["others"] = others_table(job.precision).ctypes.data
     gammas = (request.gamma, request.gamma)
     if request.loss == "asymmetric_loss":
@@ -175,6 +178,12 @@ def _choose_kernels(job: Job, request: LossRequest) -> None:
     record, has_grads = job.record, "grads" in job.arrays
     has_targets = request.dense is not None
     dtype = request.logits.dtype.name
+    of_probabilities = {}
+    if request.clipping is not None:
+        of_probabilities = {
+            "smooths": request.label_smoothing != 0,
+            "clips_at_tiny": request.eps < float(np.finfo(job.precision).smallest_normal),
+        }
     name = _row_kernel(job, request)
     if name is not None:
         plan = job.plan(
@@ -184,6 +193,7 @@ def _choose_kernels(job: Job, request: LossRequest) -> None:
             has_targets=has_targets,
             has_grads=has_grads,
             is_square=_is_square(job, request, name),
+            **of_probabilities,
         )
         job.has_rows = True
         if has_grads and plan.grad_dtype != dtype:
@@ -197,9 +207,10 @@ def _choose_kernels(job: Job, request: LossRequest) -> None:
             dtype=job.precision,
             has_targets=has_targets,
             has_grads=has_grads and (request.custom is not None or name == "sigmoid_plain_lanes"),
+            **of_probabilities,
         )
     record["kernel"] = kernel_of(plan)
-    if request.loss not in {"binary_cross_entropy", "categorical_cross_entropy"}:
+    if request.clipping is None:
         job.exact = exact_plan(plan)
 
 
@@ -279,8 +290,12 @@ def _lane_kernel(job: Job, request: LossRequest) -> str:
 
 
 def _has_plain_labels(job: Job, request: LossRequest) -> bool:
-    """Tell whether there are labels, and no weights of classes."""
-    return request.labels is not None and job.record["options"]["factor_step"] == 0
+    """Tell whether there are labels, and neither weights of classes nor smoothing."""
+    return (
+        request.labels is not None
+        and job.record["options"]["factor_step"] == 0
+        and request.label_smoothing == 0
+    )
 
 
 def _is_plain(job: Job, request: LossRequest) -> bool:

@@ -57,7 +57,9 @@ typedef struct {
     const void *positive_weight; /* per class: factor of the terms of targets y ... */
     const void *negative_weight; /* ... and of 1 - y (sigmoid) */
     double positive, negative;   /* the same for all classes, where these are NULL */
-    double label_smoothing, eps;
+    double label_smoothing;
+    double eps, limit, tiny_limit;    /* where probabilities are clipped, see _clipping.py ... */
+    double highest_loss, lowest_loss; /* ... and what -log(eps) and -log(1 - eps) are */
     double gamma_positive, gamma_negative, clip, epsilon;
     int iou_weighted;
     void *losses;       /* per-anchor results */

@@ -1,24 +1,17 @@
 /* Cross-entropies of probabilities, clipped to [eps, 1 - eps] as Keras does. */
 
-/* -log(p) and -log(1 - p) of a clipped probability. The smaller of p and 1 - p carries the
- * information: its logarithm, and log1p of it for the other, are both accurate. */
-typedef struct {
-    vec of_p, of_rest;
-} negative_logs;
-
-FX_INLINE negative_logs clipped_logs(vec p, vec rest, vec eps) {
-    mask p_is_smaller = v_less(p, rest);
-    vec smaller = v_max(eps, v_select(p_is_smaller, p, rest));
-    vec log_smaller = v_negate(v_log(smaller));
-    vec log_larger = v_negate(v_log1p(v_negate(smaller)));
-    negative_logs result = {v_select(p_is_smaller, log_smaller, log_larger),
-                            v_select(p_is_smaller, log_larger, log_smaller)};
-    return result;
+/* The slope of a class from the factors of -log(p) and -log(1 - p), its target among them. */
+FX_INLINE vec binary_slope(vec p, vec q, vec y, vec rest) {
+    return v_sub(v_div(rest, q), v_div(y, p));
 }
 
-/* The mean over the classes, or each element's loss. Clipping stops the gradient. */
-FX_CALLED void binary_lanes(const fx_tile *tile, const lane_range *range) {
-    vec eps = v_set((real)tile->eps), classes = v_set((real)tile->classes);
+/* The mean over the classes, or each element's loss. Options: smoothing, and a tiny eps. */
+FX_INLINE void binary_range(const fx_tile *tile, const lane_range *range, const int has_options) {
+    const int is_tiny = has_options && clips_at_tiny(tile);
+    vec eps = v_set((real)tile->eps), limit = v_set((real)tile->limit);
+    vec keep = v_set((real)(1 - tile->label_smoothing));
+    vec spread = v_set((real)(tile->label_smoothing / 2));
+    vec classes = v_set((real)tile->classes);
     vec share = v_set((real)(tile->results.data ? 1 : 1 / (double)tile->classes));
     vec scale = v_mul(lanes_per_anchor(tile->grad_scales, range), share);
     lane_labels labels = lanes_targets(tile, range);
@@ -26,19 +19,30 @@ FX_CALLED void binary_lanes(const fx_tile *tile, const lane_range *range) {
     for (ptrdiff_t k = 0; k < tile->classes; k++) {
         vec p = lanes_stream(tile, range, k), q = v_sub(v_one(), p);
         vec y = lanes_target(tile, range, k, &labels), rest = v_sub(v_one(), y);
+        if (has_options) {
+            y = v_fma(y, keep, spread);
+            rest = v_fma(rest, keep, spread);
+        }
         vec weight = lanes_positive(tile, k);
         if (tile->weights.data) weight = v_mul(weight, lanes_load(&tile->weights, range, k));
-        negative_logs logs = clipped_logs(p, q, eps);
+        negative_logs logs =
+            is_tiny ? clipped_logs_at_tiny(tile, p, q, v_one()) : clipped_logs(p, q, eps, limit);
         vec loss = v_fma(y, logs.of_p, v_mul(rest, logs.of_rest));
         /* The exponent field of a NaN would pass for a number. */
         loss = v_mul(v_select(v_equal(p, p), loss, p), weight);
         if (tile->results.data) lanes_store(&tile->results, range, k, loss);
         compensated_add(&total, loss);
         if (tile->grads.data) {
-            vec slope = v_mul(v_sub(v_div(rest, q), v_div(y, p)), weight);
-            if (tile->grad_weights.data)
-                slope = v_mul(slope, lanes_load(&tile->grad_weights, range, k));
-            slope = v_select(v_less(v_min(p, q), eps), v_zero(), v_mul(slope, scale));
+            vec grad_weight = v_one(), slope;
+            if (tile->grad_weights.data) grad_weight = lanes_load(&tile->grad_weights, range, k);
+            if (is_tiny) { /* without the others the quotient may overflow */
+                vec factor = v_mul(v_mul(weight, grad_weight), scale);
+                slope = binary_slope(p, q, v_mul(y, factor), v_mul(rest, factor));
+            } else {
+                slope = v_mul(binary_slope(p, q, y, rest), weight);
+                slope = v_mul(v_mul(slope, grad_weight), scale);
+            }
+            slope = v_select(logs.is_clipped, v_zero(), slope);
             slope = v_select(v_equal(p, p), slope, p);
             lanes_store(&tile->grads, range, k, slope);
         }
@@ -46,6 +50,12 @@ FX_CALLED void binary_lanes(const fx_tile *tile, const lane_range *range) {
     vec sum = total.sum;
     vec mean = v_div(v_select(v_equal(sum, sum), compensated_value(total), sum), classes);
     lanes_store_losses(tile, range, mean);
+}
+FX_CALLED void binary_lanes(const fx_tile *tile, const lane_range *range) {
+    binary_range(tile, range, 0);
+}
+FX_CALLED void binary_lanes_with_options(const fx_tile *tile, const lane_range *range) {
+    binary_range(tile, range, 1);
 }
 
 /* Probabilities are divided by their sum. This is NaN where it is not finite, and where it is 0. */
@@ -71,12 +81,20 @@ FX_INLINE probability_sums sum_probabilities(const fx_tile *tile, const lane_ran
     return sums;
 }
 
-/* The gradient is sum_c y_c / sum - y_k / p_k; where only the label has a target, the first
+/* The gradient is (sum_c y_c / sum - y_k / p_k) scale; where only the label has a target, the first
  * difference is exactly 0. */
-FX_INLINE vec categorical_slope(vec all, vec y, vec p, vec complement, vec sum) {
-    vec own = v_mul(y, v_div(complement, p));
+FX_INLINE vec categorical_slope(vec all, vec y, vec p, vec complement, vec sum, vec scale,
+                                const int is_tiny) {
+    vec others = v_sub(all, y), own = v_mul(y, v_div(complement, p));
     own = v_select(v_equal(y, v_zero()), v_zero(), own);
-    return v_div(v_sub(v_sub(all, y), own), sum);
+    vec slope = v_mul(v_div(v_sub(others, own), sum), scale);
+    if (is_tiny) { /* the quotient by p may overflow, and comes last */
+        own = v_div(v_mul(v_mul(y, scale), v_div(complement, sum)), p);
+        own = v_select(v_equal(y, v_zero()), v_zero(), own);
+        mask overflows = v_less(p, v_mul(sum, v_set(FX_SMALLEST)));
+        slope = v_select(overflows, v_sub(v_mul(v_div(others, sum), scale), own), slope);
+    }
+    return slope;
 }
 
 /* With a label and no weights only its probability needs a logarithm. Its complement is what the
@@ -86,24 +104,35 @@ typedef struct {
 } label_slopes;
 
 /* The losses of labels with the probability p; and the gradients, where they are wanted. */
-FX_MATH label_slopes categorical_of_labels(const fx_tile *tile, const lane_range *range, vec labels,
-                                           vec p, vec others) {
-    vec eps = v_set((real)tile->eps);
+FX_INLINE label_slopes categorical_of_labels_by(const fx_tile *tile, const lane_range *range,
+                                                vec labels, vec p, vec others, const int is_tiny) {
+    vec eps = v_set((real)tile->eps), limit = v_set((real)tile->limit);
     vec y = v_select(v_less(labels, v_zero()), v_zero(), v_set((real)tile->positive));
     vec sum = v_add(others, p), undefined = undefined_sum(sum);
     vec share = v_div(p, sum), rest = v_div(others, sum);
-    vec loss = v_mul(y, clipped_logs(share, rest, eps).of_p);
-    lanes_store_losses(tile, range, v_add(loss, undefined));
+    negative_logs logs = is_tiny ? clipped_logs_at_tiny(tile, p, others, sum)
+                                 : clipped_logs(share, rest, eps, limit);
+    lanes_store_losses(tile, range, v_add(v_mul(y, logs.of_p), undefined));
     label_slopes slopes = {v_zero(), v_zero()};
     if (!tile->grads.data) return slopes;
-    y = v_select(v_less(v_min(share, rest), eps), v_zero(), y); /* clipping stops the gradient */
+    y = v_select(logs.is_clipped, v_zero(), y);
     vec all = v_add(y, undefined), scale = lanes_per_anchor(tile->grad_scales, range);
-    slopes.own = v_mul(categorical_slope(all, y, p, others, sum), scale);
+    slopes.own = categorical_slope(all, y, p, others, sum, scale, is_tiny);
     slopes.others = v_mul(v_div(all, sum), scale);
     return slopes;
 }
+FX_CALLED label_slopes categorical_of_labels_at_tiny(const fx_tile *tile, const lane_range *range,
+                                                     vec labels, vec p, vec others) {
+    return categorical_of_labels_by(tile, range, labels, p, others, 1);
+}
+FX_MATH label_slopes categorical_of_labels(const fx_tile *tile, const lane_range *range, vec labels,
+                                           vec p, vec others) {
+    if (clips_at_tiny(tile)) return categorical_of_labels_at_tiny(tile, range, labels, p, others);
+    return categorical_of_labels_by(tile, range, labels, p, others, 0);
+}
 
-FX_CALLED void categorical_labels(const fx_tile *tile, const lane_range *range) {
+FX_INLINE void categorical_labels_by(const fx_tile *tile, const lane_range *range,
+                                     const int is_tiny) {
     vec labels = lanes_labels(tile, range);
     compensated total = compensated_zero();
     for (ptrdiff_t group = 0; group < tile->classes; group += FX_CLASS_GROUP) {
@@ -117,27 +146,42 @@ FX_CALLED void categorical_labels(const fx_tile *tile, const lane_range *range) 
         compensated_add(&total, sum);
     }
     vec own = lanes_label_logits(tile, range, labels);
-    label_slopes slopes = categorical_of_labels(tile, range, labels, own, compensated_value(total));
+    label_slopes slopes =
+        categorical_of_labels_by(tile, range, labels, own, compensated_value(total), is_tiny);
     for (ptrdiff_t k = 0; tile->grads.data && k < tile->classes; k++) {
         mask is_label = v_equal(labels, v_set((real)k));
         lanes_store(&tile->grads, range, k, v_select(is_label, slopes.own, slopes.others));
     }
 }
+FX_CALLED void categorical_labels(const fx_tile *tile, const lane_range *range) {
+    categorical_labels_by(tile, range, 0);
+}
+FX_CALLED void categorical_labels_at_tiny(const fx_tile *tile, const lane_range *range) {
+    categorical_labels_by(tile, range, 1);
+}
 
-FX_CALLED void categorical_lanes(const fx_tile *tile, const lane_range *range) {
-    vec eps = v_set((real)tile->eps);
+FX_INLINE void categorical_range(const fx_tile *tile, const lane_range *range,
+                                 const int has_options) {
+    const int is_tiny = has_options && clips_at_tiny(tile);
+    vec eps = v_set((real)tile->eps), limit = v_set((real)tile->limit);
+    vec keep = v_set((real)(1 - tile->label_smoothing));
+    vec spread = v_set((real)(tile->label_smoothing / (double)tile->classes));
     lane_labels labels = lanes_targets(tile, range);
     probability_sums sums = sum_probabilities(tile, range);
     compensated total = compensated_zero(), pulls = total;
     for (ptrdiff_t k = 0; k < tile->classes; k++) {
         mask is_largest = v_equal(sums.largest, v_set((real)k));
-        vec y = v_mul(lanes_target(tile, range, k, &labels), lanes_positive(tile, k));
+        vec y = lanes_target(tile, range, k, &labels);
+        if (has_options) y = v_fma(y, keep, spread);
+        y = v_mul(y, lanes_positive(tile, k));
         vec p = lanes_load(&tile->logits, range, k);
         vec complement = v_select(is_largest, sums.rest, v_sub(sums.sum, p));
         vec share = v_div(p, sums.sum), rest = v_div(complement, sums.sum);
-        compensated_add(&total, v_mul(y, clipped_logs(share, rest, eps).of_p));
-        if (tile->grads.data) { /* clipping stops the gradient */
-            y = v_select(v_less(v_min(share, rest), eps), v_zero(), y);
+        negative_logs logs = is_tiny ? clipped_logs_at_tiny(tile, p, complement, sums.sum)
+                                     : clipped_logs(share, rest, eps, limit);
+        compensated_add(&total, v_mul(y, logs.of_p));
+        if (tile->grads.data) {
+            y = v_select(logs.is_clipped, v_zero(), y);
             compensated_add(&pulls, y);
             lanes_store(&tile->grads, range, k, y);
         }
@@ -148,17 +192,32 @@ FX_CALLED void categorical_lanes(const fx_tile *tile, const lane_range *range) {
         mask is_largest = v_equal(sums.largest, v_set((real)k));
         vec p = lanes_load(&tile->logits, range, k), y = lanes_load(&tile->grads, range, k);
         vec complement = v_select(is_largest, sums.rest, v_sub(sums.sum, p));
-        vec slope = categorical_slope(all, y, p, complement, sums.sum);
-        lanes_store(&tile->grads, range, k, v_mul(slope, scale));
+        vec slope = categorical_slope(all, y, p, complement, sums.sum, scale, is_tiny);
+        lanes_store(&tile->grads, range, k, slope);
     }
     lanes_store_losses(tile, range, v_add(compensated_value(total), sums.undefined));
 }
+FX_CALLED void categorical_lanes(const fx_tile *tile, const lane_range *range) {
+    categorical_range(tile, range, 0);
+}
+FX_CALLED void categorical_lanes_with_options(const fx_tile *tile, const lane_range *range) {
+    categorical_range(tile, range, 1);
+}
 
 static void probability_losses(const fx_tile *tile) {
-    if (tile->loss == FX_BINARY_CROSS_ENTROPY)
-        FX_FOR_LANES(tile, binary_lanes);
-    else if (tile->targets.data || tile->positive_weight)
-        FX_FOR_LANES(tile, categorical_lanes);
+    const int smooths = tile->label_smoothing != 0, has_options = smooths || clips_at_tiny(tile);
+    if (tile->loss == FX_BINARY_CROSS_ENTROPY) {
+        if (has_options)
+            FX_FOR_LANES(tile, binary_lanes_with_options);
+        else
+            FX_FOR_LANES(tile, binary_lanes);
+    } else if (!tile->targets.data && !tile->positive_weight && !smooths) {
+        if (has_options)
+            FX_FOR_LANES(tile, categorical_labels_at_tiny);
+        else
+            FX_FOR_LANES(tile, categorical_labels);
+    } else if (has_options)
+        FX_FOR_LANES(tile, categorical_lanes_with_options);
     else
-        FX_FOR_LANES(tile, categorical_labels);
+        FX_FOR_LANES(tile, categorical_lanes);
 }

@@ -26,6 +26,7 @@ FX_TARGET_BEGIN(FX_AVX2_FEATURES)
 #include "softmax_options.h"
 #include "softmax_rows.h"
 
+#include "clipping.h"
 #include "probabilities.h"
 #include "probability_rows.h"
 

@@ -70,6 +70,9 @@ class Plan:
     has_grads: bool = False
     #: The modulating factor is a square, and no probability is shifted.
     is_square: bool = False
+    #: Losses of probabilities: targets are smoothed, and eps is no normal number.
+    smooths: bool = False
+    clips_at_tiny: bool = False
     #: Blocks are worked off with a row kernel, and add up what a reduction needs.
     has_rows: bool = False
     has_totals: bool = False

@@ -3,7 +3,8 @@
 from typing import Any, NamedTuple
 
 from fastxent.numba.compilation import inlined
-from fastxent.numba.simd.lanes import Lanes, Number, lane_function
+from fastxent.numba.simd.clipping import Clipping, NegativeLogs, clipped_logs, clipping_of
+from fastxent.numba.simd.lanes import Lanes, Mask, Number, lane_function
 from fastxent.numba.simd.plan import Plan
 from fastxent.numba.simd.sigmoid import no_terms
 from fastxent.numba.simd.softmax import find_largest
@@ -24,50 +25,76 @@ from fastxent.numba.simd.tile import (
     stream_of,
     targets_of,
 )
-from fastxent.numba.simd.vector import fma, load, maximum, minimum, select, splat, store
-from fastxent.numba.simd.vector_math import log, log1p
+from fastxent.numba.simd.vector import fma, load, select, splat, store
 
 
-class NegativeLogs(NamedTuple):
-    """-log(p) and -log(1 - p) of a clipped probability."""
+class Smoothing(NamedTuple):
+    """Smoothed targets are y keep + spread."""
 
-    of_p: Lanes
-    of_rest: Lanes
+    keep: Number
+    spread: Number
 
 
-@lane_function
-def clipped_logs(p: Lanes, rest: Lanes, eps: Number) -> NegativeLogs:
-    """Take the logarithms of the smaller of p and 1 - p, which carries the information."""
-    p_is_smaller = p < rest
-    smaller = maximum(eps, select(p_is_smaller, p, rest))
-    log_smaller = -log(smaller)
-    log_larger = -log1p(-smaller)
-    return NegativeLogs(
-        select(p_is_smaller, log_smaller, log_larger), select(p_is_smaller, log_larger, log_smaller)
-    )
+@inlined
+def smoothing_of(tile: Any, classes: int) -> Smoothing:
+    """Return the smoothing of targets among some classes."""
+    return Smoothing(1 - tile.label_smoothing, tile.label_smoothing / float(classes))
 
 
 @lane_function
-def binary_loss(p: Lanes, y: Lanes, weight: Lanes, eps: Number) -> Lanes:
+def smoothed(plan: Plan, y: Lanes, smoothing: Smoothing) -> Lanes:
+    """Return smoothed targets."""
+    return fma(y, smoothing.keep, smoothing.spread) if plan.smooths else y
+
+
+class BinaryTargets(NamedTuple):
+    """y and 1 - y."""
+
+    y: Lanes
+    rest: Lanes
+
+
+@lane_function
+def binary_targets(plan: Plan, y: Lanes, smoothing: Smoothing) -> BinaryTargets:
+    """Return smoothed targets, and what they leave to 1."""
+    return BinaryTargets(smoothed(plan, y, smoothing), smoothed(plan, 1.0 - y, smoothing))
+
+
+@lane_function
+def binary_logs(plan: Plan, p: Lanes, clipping: Clipping) -> NegativeLogs:
+    """Return -log(p) and -log(1 - p)."""
+    return clipped_logs(plan, p, 1.0 - p, 1.0, clipping)
+
+
+@lane_function
+def binary_loss(p: Lanes, targets: BinaryTargets, logs: NegativeLogs, weight: Lanes) -> Lanes:
     """Return the loss of a class."""
-    logs = clipped_logs(p, 1.0 - p, eps)
-    loss = fma(y, logs.of_p, (1.0 - y) * logs.of_rest)
+    loss = fma(targets.y, logs.of_p, targets.rest * logs.of_rest)
     # The exponent field of a NaN would pass for a number.
     return select(p == p, loss, p) * weight
 
 
-@lane_function
-def binary_slope(p: Lanes, y: Lanes, weight: Lanes) -> Lanes:
-    """Return the slope of a class that is not clipped."""
-    return ((1.0 - y) / (1.0 - p) - y / p) * weight
+class BinaryFactors(NamedTuple):
+    """What a slope is multiplied by."""
+
+    weight: Lanes
+    grad_weight: Lanes
+    scale: Lanes
 
 
 @lane_function
-def binary_grad(p: Lanes, slope: Lanes, eps: Number, scale: Lanes) -> Lanes:
+def binary_grad(
+    plan: Plan, p: Lanes, targets: BinaryTargets, factors: BinaryFactors, is_clipped: Mask
+) -> Lanes:
     """Return the gradient of a class: clipping stops it."""
-    smaller = minimum(p, 1.0 - p)
-    slope = select(smaller < p.like(eps), 0.0, slope * scale)
-    return select(p == p, slope, p)
+    q = 1.0 - p
+    weight, grad_weight, scale = factors
+    if plan.clips_at_tiny:  # quotients may overflow, and come last
+        factor = (weight * grad_weight) * scale
+        slope = (targets.rest * factor) / q - (targets.y * factor) / p
+    else:
+        slope = (((targets.rest / q - targets.y / p) * weight) * grad_weight) * scale
+    return select(p == p, select(is_clipped, 0.0, slope), p)
 
 
 @lane_function
@@ -85,24 +112,28 @@ def binary_vector(plan: Plan, tile: Any, first: int) -> Lanes:
     grad_weights = stream_of(plan, tile.grad_weights, first)
     has_grads, has_results = tile.grads.data != 0, tile.results.data != 0
     labels, factors = labels_of(plan, tile, first), factors_of(tile)
+    clipping, smoothing = clipping_of(tile), smoothing_of(tile, 2)
     scale = splat(plan, 1.0 if has_results else 1 / float(tile.classes), first)
     if has_grads:
         scale = load(plan, tile.grad_scales + first * plan.size) * scale
     total = no_terms(plan, first)
     for k in range(tile.classes):
-        p, y = lanes_load(plan, probs, k), lanes_target(plan, targets, k, labels)
+        p = lanes_load(plan, probs, k)
+        y = binary_targets(plan, lanes_target(plan, targets, k, labels), smoothing)
         weight = lanes_positive(plan, factors, k)
         if tile.weights.data != 0:
             weight = weight * lanes_load(plan, weights, k)
-        loss = binary_loss(p, y, weight, tile.eps)
+        logs = binary_logs(plan, p, clipping)
+        loss = binary_loss(p, y, logs, weight)
         if has_results:
             lanes_store(results, k, loss)
         total = compensated_add(total, loss)
         if has_grads:
-            slope = binary_slope(p, y, weight)
+            grad_weight = splat(plan, 1.0, first)
             if tile.grad_weights.data != 0:
-                slope = slope * lanes_load(plan, grad_weights, k)
-            lanes_store(grads, k, binary_grad(p, slope, tile.eps, scale))
+                grad_weight = lanes_load(plan, grad_weights, k)
+            scales = BinaryFactors(weight, grad_weight, scale)
+            lanes_store(grads, k, binary_grad(plan, p, y, scales, logs.is_clipped))
     value = value_or_nan(total.total, compensated_value(total))
     return value / tile.classes
 
@@ -159,42 +190,63 @@ class CategoricalTerm(NamedTuple):
 
 @lane_function
 def categorical_term(
-    p: Lanes, y: Lanes, k: Number, probabilities: Probabilities, eps: Number
+    plan: Plan, p: Lanes, y: Lanes, k: Number, probabilities: Probabilities, clipping: Clipping
 ) -> CategoricalTerm:
     """Return the term of a class."""
-    total = probabilities.total
+    complement = complement_of(p, k, probabilities)
+    return share_term(plan, p, complement, probabilities.total, y, clipping)
+
+
+def complement_of(p: Lanes, k: Number, probabilities: Probabilities) -> Lanes:
+    """Return what the other classes add up to."""
     is_largest = probabilities.largest == k
-    complement = select(is_largest, probabilities.rest, total - p) / total
-    share = p / total
-    return share_term(share, complement, y, eps)
+    return select(is_largest, probabilities.rest, probabilities.total - p)
 
 
-def share_term(share: Lanes, complement: Lanes, y: Lanes, eps: Number) -> CategoricalTerm:
+def share_term(
+    plan: Plan, p: Lanes, complement: Lanes, total: Lanes, y: Lanes, clipping: Clipping
+) -> CategoricalTerm:
     """Return the term of a probability that is divided by the sum."""
-    logs = clipped_logs(share, complement, eps)
-    pull = select(minimum(share, complement) < share.like(eps), 0.0, y)
-    return CategoricalTerm(y * logs.of_p, pull)
+    logs = clipped_logs(plan, p, complement, total, clipping)
+    return CategoricalTerm(y * logs.of_p, select(logs.is_clipped, 0.0, y))
 
 
 @lane_function
 def categorical_grad(
-    p: Lanes, pull: Lanes, k: Number, probabilities: Probabilities, everything: Lanes
+    plan: Plan,
+    p: Lanes,
+    pull: Lanes,
+    k: Number,
+    probabilities: Probabilities,
+    everything: Lanes,
+    scale: Lanes,
 ) -> Lanes:
     """Return the gradient of a class."""
-    total = probabilities.total
-    complement = select(probabilities.largest == k, probabilities.rest, total - p)
-    return categorical_slope(everything, pull, p, complement, total)
+    complement, total = complement_of(p, k, probabilities), probabilities.total
+    return categorical_slope(plan, everything, pull, p, complement, total, scale)
 
 
 def categorical_slope(
-    everything: Lanes, pull: Lanes, p: Lanes, complement: Lanes, total: Lanes
+    plan: Plan,
+    everything: Lanes,
+    pull: Lanes,
+    p: Lanes,
+    complement: Lanes,
+    total: Lanes,
+    scale: Lanes,
 ) -> Lanes:
-    """Return sum_c y_c / sum - y_k / p_k.
+    """Return (sum_c y_c / sum - y_k / p_k) scale.
 
     Where only the label has a target, the first difference is exactly 0.
     """
+    others = everything - pull
     own = select(pull == 0.0, 0.0, pull * (complement / p))
-    return ((everything - pull) - own) / total
+    slope = ((others - own) / total) * scale
+    if plan.clips_at_tiny:  # the quotient by p may overflow, and comes last
+        own = select(pull == 0.0, 0.0, ((pull * scale) * (complement / total)) / p)
+        overflows = p < total * p.real.smallest
+        slope = select(overflows, (others / total) * scale - own, slope)
+    return slope
 
 
 @lane_function
@@ -208,14 +260,17 @@ def categorical_vector(plan: Plan, tile: Any, first: int) -> Lanes:
     """Return the losses of a vector of anchors."""
     probs, targets = logits_of(plan, tile, first), targets_of(plan, tile, first)
     grads, factors = stream_of(plan, tile.grads, first), factors_of(tile)
-    labels = labels_of(plan, tile, first)
+    labels, clipping = labels_of(plan, tile, first), clipping_of(tile)
+    smoothing = smoothing_of(tile, tile.classes)
     probabilities = probabilities_of(plan, probs, tile.classes)
     undefined = undefined_sum(probabilities.total)
     total = no_terms(plan, first)
     pulls = total
     for k in range(tile.classes):
-        y = lanes_target(plan, targets, k, labels) * lanes_positive(plan, factors, k)
-        term = categorical_term(lanes_load(plan, probs, k), y, k, probabilities, tile.eps)
+        y = smoothed(plan, lanes_target(plan, targets, k, labels), smoothing)
+        y = y * lanes_positive(plan, factors, k)
+        p = lanes_load(plan, probs, k)
+        term = categorical_term(plan, p, y, k, probabilities, clipping)
         total = compensated_add(total, term.loss)
         if tile.grads.data != 0:
             pulls = compensated_add(pulls, term.pull)
@@ -225,8 +280,8 @@ def categorical_vector(plan: Plan, tile: Any, first: int) -> Lanes:
         scale = load(plan, tile.grad_scales + first * plan.size)
         for k in range(tile.classes):
             p, pull = lanes_load(plan, probs, k), lanes_load(plan, grads, k)
-            slope = categorical_grad(p, pull, k, probabilities, everything)
-            lanes_store(grads, k, slope * scale)
+            slope = categorical_grad(plan, p, pull, k, probabilities, everything, scale)
+            lanes_store(grads, k, slope)
     return compensated_value(total) + undefined
 
 
@@ -252,21 +307,21 @@ class LabelSlopes(NamedTuple):
 
 @lane_function
 def label_term(
-    columns: Lanes, p: Lanes, others: Lanes, factor: Number, eps: Number
+    plan: Plan, columns: Lanes, p: Lanes, others: Lanes, factor: Number, clipping: Clipping
 ) -> CategoricalTerm:
     """Return the term of labels, from p and what the other classes add up to."""
     total = others + p
     y = select(columns < 0.0, 0.0, columns.like(factor))
-    term = share_term(p / total, others / total, y, eps)
+    term = share_term(plan, p, others, total, y, clipping)
     return CategoricalTerm(term.loss + undefined_sum(total), term.pull)
 
 
 @lane_function
-def label_slopes(p: Lanes, others: Lanes, pull: Lanes, scale: Lanes) -> LabelSlopes:
+def label_slopes(plan: Plan, p: Lanes, others: Lanes, pull: Lanes, scale: Lanes) -> LabelSlopes:
     """Return the gradients of the same."""
     total = others + p
     everything = pull + undefined_sum(total)
-    own = categorical_slope(everything, pull, p, others, total) * scale
+    own = categorical_slope(plan, everything, pull, p, others, total, scale)
     return LabelSlopes(own, (everything / total) * scale)
 
 
@@ -313,11 +368,12 @@ def categorical_label_lanes(plan: Plan, tile: Any) -> None:
         probs, columns = logits_of(plan, tile, first), labels_of(plan, tile, first).columns
         others = sum_of_others(plan, probs, tile.classes, columns)
         p = label_logits(plan, tile, probs, columns, first, count)
-        term = label_term(columns, p, others, tile.positive_value, tile.eps)
+        clipping = clipping_of(tile)
+        term = label_term(plan, columns, p, others, tile.positive_value, clipping)
         store(tile.losses + first * plan.size, term.loss)
         if tile.grads.data != 0:
             scale = load(plan, tile.grad_scales + first * plan.size)
-            slopes = label_slopes(p, others, term.pull, scale)
+            slopes = label_slopes(plan, p, others, term.pull, scale)
             grads = stream_of(plan, tile.grads, first)
             for k in range(tile.classes):
                 put_label_slope(grads, k, columns, slopes)

@@ -7,6 +7,7 @@ classes after it, which are cleared: loads and stores under a mask cost several 
 from typing import Any
 
 from fastxent.numba.compilation import inlined
+from fastxent.numba.simd.clipping import clipping_of
 from fastxent.numba.simd.elements import store_one_as
 from fastxent.numba.simd.lanes import Lanes, Number, lane_function
 from fastxent.numba.simd.memory import read_real, write_real
@@ -123,11 +124,12 @@ def probability_rows_block(plan: Plan, tile: Any, first: int, count: int) -> Non
         columns = labels_of(plan, tile, group).columns
         p = load(plan, own + start * plan.size)
         total = reduce_add(plan, others + start * plan.lanes * plan.size)
-        term = label_term(columns, p, total, tile.positive_value, tile.eps)
+        clipping = clipping_of(tile)
+        term = label_term(plan, columns, p, total, tile.positive_value, clipping)
         store(tile.losses + group * plan.size, term.loss)
         if plan.has_grads:
             scale = load(plan, tile.grad_scales + group * plan.size)
-            slopes = label_slopes(p, total, term.pull, scale)
+            slopes = label_slopes(plan, p, total, term.pull, scale)
             categorical_row_grads(plan, tile, group, length, slopes)
 
 

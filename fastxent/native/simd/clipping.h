@@ -1,0 +1,63 @@
+/* Logarithms of clipped probabilities. */
+
+/* -log(p) and -log(1 - p) of a clipped probability. The smaller of p and 1 - p carries the
+ * information: its logarithm, and log1p of it for the other, are both accurate. */
+typedef struct {
+    vec of_p, of_rest;
+    mask is_clipped; /* which stops the gradient */
+} negative_logs;
+
+FX_INLINE negative_logs clipped_logs(vec p, vec rest, vec eps, vec limit) {
+    mask p_is_smaller = v_less(p, rest);
+    vec smaller = v_select(p_is_smaller, p, rest);
+    vec inside = v_max(eps, smaller);
+    vec log_smaller = v_negate(v_log(inside));
+    vec log_larger = v_negate(v_log1p(v_negate(inside)));
+    negative_logs result = {v_select(p_is_smaller, log_smaller, log_larger),
+                            v_select(p_is_smaller, log_larger, log_smaller),
+                            v_less(smaller, limit)};
+    return result;
+}
+
+/* An eps that is no normal number leaves probabilities that are none, and that may be below all
+ * numbers: own / sum. Where the quotient is, it is taken times 2^FX_TINY_EXPONENT, as `tiny_limit`
+ * is. Of a sum below that of the denominator no part but 0 is so small. */
+FX_INLINE int clips_at_tiny(const fx_tile *tile) { return tile->eps < (double)FX_SMALLEST; }
+
+#if FX_DOUBLE
+#define FX_TINY_NUMERATOR 0x1p600
+#define FX_TINY_DENOMINATOR 0x1p-500
+#define FX_TINY_EXPONENT 1100.0
+#else
+#define FX_TINY_NUMERATOR 0x1p96f
+#define FX_TINY_DENOMINATOR 0x1p-64f
+#define FX_TINY_EXPONENT 160.0f
+#endif
+FX_INLINE vec tiny_quotient(vec a, vec b) {
+    vec divisor = v_max(v_set(FX_SMALLEST), v_mul(b, v_set(FX_TINY_DENOMINATOR)));
+    return v_div(v_mul(a, v_set(FX_TINY_NUMERATOR)), divisor);
+}
+FX_MATH vec log_of_tiny(vec quotient) {
+    vec inverse_power, k = v_exponent(quotient, &inverse_power);
+    k = v_sub(k, v_set(FX_TINY_EXPONENT));
+    return v_log_sum(k, v_fma(quotient, inverse_power, v_set((real)-1)));
+}
+/* The same for p = own / sum and 1 - p = others / sum. */
+FX_INLINE negative_logs clipped_logs_at_tiny(const fx_tile *tile, vec own, vec others, vec sum) {
+    vec p = v_div(own, sum), rest = v_div(others, sum);
+    negative_logs result = clipped_logs(p, rest, v_set(FX_SMALLEST), v_zero());
+    mask p_is_smaller = v_less(p, rest);
+    vec smaller = v_select(p_is_smaller, p, rest);
+    mask is_tiny = v_less(smaller, v_set(FX_SMALLEST));
+    vec quotient = tiny_quotient(v_select(p_is_smaller, own, others), sum);
+    vec limited = v_select(is_tiny, quotient, v_set(INFINITY));
+    result.is_clipped = v_less(limited, v_set((real)tile->tiny_limit));
+    vec log_smaller = v_select(result.is_clipped, v_set((real)tile->highest_loss),
+                               v_negate(log_of_tiny(quotient)));
+    vec log_larger = v_select(result.is_clipped, v_set((real)tile->lowest_loss), smaller);
+    vec of_p = v_select(p_is_smaller, log_smaller, log_larger);
+    vec of_rest = v_select(p_is_smaller, log_larger, log_smaller);
+    result.of_p = v_select(is_tiny, of_p, result.of_p);
+    result.of_rest = v_select(is_tiny, of_rest, result.of_rest);
+    return result;
+}
