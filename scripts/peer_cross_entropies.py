@@ -8,8 +8,9 @@ from peer_phrases import (
     DEPRECATED,
     GLOBAL_EPS,
     IGNORE,
+    KERAS_BINARY_CLIP,
+    KERAS_CLIP,
     KERAS_MEAN,
-    KERAS_SMOOTHING,
     LABELS,
     NORMALIZER,
     PER_ANCHOR,
@@ -238,15 +239,17 @@ PROBABILITY_LOSSES: dict[str, list[Peer]] = {
     "binary_cross_entropy": [
         Peer(
             "keras.losses.binary_crossentropy",
-            f"""
+            """
             y_true: `targets`, dense
             y_pred: `probs`
             from_logits: none: `fx.sigmoid_cross_entropy` is the function for True
-            label_smoothing: {KERAS_SMOOTHING}
+            label_smoothing: `label_smoothing`
             axis: `axis`
             """,
-            lacks=f"{LABELS}; {IGNORE}; {BACKGROUND}; {GLOBAL_EPS}; {CHECKS}",
-            we_lack="`label_smoothing`; a flag `from_logits`; the mean over several axes",
+            lacks=(
+                f"{LABELS}; {IGNORE}; {BACKGROUND}; {GLOBAL_EPS}; {CHECKS}; {KERAS_BINARY_CLIP}"
+            ),
+            we_lack="a flag `from_logits`; the mean over several axes",
             remark="from_logits=False",
         ),
         Peer(
@@ -261,23 +264,23 @@ PROBABILITY_LOSSES: dict[str, list[Peer]] = {
             """,
             lacks=(
                 f"{LABELS}; {IGNORE}; {BACKGROUND}; {PER_ANCHOR}; `class_weight`; {NORMALIZER}; "
-                "`eps`: logarithms are cut off at -100 instead"
+                "`label_smoothing`; `eps`: logarithms are cut off at -100, as with `eps=exp(-100)`"
             ),
-            we_lack=f"losses up to 100: ours end at -log(eps); {TARGET_GRAD}",
+            we_lack=TARGET_GRAD,
         ),
     ],
     "categorical_cross_entropy": [
         Peer(
             "keras.losses.categorical_crossentropy",
-            f"""
+            """
             y_true: `targets`, dense
             y_pred: `probs`
             from_logits: none: `fx.softmax_cross_entropy` is the function for True
-            label_smoothing: {KERAS_SMOOTHING}
+            label_smoothing: `label_smoothing`
             axis: `axis`
             """,
-            lacks=f"{LABELS} (or the next row); {IGNORE}; {GLOBAL_EPS}; {CHECKS}",
-            we_lack=f"`label_smoothing`; a flag `from_logits`; {WILD_TARGETS}",
+            lacks=(f"{LABELS} (or the next row); {IGNORE}; {GLOBAL_EPS}; {CHECKS}; {KERAS_CLIP}"),
+            we_lack=f"a flag `from_logits`; {WILD_TARGETS}",
             remark="from_logits=False",
         ),
         Peer(
@@ -289,7 +292,7 @@ PROBABILITY_LOSSES: dict[str, list[Peer]] = {
             ignore_class: `ignore_index`
             axis: `axis`
             """,
-            lacks=f"more than one `ignore_index`; {GLOBAL_EPS}",
+            lacks=f"`label_smoothing`; more than one `ignore_index`; {GLOBAL_EPS}; {KERAS_CLIP}",
             we_lack="a flag `from_logits`; labels with a class axis of length 1",
             remark="from_logits=False",
         ),
@@ -305,8 +308,8 @@ PROBABILITY_LOSSES: dict[str, list[Peer]] = {
             """,
             lacks=(
                 "one loss per anchor, and gradients; `axis`: two dimensions, classes last; "
-                f"{IGNORE}; `class_weight`; `eps` as an argument: the machine epsilon of the "
-                "dtype; normalization: it warns of rows that do not add up to 1"
+                f"{IGNORE}; `class_weight`; `label_smoothing`; `eps` as an argument: the machine "
+                "epsilon of the dtype; normalization: it warns of rows that do not add up to 1"
             ),
             we_lack=(
                 "labels of any type, strings for example (`labels`); one column of probabilities "
