@@ -84,3 +84,44 @@ fx.softmax_cross_entropy(logits, [0], num_threads=1)
 def test_one_long_row_sets_no_memory_aside():
     """Of 64 MB, which are read and written where they are."""
     subprocess.run([sys.executable, "-c", ONE_ROW], check=True, timeout=300)
+
+
+# --- few anchors of very many classes -------------------------------------------------------------
+
+WIDE_PROGRAM = (
+    PROGRAM.partition("call = eval")[0]
+    + """
+call = eval("lambda logits, labels, grads, halves: " + sys.argv[1])
+anchors, classes = int(sys.argv[3]), 2**21
+logits, grads = (np.ones((anchors, 2 * classes), np.float32)[:, ::2] for _ in range(2))
+halves = np.ones((anchors, classes), np.float16)
+labels = np.zeros(anchors, np.int64)
+few = slice(None), slice(20_000)
+call(logits[few], labels, grads[few], halves[few])  # code is there from now on
+open("/proc/self/clear_refs", "w").write("5")
+before = kilobytes("VmRSS")
+result = call(logits, labels, grads, halves)
+print(kilobytes("VmHWM") - before)
+"""
+)
+
+
+@pytest.mark.parametrize("backend", ["native", "numba"])
+@pytest.mark.parametrize(
+    ("call", "anchors", "copies"),
+    [
+        ("fx.softmax_cross_entropy(logits, labels)", 1, 1),
+        ("fx.softmax_cross_entropy(logits, labels)", 3, 1),
+        ("fx.softmax_cross_entropy(logits, labels, return_grad=True, grad_out=grads)", 1, 2),
+        ("fx.sigmoid_focal_loss(logits, halves, return_grad=True, grad_out=grads)", 1, 3),
+        ("fx.softmax(logits, out=grads)", 1, 2),
+    ],
+)
+def test_peak_of_few_anchors_of_two_million_classes(call, anchors, copies, backend):
+    """Copies have room for the anchors that there are: of one a row, and not sixteen."""
+    if backend == "numba":
+        pytest.importorskip("numba")
+    command = [sys.executable, "-W", "error::DeprecationWarning", "-c", WIDE_PROGRAM]
+    command += [call, backend, str(anchors)]
+    grown = subprocess.run(command, capture_output=True, text=True, check=True, timeout=300)
+    assert int(grown.stdout) / 1024 < copies * anchors * 8 + 2

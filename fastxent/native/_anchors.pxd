@@ -66,17 +66,23 @@ cdef inline void run_grad_scales(const Job* job, const Cursor* cursor, Py_ssize_
 
 cdef inline void run_positions(const Job* job, const Cursor* cursor, Py_ssize_t run,
                                int32_t* columns, real* shares) noexcept nogil:
-    """Turn positions into the bins below them, and what the bins above have of the target."""
+    """Turn positions into the bins below them, and what the bins above have of the target.
+
+    Kernels take columns for indices: positions that have left the bins since they were checked have
+    no class.
+    """
     cdef Py_ssize_t i
     cdef int j
-    cdef real below
+    cdef real below, highest = <real>(job.classes - 1)
     gather[real](job, &job.targets, cursor, run, shares)
     for i in range(run):
         columns[i] = 0
         for j in range(job.labels.ignored_count):
             if shares[i] == <real>job.labels.ignored[j]:
                 columns[i] = FX_IGNORED
-        if columns[i] == FX_IGNORED:
+        if columns[i] == 0 and not 0 <= shares[i] <= highest:
+            columns[i] = FX_NO_CLASS
+        if columns[i] < 0:
             shares[i] = 0
             continue
         below = <real>floor(shares[i])

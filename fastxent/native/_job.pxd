@@ -16,6 +16,9 @@ cdef enum:
     # while one is worked off. Its anchors are a multiple of the widest vector.
     TILE_LOGITS = 2048
     TILE_STEP = 16
+    # Of more classes than that, tiles take memory that counts: those of so many bytes have no more
+    # anchors than there are in a run.
+    WIDE_TILE_BYTES = 1 << 20
     # Widest vector, in bytes: scratch arrays are aligned to it, and packing may write that much
     # more.
     VECTOR_BYTES = 64
@@ -122,6 +125,8 @@ cdef inline void plan_scratch(Job* job) noexcept:
     job.block_anchors = min(max(anchors, BLOCK_STEP), BLOCK_ANCHORS)
     anchors = TILE_LOGITS // job.classes // TILE_STEP * TILE_STEP
     job.tile_anchors = min(max(anchors, TILE_STEP), job.block_anchors)
+    if job.tile_anchors * job.classes * job.itemsize >= WIDE_TILE_BYTES:
+        job.tile_anchors = min(job.tile_anchors, job.dimensions.shape[job.dimensions.count - 1])
     carve_scratch(job, NULL, &end)
     job.scratch_bytes = <Py_ssize_t><uintptr_t>end
 

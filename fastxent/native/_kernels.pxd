@@ -1,6 +1,6 @@
 # The C kernels (simd/kernels.h), and what keeps threads safe and alike, as Cython sees them.
 
-from libc.stdint cimport int32_t, int64_t, uint64_t
+from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
 
 
 cdef extern from "kernels.h" nogil:
@@ -48,6 +48,7 @@ cdef extern from "kernels.h" nogil:
     ctypedef struct fx_label_map:
         int64_t none
         int64_t gap
+        uint32_t classes
         const int64_t* ignored
         int ignored_count
 

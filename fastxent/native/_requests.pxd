@@ -1,6 +1,6 @@
 # From a LossRequest to a Job: what the request holds, which kernels it takes.
 
-from libc.stdint cimport INT64_MAX, INT64_MIN, int64_t
+from libc.stdint cimport INT64_MAX, INT64_MIN, int64_t, uint32_t
 from libc.stdlib cimport malloc
 from libc.string cimport memset
 
@@ -143,6 +143,7 @@ cdef inline void set_label_map(Job* job, const int64_t* ignored, int ignored_cou
     job.labels.ignored_count = ignored_count
     job.labels.none = INT64_MIN
     job.labels.gap = INT64_MAX
+    job.labels.classes = <uint32_t>job.classes
     job.background_column = -1
     if job.is_sigmoid:
         job.labels.none = background

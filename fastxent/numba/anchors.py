@@ -17,7 +17,7 @@ from fastxent.numba.simd.memory import (
     write_real,
 )
 from fastxent.numba.simd.plan import Plan
-from fastxent.numba.simd.tile import IGNORED
+from fastxent.numba.simd.tile import IGNORED, NO_CLASS
 from fastxent.numba.simd.vector import load, load_int32, negative_abs, select, store
 
 
@@ -77,13 +77,21 @@ def is_ignored_position(plan: Plan, job: Any, position: float) -> bool:
 
 @inlined
 def run_positions(plan: Plan, job: Any, cursor: int, run: int, columns: int, shares: int) -> None:
-    """Turn positions into the bins below them, and what the bins above have of the target."""
+    """Turn positions into the bins below them, and what the bins above have of the target.
+
+    Kernels take columns for indices: positions that have left the bins since they were checked have
+    no class.
+    """
     gather(job, job.targets, cursor, run, shares)
     for i in range(run):
         place = shares + i * plan.size
         position = read_real(plan, place)
         if is_ignored_position(plan, job, position):
             write_int32(columns + 4 * i, IGNORED)
+            write_real(plan, place, 0.0)
+            continue
+        if not 0 <= position <= job.classes - 1:
+            write_int32(columns + 4 * i, NO_CLASS)
             write_real(plan, place, 0.0)
             continue
         below = math.floor(position)

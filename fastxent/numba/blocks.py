@@ -332,7 +332,7 @@ def begin_run(plan: Plan, job: Any, cursor: int, run: int, memory: int) -> None:
             job.targets.inner_stride,
             run,
             job.nothing,
-            job.gap,
+            job.classes,
             job.ignored,
             columns,
         )

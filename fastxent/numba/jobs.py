@@ -26,6 +26,10 @@ BLOCK_STEP = 64
 #: one is worked off. Its anchors are a multiple of the widest vector.
 TILE_LOGITS = 2048
 TILE_STEP = 16
+#: Of more classes than that, tiles take memory that counts: those of so many bytes have no more
+#: anchors than there are in a run. Whole vectors of anchors then reach into the following classes,
+#: so what is written twice keeps these (see `lanes_rewrite`).
+WIDE_TILE_BYTES = 1 << 20
 #: Values of a score of single values that are packed at a time.
 MAP_TILE = 1024
 #: Widest vector, in bytes: scratch arrays are aligned to it, and packing may write that much more.
@@ -158,6 +162,8 @@ class Job:
             anchors = min(anchors, BLOCK_ANCHORS)
         anchors = min(anchors, _up(self.size, BLOCK_STEP))
         tile = min(tile, anchors)
+        if tile * self.classes * self.itemsize >= WIDE_TILE_BYTES:
+            tile = min(tile, self.shape[-1])
         record["block_anchors"] = anchors
         record["tile_anchors"] = tile
         record["blocks"] = -(-self.size // anchors)

@@ -101,7 +101,7 @@ _INTEGERS = (
     *("dimensions", "shape", "size", "classes"),
     "kernel",  # 0: only the totals that need no logits are wanted
     *("label_columns", "narrow"),
-    *("nothing", "gap", "ignored"),  # what labels mean, see labels.py
+    *("nothing", "ignored"),  # what labels mean, see labels.py
     *("label_weight", "class_weight"),  # per class: of the whole anchor; for the totals
     *("background_column", "has_labels", "has_positions", "has_shares", "per_logit"),
     "is_sigmoid",

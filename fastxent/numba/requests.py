@@ -25,7 +25,7 @@ from fastxent.numba.simd.vector_math import (
 _POWERS = {0: POWER_0, 0.5: POWER_HALF, 1: POWER_1, 2: POWER_2, 3: POWER_3, 4: POWER_4}
 #: Beyond it, x^g is 0 for all x but 1; times the exponent of x it does not overflow.
 _LARGEST_POWER = 1e30
-_NO_LABEL, _NO_GAP = np.iinfo(np.int64).min, np.iinfo(np.int64).max
+_NO_LABEL = np.iinfo(np.int64).min
 #: Losses whose class weight is that of the label, a factor of the whole anchor.
 _WEIGHS_ANCHORS = frozenset({"softmax_cross_entropy", "softmax_focal_loss", "poly1_cross_entropy"})
 #: Losses with row or lane kernels of their own.
@@ -86,11 +86,9 @@ def describe_loss(request: LossRequest, *, counts_only: bool) -> Job:
 def _set_labels(job: Job, request: LossRequest) -> None:
     """Say what labels mean."""
     record = job.record
-    record["nothing"], record["gap"] = _NO_LABEL, _NO_GAP
+    record["nothing"] = _NO_LABEL
     if record["is_sigmoid"]:
         record["nothing"] = request.background
-        if 0 <= request.background <= job.classes:
-            record["gap"] = request.background
     else:
         record["background_column"] = request.background
     record["ignored"] = job.keep(np.array([len(request.ignore), *request.ignore], np.int64))
@@ -114,11 +112,12 @@ def _set_factors(job: Job, request: LossRequest) -> None:
             record["mean_class_weight"] = class_weight.mean(dtype=float)
     options = record["options"]
     positive, negative = term_factors(request, class_weight)
-    factors = np.empty((2, job.classes), job.precision)
+    are_shared = isinstance(positive, float) and isinstance(negative, float)
+    factors = np.empty((2, 1 if are_shared else job.classes), job.precision)
     factors[0], factors[1] = positive, negative
     options["positive"] = job.keep(factors)
     options["negative"] = factors.ctypes.data + factors.strides[0]
-    if isinstance(positive, float) and isinstance(negative, float):
+    if are_shared:
         options["positive_value"], options["negative_value"] = positive, negative
     else:
         options["factor_step"] = job.itemsize

@@ -88,9 +88,11 @@ enum {
 };
 
 /* How labels become columns. A label equal to `none` has no class; labels above `gap` are one
- * column to the left; `ignored` ones do not count. */
+ * column to the left; `ignored` ones do not count. Whatever else is not among the `classes` has no
+ * class: labels may have changed since they were checked. */
 typedef struct {
     int64_t none, gap;
+    uint32_t classes;
     const int64_t *ignored;
     int ignored_count;
 } fx_label_map;

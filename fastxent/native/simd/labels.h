@@ -83,15 +83,17 @@ static ptrdiff_t count_positive(const fx_tile *tile, ptrdiff_t other) {
     return sum;
 }
 
-/* The column of each label: -1 where it means "no class", -2 where it is ignored. The labels of the
- * next block are asked for: the kernel's work is between them, and the hardware forgets the stream.
- */
+/* The column of each label: -1 where it means "no class", -2 where it is ignored. Kernels take
+ * columns for indices, so there are no others but those of classes, whatever the labels have become
+ * since they were checked. The labels of the next block are asked for: the kernel's work is between
+ * them, and the hardware forgets the stream. */
 #define FX_LABEL_PIECE 64
 #define FX_LABEL_COLUMNS(type)                                                                     \
     do {                                                                                           \
         const int64_t first_ignored = map->ignored_count > 0 ? map->ignored[0] : map->none;        \
         const int32_t first_column = map->ignored_count > 0 ? FX_IGNORED : FX_NO_CLASS;            \
         const int64_t none = map->none, gap = map->gap;                                            \
+        const uint32_t classes = map->classes;                                                     \
         for (ptrdiff_t start = 0; start < count; start += FX_LABEL_PIECE) {                        \
             ptrdiff_t end = start + FX_LABEL_PIECE < count ? start + FX_LABEL_PIECE : count;       \
             for (int i = 0; stride == sizeof(type) && i < FX_LABEL_PIECE * stride; i += FX_LINE)   \
@@ -100,7 +102,8 @@ static ptrdiff_t count_positive(const fx_tile *tile, ptrdiff_t other) {
                 type element;                                                                      \
                 memcpy(&element, source + i * stride, sizeof element);                             \
                 int64_t label = (int64_t)element;                                                  \
-                int32_t column = (int32_t)label - (label > gap);                                   \
+                uint32_t place = (uint32_t)label - (label > gap);                                  \
+                int32_t column = place < classes ? (int32_t)place : FX_NO_CLASS;                   \
                 column = label == none ? FX_NO_CLASS : column;                                     \
                 columns[i] = label == first_ignored ? first_column : column;                       \
             }                                                                                      \

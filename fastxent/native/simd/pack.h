@@ -83,8 +83,10 @@ static void narrow(const void *values, ptrdiff_t count, char *destination, int t
 #undef FX_NARROW
 }
 
-/* Load at least `width` values of a row. Where the following rows lie behind it, reading into them
- * is several times faster than a masked load. */
+/* Load at least `width` values of a row. Reading on, up to the end of the last row, is several
+ * times faster than a masked load. What is between rows need not be the array's, but it is mapped
+ * where no page fits in: every page then has a row's bytes. */
+#define FX_PAGE 4096 /* the smallest there is */
 FX_INLINE vec load_row(const char *p, int width, const char *end, const int type) {
     if (width == LANES || p <= end - LANES * size_of_type(type)) return load_as(p, type);
     return load_first_as(p, width, type);
@@ -93,7 +95,9 @@ FX_INLINE vec load_row(const char *p, int width, const char *end, const int type
 /* Rows that are shorter than a chunk, or fewer than LANES. */
 FX_INLINE void pack_blocks(const char *source, ptrdiff_t anchor_stride, ptrdiff_t anchors,
                            ptrdiff_t classes, real *tile, ptrdiff_t tile_stride, const int type) {
-    const char *end = source + (anchors - 1) * anchor_stride + classes * size_of_type(type);
+    const ptrdiff_t row_size = classes * size_of_type(type);
+    const char *end = source; /* of what may be read */
+    if (anchor_stride - row_size < FX_PAGE) end += (anchors - 1) * anchor_stride + row_size;
     for (ptrdiff_t a = 0; a < anchors; a += LANES)
         for (ptrdiff_t k = 0; k < classes; k += LANES) {
             vec block[LANES];

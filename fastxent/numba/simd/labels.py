@@ -19,7 +19,13 @@ def read_label(plan: Plan, address: Number) -> Number:
 
 @lane_function
 def put_columns(
-    plan: Plan, source: Number, nothing: Number, gap: Number, ignored: Number, columns: Number
+    plan: Plan,
+    source: Number,
+    nothing: Number,
+    gap: Number,
+    classes: Number,
+    ignored: Number,
+    columns: Number,
 ) -> None:
     """Write the columns of a vector of labels that lie side by side; one label may be ignored."""
     builder, count = source.builder, plan.real.lanes
@@ -32,6 +38,9 @@ def put_columns(
     columns_of = ir.VectorType(ir.IntType(32), count)
     beyond = builder.icmp_signed(">", labels, _in_all(gap, count))
     column = builder.sub(builder.trunc(labels, columns_of), builder.zext(beyond, columns_of))
+    limit = builder.trunc(_in_all(classes, count), columns_of)
+    is_class = builder.icmp_unsigned("<", column, limit)
+    column = builder.select(is_class, column, columns_of([NO_CLASS] * count))
     for special, meaning in ((nothing, NO_CLASS), (ignored, IGNORED)):
         is_special = builder.icmp_signed("==", labels, _in_all(special, count))
         column = builder.select(is_special, columns_of([meaning] * count), column)
@@ -46,11 +55,14 @@ def _in_all(number: Number, count: int) -> ir.Value:
 
 
 @inlined
-def column_of(label: int, nothing: int, gap: int) -> int:
+def column_of(label: int, nothing: int, gap: int, classes: int) -> int:
     """Return the column of a label that is not ignored; those above the gap move to the left."""
-    if label == nothing:
-        return NO_CLASS
-    return label - 1 if label > gap else label
+    column = label - 1 if label > gap else label
+    return column if label != nothing and 0 <= column < classes else NO_CLASS
+
+
+#: Above which no label is.
+NO_GAP = 2**63 - 1
 
 
 @inlined
@@ -60,24 +72,26 @@ def label_columns(
     stride: int,
     count: int,
     nothing: int,
-    gap: int,
+    classes: int,
     ignored: int,
     columns: int,
 ) -> None:
     """Write the column of each label: -1 where it means "no class", -2 where it is ignored.
 
-    `ignored` is the address of a count, with the labels behind it.
+    Kernels take columns for indices, so there are no others but those of classes, whatever the
+    labels have become since they were checked. `ignored` is the address of a count, and the labels
+    after it.
     """
-    first = 0
+    first, gap = 0, nothing if nothing >= 0 else NO_GAP
     if stride == plan.item and read_int64(ignored) >= 1:
         number = read_int64(ignored + 8)
         while first + plan.lanes <= count:
             place = source + first * stride
-            put_columns(plan, place, nothing, gap, number, columns + 4 * first)
+            put_columns(plan, place, nothing, gap, classes, number, columns + 4 * first)
             first += plan.lanes
     for i in range(first, count):
         label = read_label(plan, source + i * stride)
-        write_int32(columns + 4 * i, column_of(label, nothing, gap))
+        write_int32(columns + 4 * i, column_of(label, nothing, gap, classes))
     for j in range(read_int64(ignored)):
         number = read_int64(ignored + 8 * (j + 1))
         start = first if j == 0 else 0

@@ -15,9 +15,11 @@ from fastxent.numba.simd.tile import (
     Flow,
     Stream,
     factors_of,
+    first_anchors,
     labels_of,
     lanes_load,
     lanes_positive,
+    lanes_rewrite,
     lanes_store,
     lanes_stream,
     lanes_target,
@@ -278,10 +280,11 @@ def categorical_vector(plan: Plan, tile: Any, first: int) -> Lanes:
     if tile.grads.data != 0:
         everything = compensated_value(pulls) + undefined
         scale = load(plan, tile.grad_scales + first * plan.size)
+        anchors = first_anchors(plan, min(plan.lanes, tile.anchors - first))
         for k in range(tile.classes):
             p, pull = lanes_load(plan, probs, k), lanes_load(plan, grads, k)
             slope = categorical_grad(plan, p, pull, k, probabilities, everything, scale)
-            lanes_store(grads, k, slope)
+            lanes_rewrite(grads, k, slope, pull, anchors)
     return compensated_value(total) + undefined
 
 

@@ -15,10 +15,11 @@ from fastxent.numba.simd.tile import (
     CLASS_GROUP,
     SETTLED_CLASSES,
     Flow,
+    first_anchors,
     flow_of,
     lanes_load,
     lanes_put,
-    lanes_store,
+    lanes_rewrite,
     lanes_stream,
     logits_of,
     repair,
@@ -203,8 +204,10 @@ def softmax_score_lanes(plan: Plan, tile: Any) -> None:
             rounded = on_grid(lanes_maximum(plan, logits, tile.classes))
             total = exponentials_from(plan, tile, first, rounded)
         inverse = 1.0 / total
+        anchors = first_anchors(plan, count)
         for k in range(tile.classes):
-            lanes_store(results, k, divide_by(lanes_load(plan, results, k), total, inverse))
+            e = lanes_load(plan, results, k)
+            lanes_rewrite(results, k, divide_by(e, total, inverse), e, anchors)
         repair(plan, tile, first, count, total)
 
 

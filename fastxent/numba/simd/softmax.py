@@ -19,9 +19,11 @@ from fastxent.numba.simd.summation import (
 from fastxent.numba.simd.tile import (
     Flow,
     factors_of,
+    first_anchors,
     labels_of,
     lanes_load,
     lanes_positive,
+    lanes_rewrite,
     lanes_store,
     lanes_stream,
     lanes_target,
@@ -278,11 +280,12 @@ def softmax_general(plan: Plan, tile: Any, first: int, options: SoftmaxOptions) 
     if has_grads:
         everything = compensated_value(pulls)
         scale = load(plan, tile.grad_scales + first * plan.size)
+        anchors = first_anchors(plan, min(plan.lanes, tile.anchors - first))
         for k in range(tile.classes):
             odds = probability_of(lanes_load(plan, logits, k), k, normalizer, inverse)
             pull = lanes_load(plan, grads, k)
             slope = odds.p * (everything - pull) - odds.q * pull
-            lanes_store(grads, k, slope * scale)
+            lanes_rewrite(grads, k, slope * scale, pull, anchors)
     if has_expectations:
         store(tile.expectations + first * plan.size, compensated_value(expectation))
     return compensated_value(total)

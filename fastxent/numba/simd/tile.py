@@ -12,6 +12,7 @@ from fastxent.numba.simd.memory import call_exact, read_real, write_real
 from fastxent.numba.simd.plan import Plan
 from fastxent.numba.simd.vector import (
     all_finite,
+    first_lanes,
     load,
     load_int32,
     prefetch_later,
@@ -107,6 +108,21 @@ def lanes_stream(plan: Plan, flow: Flow, k: Number | int) -> Lanes:
 def lanes_store(stream: Stream, k: Number | int, x: Lanes) -> None:
     """Write the numbers of a class."""
     store(stream.place + stream.step * k, x)
+
+
+@lane_function
+def first_anchors(plan: Plan, count: Number) -> Mask:
+    """Return the lanes of the first anchors."""
+    return first_lanes(count.builder, plan.real, count)
+
+
+@lane_function
+def lanes_rewrite(stream: Stream, k: Number, x: Lanes, before: Lanes, anchors: Mask) -> None:
+    """Write the numbers of a class in place of others, of these anchors alone.
+
+    The following classes may begin in the same vector, and be yet to be read.
+    """
+    lanes_store(stream, k, select(anchors, x, before))
 
 
 @lane_function
