@@ -96,8 +96,9 @@ backend : {"native", "numba", "numpy"}, optional
 _MEAN = """
 normalizer : {"valid", "weight", "positive", "count"} or float, default "valid"
     What "mean" divides the sum by. "valid": the number of anchors that are not ignored. "weight":
-    the sum of the weights applied to those. "positive": the number of those that have a class.
-    "count": the number of all anchors. Or a number of your own.
+    the sum of the weights applied to those (sigmoids: of each the mean over its labelled classes).
+    "positive": the number of those that have a class. "count": the number of all anchors. Or a
+    number of your own.
 empty : float or "raise", default 0.0
     The mean where the normalizer is zero; "raise": a ValueError. Like `normalizer`, for "mean"
     only.
@@ -112,7 +113,18 @@ ignore_index : int or tuple of int, default -100
 _CLASS_WEIGHT = f"""
 class_weight : array_like of shape (C,), optional
     Factor of each class's term; finite and not negative.
-{_IGNORE_INDEX.strip()} For class labels only.
+{_IGNORE_INDEX.strip()}
+"""
+
+_SIGMOID_IGNORE_INDEX = """
+    In dense targets, where it is neither 0 nor 1, it marks single missing labels: they contribute
+    nothing either, nor do their weights, and a mean over classes is one over the others. An anchor
+    without any label is ignored.
+"""
+
+_SOFTMAX_IGNORE_INDEX = """
+    In dense targets, where it is neither 0 nor 1, it marks the missing labels of an ignored anchor:
+    those of all classes.
 """
 
 _GRAD_FLAG = """
@@ -153,8 +165,8 @@ _GRAD_RESULT = """
 ndarray
     With `return_grad`: the derivatives of the loss that is returned with respect to the first
     argument, times `grad_output`; of its shape and dtype (or `grad_out`). Of "sum" and "mean" as a
-    whole, otherwise of the loss that the element belongs to. Zero for ignored anchors, and for all
-    where a mean is `empty`.
+    whole, otherwise of the loss that the element belongs to. Zero for ignored anchors and missing
+    labels, and for all where a mean is `empty`.
 """
 
 _ERRORS = """
@@ -195,6 +207,7 @@ weight : float or array_like, optional
     Factor of the whole call (a number), of each anchor (an array of the anchors' shape), or of
     each term (an array with as many dimensions as the first argument, broadcast to it).
 {_CLASS_WEIGHT.strip()}
+    {_SIGMOID_IGNORE_INDEX.strip()}
 background_index : int, optional
     The class label that means "no class"; the default is C. Labels above it are one too high:
     with 0 the classes are 1..C.
@@ -210,6 +223,7 @@ reduction : {{"anchor", "none", "sum", "mean"}}, default "anchor"
 weight : float or array_like, optional
     Factor of the whole call (a number), or of each anchor (an array of the anchors' shape).
 {_CLASS_WEIGHT.strip()}
+    {_SOFTMAX_IGNORE_INDEX.strip()}
 background_index : int, optional
     The class that the normalizer "positive" does not count. It makes no other difference.
 {_SOFTMAX_GRAD.strip()}

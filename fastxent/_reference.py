@@ -27,13 +27,13 @@ _NOTHING = LossTotals(0.0, 0, 0.0, 0)
 
 
 class _Block(NamedTuple):
-    """Targets and weights of some anchors, (anchors, classes) but for `kept`, (anchors)."""
+    """Targets and weights of some anchors, (anchors, classes)."""
 
     targets: Float64Array
     #: The targets that count as a class of their anchor.
     present: BoolArray
-    #: Which anchors are not ignored.
-    kept: BoolArray
+    #: Which classes have a label: none of an ignored anchor.
+    labelled: BoolArray
     weights: Float64Array
 
 
@@ -47,14 +47,14 @@ def evaluate_loss(request: LossRequest) -> LossTotals:
             block = _read(request, index)
             values = request.logits[index].astype(np.float64)
             terms = times(block.weights, formula.terms(values, block.targets, request))
-            terms[~block.kept] = 0.0
-            losses = terms.sum(axis=-1) / _terms_per_loss(request)
+            terms[~block.labelled] = 0.0
+            losses = terms.sum(axis=-1) / _terms_per_loss(request, block)
             if request.out is not None:
                 request.out[index] = terms if request.per_logit else losses
             if request.grad is not None:
-                factors = block.weights * _grad_factors(request, index)
+                factors = block.weights * _grad_factors(request, index, block)
                 gradient = formula.gradient(values, block.targets, factors, request)
-                gradient[~block.kept] = 0.0
+                gradient[~block.labelled] = 0.0
                 request.grad[index] = gradient
             if request.expectation is not None:
                 numbers = np.arange(values.shape[-1])
@@ -114,12 +114,14 @@ def _read(request: LossRequest, index: Index) -> _Block:
     weights = _weights(request, index)
     if request.dense is not None:
         targets = request.dense[index].astype(np.float64)
-        return _Block(targets, targets > 0, np.ones(len(targets), dtype=bool), weights)
+        labelled = ~np.isin(targets, request.ignore)
+        targets[~labelled] = 0.0
+        return _Block(targets, targets > 0, labelled, weights)
     if request.positions is not None:
         return _read_positions(request, request.positions[index].astype(np.float64), weights)
     numbers = np.arange(request.logits.shape[-1])
     columns = cast("Array", request.labels)[index].astype(np.int64)
-    kept = ~np.isin(columns, request.ignore)
+    labelled = _of_all_classes(~np.isin(columns, request.ignore), numbers)
     if LOSSES[request.loss].sigmoid:
         nothing = columns == request.background
         if 0 <= request.background <= len(numbers):
@@ -127,20 +129,25 @@ def _read(request: LossRequest, index: Index) -> _Block:
         columns[nothing] = -1
     present = columns[:, None] == numbers
     if request.scores is None:
-        return _Block(present.astype(np.float64), present, kept, weights)
+        return _Block(present.astype(np.float64), present & labelled, labelled, weights)
     scores = request.scores[index].astype(np.float64)[:, None]
-    return _Block(np.where(present, scores, 0.0), present, kept, weights)
+    return _Block(np.where(present, scores, 0.0), present & labelled, labelled, weights)
 
 
 def _read_positions(request: LossRequest, positions: Float64Array, weights: Float64Array) -> _Block:
     """Share 1 among the two classes beside each position."""
-    kept = ~np.isin(positions, request.ignore)
+    numbers = np.arange(request.logits.shape[-1])
+    labelled = _of_all_classes(~np.isin(positions, request.ignore), numbers)
     left = np.floor(positions)[:, None]
     right_share = positions[:, None] - left
-    numbers = np.arange(request.logits.shape[-1])
     targets = np.where(numbers == left, 1 - right_share, 0.0)
     targets += np.where(numbers == left + 1, right_share, 0.0)
-    return _Block(targets, targets > 0, kept, weights)
+    return _Block(targets, (targets > 0) & labelled, labelled, weights)
+
+
+def _of_all_classes(of_anchors: BoolArray, numbers: Array) -> BoolArray:
+    """Return what is true of anchors for each of their classes."""
+    return np.broadcast_to(of_anchors[:, None], (len(of_anchors), len(numbers)))
 
 
 def _weights(request: LossRequest, index: Index) -> Float64Array:
@@ -156,16 +163,24 @@ def _weights(request: LossRequest, index: Index) -> Float64Array:
     return weights
 
 
-def _terms_per_loss(request: LossRequest) -> int:
-    """Return what the sum over the classes is divided by: Keras takes the mean."""
-    return request.logits.shape[-1] if request.loss == "binary_cross_entropy" else 1
+def _terms_per_loss(request: LossRequest, block: _Block) -> Float64Array:
+    """Return what the sum over each anchor's classes is divided by: Keras takes the mean."""
+    if request.loss != "binary_cross_entropy":
+        return np.ones(len(block.labelled))
+    return _label_counts(block)
 
 
-def _grad_factors(request: LossRequest, index: Index) -> Float64Array:
+def _label_counts(block: _Block) -> Float64Array:
+    """Return how many classes of each anchor have a label; 1 for those with none, a divisor."""
+    counts: Float64Array = np.maximum(block.labelled.sum(axis=-1), 1.0)
+    return counts
+
+
+def _grad_factors(request: LossRequest, index: Index, block: _Block) -> Float64Array:
     """Return what the gradient of the terms is multiplied by, to broadcast."""
     factors = np.full((1, 1), request.grad_scale)
     if not request.per_logit:
-        factors /= _terms_per_loss(request)
+        factors = factors / _terms_per_loss(request, block)[:, None]
     if request.anchor_grad_output is not None:
         factors = factors * request.anchor_grad_output[index].astype(np.float64)[:, None]
     if request.logit_grad_output is not None:
@@ -178,14 +193,15 @@ def _grad_factors(request: LossRequest, index: Index) -> Float64Array:
 
 def _count(request: LossRequest, block: _Block) -> LossTotals:
     """Return the totals of a block, but for the loss."""
-    kept, has_class = block.kept, block.present
+    kept, has_class = block.labelled.any(axis=-1), block.present
+    weights = np.where(block.labelled, block.weights, 0.0)
     if LOSSES[request.loss].sigmoid:
-        applied = block.weights.mean(axis=-1)
+        applied = weights.sum(axis=-1) / _label_counts(block)
     else:
-        applied = (block.weights * block.targets).sum(axis=-1)
+        applied = (weights * block.targets).sum(axis=-1)
         has_class = has_class & (np.arange(has_class.shape[-1]) != request.background)
-    positive = np.any(has_class, axis=-1) & kept
-    return LossTotals(0.0, int(kept.sum()), float(applied[kept].sum()), int(positive.sum()))
+    positive = np.any(has_class, axis=-1)
+    return LossTotals(0.0, int(kept.sum()), float(applied.sum()), int(positive.sum()))
 
 
 def _add(first: LossTotals, second: LossTotals) -> LossTotals:

@@ -74,8 +74,11 @@ class LossRequest:
     #: The target ``(*anchors)`` of the label's class, in place of 1; bool, integer or floating.
     scores: Array | None = None
     #: Labels (or positions) of anchors that count for nothing; they take precedence over
-    #: everything else.
+    #: everything else. In dense targets they mark single elements, which have no label then: these
+    #: are the only ones outside [0, 1].
     ignore: tuple[int, ...] = ()
+    #: There are such elements in `dense`. Where `late_check` is given, that is not known yet.
+    has_missing: bool = False
     #: Sigmoid: the label that means "no class". Softmax: the class that the normalizer "positive"
     #: does not count, or -1.
     background: int = -1
@@ -122,9 +125,10 @@ class LossRequest:
     expectation: Array | None = None
     #: 0: as many as `automatic_threads` says when the call turns out to be long enough.
     threads: int = 1
-    #: Raises the error of a target outside [0, 1]. Where it is given, nobody has checked `dense`,
-    #: nor sees what is written: the backend calls it when it meets such a target.
-    late_check: Callable[[], None] | None = None
+    #: Raises the error of a dense target that is not valid: outside [0, 1] and not in `ignore`, or,
+    #: with a softmax, missing where other targets of the anchor are not. Where it is given, nobody
+    #: has checked `dense`, nor sees what is written: the backend calls it when it meets such one.
+    late_check: Callable[[], object] | None = None
 
 
 class LossTotals(NamedTuple):
@@ -132,9 +136,9 @@ class LossTotals(NamedTuple):
 
     #: Sum of the weighted losses, added in a fixed order.
     loss: float
-    #: Anchors that are not ignored.
+    #: Anchors that are not ignored; with dense targets, those with a label of any class.
     valid: int
-    #: Sum of the weights applied to the valid anchors.
+    #: Sum of the weights applied to the valid anchors, of each the mean over its labelled classes.
     weight: float
     #: Valid anchors with a class.
     positive: int

@@ -3,6 +3,7 @@
 Each is checked, and put into its field of the request. Nothing as large as the logits is copied.
 """
 
+import math
 from functools import partial
 from typing import SupportsIndex
 
@@ -13,6 +14,8 @@ from fastxent._arguments import as_integer, class_last, format_position
 from fastxent._request import Array, IgnoreIndex, Loss, LossRequest
 
 DEFAULT_IGNORE_INDEX = -100
+#: Elements that the search for the element to be named in an error looks at in one go.
+_BLOCK = 65536
 
 
 def set_targets(  # noqa: PLR0917 - keywords would cost time
@@ -95,7 +98,7 @@ def _set_labels(  # noqa: PLR0917
     if classes == 1 and axis is not None:
         raise _single_class_error(loss, labels)
     request.labels = labels
-    request.ignore = accepted = _ignored_labels(ignore_index)
+    request.ignore = accepted = ignored_labels(ignore_index)
     highest = classes - 1
     if not loss.sigmoid:
         request.background = _softmax_background(background_index, classes)
@@ -124,7 +127,7 @@ def _single_class_error(loss: Loss, labels: Array) -> ValueError:
     )
 
 
-def _ignored_labels(ignore_index: IgnoreIndex) -> tuple[int, ...]:
+def ignored_labels(ignore_index: IgnoreIndex) -> tuple[int, ...]:
     if type(ignore_index) is int and ignore_index == DEFAULT_IGNORE_INDEX:
         return (ignore_index,)
     labels = ignore_index if isinstance(ignore_index, tuple) else (ignore_index,)
@@ -184,18 +187,84 @@ def _set_dense(  # noqa: PLR0917
     background_index: SupportsIndex | None,
     may_check_late: bool,
 ) -> None:
-    if _ignored_labels(ignore_index) != (DEFAULT_IGNORE_INDEX,):
-        raise ValueError("ignore_index is for class labels, but these targets are dense")
     if loss.sigmoid and background_index is not None:
         raise ValueError("background_index is for class labels, but these targets are dense")
     request.background = _softmax_background(background_index, request.logits.shape[-1])
+    request.ignore = missing_values(ignore_index)
     request.dense = dense = class_last(targets, axis)
-    shape = targets.shape if axis is None else dense.shape
-    check = partial(check_unit_interval, dense, "targets", request.threads, shape=shape, axis=axis)
+    # Without the request: the two would refer to each other, and their arrays would outlive the
+    # call until Python looks for cycles.
+    check = partial(
+        _check_dense, loss, request.logits, dense, axis, request.ignore, request.threads
+    )
     if may_check_late:
         request.late_check = check
     else:
-        check()
+        request.has_missing = check()
+
+
+def missing_values(ignore_index: IgnoreIndex) -> tuple[int, ...]:
+    """Return the dense targets that mean that there is no label."""
+    values = ignored_labels(ignore_index)
+    for value in values:
+        if value in {0, 1}:
+            raise ValueError(
+                f"ignore_index = {value} cannot mark missing labels: "
+                f"in dense targets {value} is a target"
+            )
+    return values
+
+
+def _check_dense(  # noqa: PLR0917
+    loss: Loss,
+    logits: Array,
+    dense: Array,
+    axis: int | None,
+    ignore: tuple[int, ...],
+    threads: int,
+) -> bool:
+    """Refuse dense targets that are not valid, and tell whether any are missing."""
+    index, has_missing = native.check_dense(dense, threads, ignore)
+    reason = f"is outside [0, 1]{_or_missing(ignore)}"
+    if has_missing and index < 0 and not loss.sigmoid:
+        index = _first_of_partial_row(loss, logits, dense, ignore, threads)
+        reason = (
+            "is an ignore_index, but other targets of its anchor are not: "
+            f"{loss.name} takes the labels of all classes or of none"
+        )
+    if index >= 0:
+        shape = dense.shape[:-1] if axis is None else dense.shape
+        position = format_position(index, shape, axis)
+        raise ValueError(f"targets{position} = {_element(dense, index)} {reason}")
+    return bool(has_missing)
+
+
+def _or_missing(ignore: tuple[int, ...]) -> str:
+    """Say what else is valid, if the user has said so."""
+    if not ignore or ignore == (DEFAULT_IGNORE_INDEX,):
+        return ""
+    return f", and is no ignore_index ({', '.join(map(str, ignore))})"
+
+
+def _first_of_partial_row(
+    loss: Loss, logits: Array, dense: Array, ignore: tuple[int, ...], threads: int
+) -> int:
+    """Return the flat index of the first missing label of an anchor that has others, or -1."""
+    request = LossRequest(loss.name, logits)
+    request.dense, request.ignore, request.threads = dense, ignore, threads
+    request.has_missing = True
+    anchors, classes = dense.shape[:-1], dense.shape[-1]
+    count = math.prod(anchors) if native.has_partial_rows(request) else 0
+    step = max(1, _BLOCK // classes)
+    for start in range(0, count, step):
+        rows = np.arange(start, min(start + step, count))
+        targets = dense[np.unravel_index(rows, anchors)] if anchors else dense[None]
+        missing = np.asarray((targets < 0) | (targets > 1))
+        is_partial = missing.any(axis=-1) & ~missing.all(axis=-1)
+        if is_partial.any():
+            row = int(is_partial.argmax())
+            return int((start + row) * classes + missing[row].argmax())
+    return -1
 
 
 def _set_positions(  # noqa: PLR0917
@@ -215,7 +284,7 @@ def _set_positions(  # noqa: PLR0917
             f"{loss.values} has shape {shape}: {loss.name} needs two classes or more on axis {axis}"
         )
     request.positions = positions
-    request.ignore = _ignored_labels(ignore_index)
+    request.ignore = ignored_labels(ignore_index)
     index = native.find_invalid_target(positions, request.threads, float(highest), request.ignore)
     if index >= 0:
         raise ValueError(

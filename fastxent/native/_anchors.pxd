@@ -113,7 +113,8 @@ cdef inline bint has_unit_masses(const Job* job) noexcept nogil:
 
 
 cdef inline void add_totals(const Job* job, Py_ssize_t run, const Scratch* scratch,
-                            const real* weights, BlockTotals* totals) noexcept nogil:
+                            const real* weights, bint has_columns,
+                            BlockTotals* totals) noexcept nogil:
     """Add up the losses of a run, and what a normalizer is made of."""
     cdef const real* masses = NULL
     cdef const int32_t* columns = NULL
@@ -123,9 +124,10 @@ cdef inline void add_totals(const Job* job, Py_ssize_t run, const Scratch* scrat
         masses = <const real*>scratch.masses
     if job.lane_kernel != NULL:
         totals.loss += job.kernels.sum_losses(scratch.losses, run)
-    if job.has_labels:
+    if has_columns:
         columns = scratch.columns
         valid = job.kernels.count_columns(columns, run, FX_NO_CLASS, FX_IGNORED)
+    if job.has_labels:
         totals.positive += job.kernels.count_columns(columns, run, 0, job.background_column)
     totals.valid += valid
     if weights == NULL and masses == NULL:
@@ -139,20 +141,23 @@ cdef inline void add_totals(const Job* job, Py_ssize_t run, const Scratch* scrat
 
 
 cdef inline void finish_run(const Job* job, const Cursor* cursor, Py_ssize_t run,
-                            const Scratch* scratch, const real* weights,
+                            const Scratch* scratch, const real* weights, bint has_columns,
                             BlockTotals* totals) noexcept nogil:
-    """Weigh the losses of a run's anchors, and add them up or write them out."""
+    """Weigh the losses of a run's anchors, and add them up or write them out.
+
+    Columns say which are ignored: those of labels, or where dense targets are missing.
+    """
     cdef real* losses = <real*>scratch.losses
     cdef Py_ssize_t i
     if job.lane_kernel != NULL:
         if weights != NULL:
             for i in range(run):
                 losses[i] = weighted(weights[i], losses[i])
-        if job.has_labels:
+        if has_columns:
             job.kernels.clear_ignored(scratch.columns, run, losses)
         if job.out.data != NULL and scratch.losses != operand_at(&job.out, &job.dimensions, cursor):
             write_anchors[real](job, &job.out, cursor, run, losses)
         if job.expectations.data != NULL:
             write_anchors[real](job, &job.expectations, cursor, run, <real*>scratch.expectations)
     if job.wants_totals:
-        add_totals[real](job, run, scratch, weights, totals)
+        add_totals[real](job, run, scratch, weights, has_columns, totals)

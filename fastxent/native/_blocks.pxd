@@ -6,6 +6,8 @@
 #     logits -> losses: the row kernel where it applies, else the lane kernel tile by tile; what
 #               does not lie as the lane kernel reads it is packed into a tile in the cache first
 #     weights and ignored anchors; then sums, or out to the caller's array
+#
+# Where a run has missing dense targets, its tiles are packed, and filled (simd/missing.h).
 
 from libc.string cimport memcpy, memset
 
@@ -30,7 +32,7 @@ cdef inline bint lies_in_lanes(const Job* job, const Operand* operand) noexcept 
 
 
 cdef inline fx_matrix lane_matrix(const Job* job, const Operand* operand, char* place,
-                                  Py_ssize_t anchors, char* tile) noexcept nogil:
+                                  Py_ssize_t anchors, char* tile, bint copies) noexcept nogil:
     """Return an operand's part of a tile: in place, or packed into `tile`."""
     cdef fx_matrix matrix
     matrix.data = NULL
@@ -38,7 +40,7 @@ cdef inline fx_matrix lane_matrix(const Job* job, const Operand* operand, char* 
     matrix.class_stride = 0
     if place == NULL:
         return matrix
-    if lies_in_lanes(job, operand):
+    if lies_in_lanes(job, operand) and not copies:
         matrix.data = place
         matrix.class_stride = operand.class_stride // job.itemsize
         return matrix
@@ -67,6 +69,7 @@ cdef inline void add_masses(const Job* job, const fx_tile* tile, real* masses) n
     cdef const real* class_weight = <const real*>job.class_weight
     cdef const fx_matrix* matrix = &tile.weights if job.is_sigmoid else &tile.targets
     cdef const real* values = <const real*>matrix.data
+    cdef const real* counts = <const real*>tile.label_counts
     cdef Py_ssize_t k, a
     cdef double mass
     if has_unit_masses(job):
@@ -81,7 +84,9 @@ cdef inline void add_masses(const Job* job, const fx_tile* tile, real* masses) n
         for k in range(tile.classes):
             mass += (<double>values[a * matrix.anchor_stride + k * matrix.class_stride]
                      * (class_weight[k] if class_weight != NULL else 1.0))
-        masses[a] = <real>(mass / tile.classes if job.is_sigmoid else mass)
+        if job.is_sigmoid:
+            mass /= max(counts[a], 1) if counts != NULL else tile.classes
+        masses[a] = <real>mass
 
 
 cdef inline fx_matrix result_matrix(const Job* job, const Operand* operand, char* place,
@@ -148,16 +153,32 @@ cdef inline Py_ssize_t bytes_ahead(const Job* job, const Operand* operand, const
             + anchors * inner_stride(operand, &job.dimensions) - <char*>matrix.data)
 
 
+cdef inline void leave_missing_out(const Job* job, fx_tile* tile, const Scratch* scratch,
+                                   Py_ssize_t first, BlockTotals* totals) noexcept nogil:
+    """Make a tile, of copies, one of the dense targets that are there."""
+    cdef bint has_some
+    tile.labelled.data = scratch.labelled
+    tile.labelled.anchor_stride = 1
+    tile.labelled.class_stride = job.tile_anchors
+    tile.label_counts = scratch.label_counts + first * job.itemsize
+    tile.labels = scratch.columns + first
+    has_some = job.kernels.fill_missing(tile, scratch.columns + first)
+    if has_some and not job.is_sigmoid:
+        totals.has_invalid = True
+    elif has_some and tile.weights.data == NULL:
+        tile.weights = tile.labelled
+
+
 cdef inline void lane_run(const Job* job, const Cursor* cursor, Py_ssize_t run,
-                          const Scratch* scratch, const real* weights,
+                          const Scratch* scratch, const real* weights, bint has_missing,
                           BlockTotals* totals) noexcept nogil:
-    """Work off a run tile by tile with the lane kernel."""
+    """Compute a run tile by tile with the lane kernel."""
     cdef Cursor place = cursor[0]
     cdef char* targets = NULL
     cdef char* out = NULL
     cdef char* grads
     cdef Py_ssize_t first = 0
-    cdef Py_ssize_t most = job.tile_anchors if needs_tiles(job) else run
+    cdef Py_ssize_t most = job.tile_anchors if has_missing or needs_tiles(job) else run
     cdef fx_tile tile = job.options
     tile.logit_type = tile.grad_type = job.element
     while first < run:
@@ -165,21 +186,25 @@ cdef inline void lane_run(const Job* job, const Cursor* cursor, Py_ssize_t run,
         set_anchor_vectors(job, &tile, scratch, first)
         if not job.has_labels:
             targets = operand_at(&job.targets, &job.dimensions, &place)
-        tile.targets = lane_matrix(job, &job.targets, targets, tile.anchors, scratch.targets)
+        tile.targets = lane_matrix(job, &job.targets, targets, tile.anchors, scratch.targets,
+                                   has_missing)
         tile.weights = lane_matrix(job, &job.logit_weight,
                                    operand_at(&job.logit_weight, &job.dimensions, &place),
-                                   tile.anchors, scratch.logit_weights)
+                                   tile.anchors, scratch.logit_weights, has_missing)
         if job.lane_kernel != NULL:
             tile.logits = lane_matrix(job, &job.logits,
                                       operand_at(&job.logits, &job.dimensions, &place),
-                                      tile.anchors, scratch.logits)
+                                      tile.anchors, scratch.logits, has_missing)
+        if has_missing:
+            leave_missing_out(job, &tile, scratch, first, totals)
+        if job.lane_kernel != NULL:
             tile.ahead = bytes_ahead(job, &job.logits, &place, &tile.logits, tile.anchors)
             tile.targets_ahead = bytes_ahead(job, &job.targets, &place, &tile.targets,
                                              tile.anchors)
             tile.grad_weights = lane_matrix(
                 job, &job.logit_grad_output,
                 operand_at(&job.logit_grad_output, &job.dimensions, &place), tile.anchors,
-                scratch.grad_weights)
+                scratch.grad_weights, False)
             if job.per_logit:
                 out = operand_at(&job.out, &job.dimensions, &place)
             grads = operand_at(&job.grads, &job.dimensions, &place)
@@ -189,7 +214,10 @@ cdef inline void lane_run(const Job* job, const Cursor* cursor, Py_ssize_t run,
             job.lane_kernel(&tile)
             if job.per_logit and (weights != NULL or job.has_labels):
                 apply_to_logits[real](job, &tile, weights + first if weights != NULL else NULL)
-            job.kernels.clear_ignored_grads(&tile)
+            if has_missing:
+                job.kernels.clear_missing(&tile)
+            else:
+                job.kernels.clear_ignored_grads(&tile)
             unpack_result(job, &job.out, out, &tile.results, tile.anchors)
             unpack_result(job, &job.grads, grads, &tile.grads, tile.anchors)
         if job.wants_totals:
@@ -312,9 +340,11 @@ cdef inline bint writes_in_place(const Job* job) noexcept nogil:
             and inner_stride(&job.out, &job.dimensions) == job.itemsize)
 
 
-cdef inline bint has_invalid_targets(const Job* job, const Cursor* cursor,
-                                     Py_ssize_t run) noexcept nogil:
-    """Tell whether any dense target of a run is outside [0, 1]; the kernels find it cached then."""
+cdef inline bint has_invalid_targets(const Job* job, const Cursor* cursor, Py_ssize_t run,
+                                     int* has_missing) noexcept nogil:
+    """Tell whether any dense target of a run is outside [0, 1] without being ignored, and note
+    whether any are missing; the kernels find them cached then.
+    """
     cdef const Operand* targets = &job.targets
     cdef char* place = operand_at(targets, &job.dimensions, cursor)
     cdef Py_ssize_t step = inner_stride(targets, &job.dimensions)
@@ -326,7 +356,7 @@ cdef inline bint has_invalid_targets(const Job* job, const Cursor* cursor,
         lines, length, to_line, inner = job.classes, run, inner, step
     for i in range(lines):
         if job.kernels.first_invalid_target(place + i * to_line, inner, targets.type, length, 1.0,
-                                            &job.labels) >= 0:
+                                            &job.labels, has_missing) >= 0:
             return True
     return False
 
@@ -336,7 +366,9 @@ cdef inline void run_losses(const Job* job, const Cursor* cursor, Py_ssize_t run
                             BlockTotals* totals) noexcept nogil:
     cdef const real* weights
     cdef Scratch scratch = memory[0]
-    if job.checks_targets and has_invalid_targets(job, cursor, run):
+    cdef int has_missing = False
+    if (job.may_miss_targets and has_invalid_targets(job, cursor, run, &has_missing)
+            and job.checks_targets):
         totals.has_invalid = True
         return
     if writes_in_place(job):
@@ -352,12 +384,12 @@ cdef inline void run_losses(const Job* job, const Cursor* cursor, Py_ssize_t run
     weights = run_weights[real](job, cursor, run, scratch.columns, buffer)
     if job.grads.data != NULL:
         run_grad_scales[real](job, cursor, run, weights, <real*>scratch.grad_scales)
-    if job.row_kernel != NULL:
+    if job.row_kernel != NULL and not has_missing:
         row_run[real](job, cursor, run, &scratch, weights, totals)
     else:
-        lane_run[real](job, cursor, run, &scratch, weights, totals)
+        lane_run[real](job, cursor, run, &scratch, weights, has_missing, totals)
     if not job.per_logit:
-        finish_run[real](job, cursor, run, &scratch, weights, totals)
+        finish_run[real](job, cursor, run, &scratch, weights, job.has_labels or has_missing, totals)
 
 
 cdef inline void run_block(const Job* job, Py_ssize_t block, char* memory,

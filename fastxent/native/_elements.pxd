@@ -108,7 +108,8 @@ cdef inline void map_chunks(const Job* job, fx_map_kernel kernel, Py_ssize_t pos
 
 cdef inline Py_ssize_t scan_block(const Operand* operand, const Dimensions* dimensions,
                                   Py_ssize_t block, const fx_kernels* kernels, bint are_labels,
-                                  double highest, const fx_label_map* valid) noexcept nogil:
+                                  double highest, const fx_label_map* valid,
+                                  int* has_outside) noexcept nogil:
     """Return the first invalid position of one step of an array, or -1 (see `scan`)."""
     cdef Py_ssize_t position = block * SCAN_ELEMENTS
     cdef Py_ssize_t stop = min(position + SCAN_ELEMENTS, dimensions.size)
@@ -124,7 +125,8 @@ cdef inline Py_ssize_t scan_block(const Operand* operand, const Dimensions* dime
             found = kernels.first_invalid_label(place, step, operand.type, run,
                                                 <uint64_t>highest, valid)
         else:
-            found = kernels.first_invalid_target(place, step, operand.type, run, highest, valid)
+            found = kernels.first_invalid_target(place, step, operand.type, run, highest, valid,
+                                                 has_outside)
         if found >= 0:
             return position + found
         cursor_advance(dimensions, &cursor, run)

@@ -29,7 +29,7 @@ cdef struct BlockTotals:
     double weight
     Py_ssize_t valid
     Py_ssize_t positive
-    bint has_invalid            # a dense target is outside [0, 1]
+    bint has_invalid            # a dense target is not valid
 
 cdef struct Job:
     Dimensions dimensions
@@ -63,6 +63,7 @@ cdef struct Job:
     bint is_sigmoid
     bint wants_totals
     bint checks_targets         # dense ones, which the caller has not checked
+    bint may_miss_targets       # some of the dense ones, which has to be found out
     bint is_in_place            # a score takes the place of the logits, which a repair has to read
     Py_ssize_t block_anchors
     Py_ssize_t tile_anchors
@@ -77,8 +78,10 @@ cdef struct Scratch:
     char* grad_scales
     char* shares
     char* expectations
+    char* label_counts
     char* logits
     char* targets
+    char* labelled
     char* logit_weights
     char* results
     char* grads
@@ -106,9 +109,12 @@ cdef inline Scratch carve_scratch(const Job* job, char* memory, char** end) noex
     scratch.grad_scales = take(&memory, vector, job.grads.data != NULL)
     scratch.shares = take(&memory, vector, job.shares.data != NULL or job.has_positions)
     scratch.expectations = take(&memory, vector, job.expectations.data != NULL)
+    scratch.label_counts = take(&memory, vector, job.may_miss_targets)
     # Row kernels read and write where the arrays are: a row may be as long as memory.
-    scratch.logits = take(&memory, tile, job.row_kernel == NULL or job.is_in_place)
+    scratch.logits = take(&memory, tile, (job.row_kernel == NULL or job.is_in_place
+                                          or job.may_miss_targets))
     scratch.targets = take(&memory, tile, job.targets.data != NULL and not job.has_labels)
+    scratch.labelled = take(&memory, tile, job.may_miss_targets)
     scratch.logit_weights = take(&memory, tile, job.logit_weight.data != NULL)
     scratch.results = take(&memory, tile, job.per_logit and job.row_kernel == NULL)
     scratch.grads = take(&memory, tile, job.grads.data != NULL)

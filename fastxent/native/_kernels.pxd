@@ -19,6 +19,7 @@ cdef extern from "kernels.h" nogil:
         Py_ssize_t grads_ahead
         int logit_type
         fx_matrix targets
+        fx_matrix labelled
         fx_matrix weights
         fx_matrix results
         fx_matrix grads
@@ -26,6 +27,7 @@ cdef extern from "kernels.h" nogil:
         fx_matrix grad_weights
         const int32_t* labels
         const void* shares
+        void* label_counts
         const void* grad_scales
         const void* positive_weight
         const void* negative_weight
@@ -83,13 +85,15 @@ cdef extern from "kernels.h" nogil:
                               const fx_label_map*, int32_t*) noexcept nogil
         void (*clear_ignored)(const int32_t*, Py_ssize_t, void*) noexcept nogil
         void (*clear_ignored_grads)(const fx_tile*) noexcept nogil
+        int (*fill_missing)(const fx_tile*, int32_t*) noexcept nogil
+        void (*clear_missing)(const fx_tile*) noexcept nogil
         Py_ssize_t (*count_columns)(const int32_t*, Py_ssize_t, int32_t, int32_t) noexcept nogil
         double (*sum_losses)(const void*, Py_ssize_t) noexcept nogil
         Py_ssize_t (*count_positive)(const fx_tile*, Py_ssize_t) noexcept nogil
         Py_ssize_t (*first_invalid_label)(const char*, Py_ssize_t, int, Py_ssize_t,
                                           uint64_t, const fx_label_map*) noexcept nogil
         Py_ssize_t (*first_invalid_target)(const char*, Py_ssize_t, int, Py_ssize_t, double,
-                                           const fx_label_map*) noexcept nogil
+                                           const fx_label_map*, int*) noexcept nogil
         double (*read)(const void*, Py_ssize_t) noexcept nogil
 
     int FX_BOOL, FX_INT8, FX_UINT8, FX_INT16, FX_UINT16, FX_INT32, FX_UINT32, FX_INT64, FX_UINT64

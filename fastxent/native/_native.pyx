@@ -90,9 +90,22 @@ def count_anchors(request):
 NO_TOTALS = LossTotals(0.0, 0, 0.0, 0)
 
 
+def has_partial_rows(request):
+    """Tell whether any anchor of checked dense targets has some of them only."""
+    return run_request(request, True).has_invalid
+
+
 cdef run_loss(request, bint counts_only):
+    cdef BlockTotals totals = run_request(request, counts_only)
+    if totals.has_invalid and request.late_check is not None:
+        request.late_check()
+    if not counts_only and request.out is not None:
+        return NO_TOTALS
+    return LossTotals(totals.loss, totals.valid, totals.weight, totals.positive)
+
+
+cdef BlockTotals run_request(request, bint counts_only) except *:
     cdef Job job
-    cdef BlockTotals totals
     cdef int64_t* ignored
     describe_loss(&job, request, selected_isa)
     ignored = map_labels(&job, request)
@@ -100,18 +113,12 @@ cdef run_loss(request, bint counts_only):
         _factors = set_factors(&job, request)  # kept alive
         if counts_only:
             job.wants_totals = True
-            job.checks_targets = False
             job.grads.data = job.shares.data = NULL  # no totals depend on them
         else:
             choose_kernels(&job)
-        totals = run_job(&job, request.threads)
+        return run_job(&job, request.threads)
     finally:
         free(ignored)
-    if totals.has_invalid:
-        request.late_check()
-    if not job.wants_totals:
-        return NO_TOTALS
-    return LossTotals(totals.loss, totals.valid, totals.weight, totals.positive)
 
 
 def evaluate_short_call(str loss, logits, labels, out, int64_t ignore_index):
@@ -251,15 +258,25 @@ cdef int run_map(Job* job, fx_map_kernel kernel, int threads) except -1:
 
 def find_invalid_label(labels, highest, tuple extra, int threads):
     """Return the flat index of the first label outside 0..highest and not in `extra`, or -1."""
-    return search(labels, True, highest, extra, threads)
+    return search(labels, True, highest, extra, threads)[0]
 
 
 def find_invalid_target(dense, int threads, highest=1.0, tuple ignored=()):
     """Return the flat index of the first element outside [0, highest] and not ignored, or -1."""
-    return search(dense, False, highest, ignored, threads)
+    return search(dense, False, highest, ignored, threads)[0]
 
 
-cdef search(array, bint are_labels, double highest, tuple extra, int threads):
+def check_dense(dense, int threads, tuple ignored):
+    """Return the flat index of the first element outside [0, 1] and not ignored, or -1.
+
+    And whether any of those before it is ignored.
+    """
+    return search(dense, False, 1.0, ignored, threads)
+
+
+cdef tuple search(array, bint are_labels, double highest, tuple extra, int threads):
+    cdef Py_ssize_t found
+    cdef int has_outside = False
     cdef fx_label_map valid
     cdef Py_ssize_t count = len(extra), i
     cdef int64_t* values = <int64_t*>malloc((count + 1) * sizeof(int64_t))
@@ -271,19 +288,21 @@ cdef search(array, bint are_labels, double highest, tuple extra, int threads):
         memset(&valid, 0, sizeof(valid))
         valid.ignored = values
         valid.ignored_count = <int>count
-        return scan(array, are_labels, highest, &valid, threads)
+        found = scan(array, are_labels, highest, &valid, threads, &has_outside)
+        return found, bool(has_outside)
     finally:
         free(values)
 
 
 cdef Py_ssize_t scan(object array, bint are_labels, double highest, const fx_label_map* valid,
-                     int threads) except -2:
+                     int threads, int* has_outside) except -2:
     """Search an array in parallel."""
     cdef Operand operand
     cdef Operand* operands[1]
     cdef Dimensions dimensions
     cdef Py_ssize_t block, blocks
     cdef Py_ssize_t* found
+    cdef int* outside
     cdef Py_ssize_t first = -1
     cdef const fx_kernels* kernels = fx_kernels_of(selected_isa, False)
     dimensions.count = -1
@@ -295,14 +314,20 @@ cdef Py_ssize_t scan(object array, bint are_labels, double highest, const fx_lab
     blocks = (dimensions.size + SCAN_ELEMENTS - 1) // SCAN_ELEMENTS
     threads = choose_threads(threads, blocks)
     found = <Py_ssize_t*>malloc(blocks * sizeof(Py_ssize_t))
-    if found == NULL:
+    outside = <int*>calloc(blocks, sizeof(int))
+    if found == NULL or outside == NULL:
+        free(found)
+        free(outside)
         raise MemoryError
-    scan_blocks(&operand, &dimensions, blocks, threads, kernels, are_labels, highest, valid, found)
+    scan_blocks(&operand, &dimensions, blocks, threads, kernels, are_labels, highest, valid, found,
+                outside)
     for block in range(blocks):
+        has_outside[0] |= outside[block]
         if found[block] >= 0:
             first = found[block]
             break
     free(found)
+    free(outside)
     return first
 
 

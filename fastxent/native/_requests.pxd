@@ -65,6 +65,7 @@ cdef inline int describe_loss(Job* job, object request, int isa) except -1:
     job.has_positions = request.positions is not None
     job.has_labels = request.dense is None
     job.checks_targets = request.late_check is not None
+    job.may_miss_targets = job.checks_targets or request.has_missing
     job.per_logit = request.per_logit
     job.weight = request.weight
     job.mean_class_weight = 1.0

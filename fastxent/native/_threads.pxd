@@ -89,7 +89,7 @@ cdef inline void map_one_block(const Job* job, fx_map_kernel kernel,
 cdef inline void scan_blocks(const Operand* operand, const Dimensions* dimensions,
                              Py_ssize_t blocks, int threads, const fx_kernels* kernels,
                              bint are_labels, double highest, const fx_label_map* valid,
-                             Py_ssize_t* found) noexcept:
+                             Py_ssize_t* found, int* has_outside) noexcept:
     cdef fx_team* team
     cdef Py_ssize_t block
     with nogil:
@@ -98,22 +98,23 @@ cdef inline void scan_blocks(const Operand* operand, const Dimensions* dimension
         if threads == 1:
             for block in range(blocks):
                 found[block] = scan_one_block(operand, dimensions, block, kernels, are_labels,
-                                              highest, valid)
+                                              highest, valid, &has_outside[block])
         else:
             with parallel(num_threads=threads):
                 fx_join_team(team, threadid())
                 for block in prange(blocks, schedule="static"):
                     found[block] = scan_one_block(operand, dimensions, block, kernels,
-                                                  are_labels, highest, valid)
+                                                  are_labels, highest, valid,
+                                                  &has_outside[block])
 
 
 cdef inline Py_ssize_t scan_one_block(const Operand* operand, const Dimensions* dimensions,
                                       Py_ssize_t block, const fx_kernels* kernels,
-                                      bint are_labels, double highest,
-                                      const fx_label_map* valid) noexcept nogil:
+                                      bint are_labels, double highest, const fx_label_map* valid,
+                                      int* has_outside) noexcept nogil:
     cdef fx_float_control callers = fx_begin_floats()
     cdef Py_ssize_t found = scan_block(operand, dimensions, block, kernels, are_labels, highest,
-                                       valid)
+                                       valid, has_outside)
     fx_end_floats(callers)
     return found
 

@@ -124,14 +124,16 @@ def zero_where_ignored(columns: Lanes, loss: Lanes) -> Lanes:
 
 
 @inlined
-def weigh_losses(plan: Plan, job: Any, run: int, columns: int, weights: int, losses: int) -> None:
+def weigh_losses(
+    plan: Plan, job: Any, run: int, columns: int, weights: int, losses: int, has_columns: bool
+) -> None:
     """Multiply the losses of a run by their weights; ignored anchors have none."""
-    is_weighted, has_labels = has_weights(job), job.has_labels != 0
+    is_weighted = has_weights(job)
     for i in range(0, run, plan.lanes):  # whole vectors: there is room behind the last one
         place = losses + i * plan.size
         loss = load(plan, place)
         if is_weighted:
             loss = weighted_lanes(load(plan, weights + i * plan.size), loss)
-        if has_labels:
+        if has_columns:
             loss = zero_where_ignored(load_int32(plan, columns + 4 * i), loss)
         store(place, loss)

@@ -58,6 +58,8 @@ def _run(job: Job, threads: int, *, is_map: bool = False) -> Any:
     totals = parallel.run(job, threads, is_map=is_map)
     if job.exact is not None and totals["unrepaired"].any():
         job.record["options"]["exact"] = kernel_of(job.exact)
+        if job.lane_exact is not None:
+            job.record["lane_exact"] = kernel_of(job.lane_exact)
         totals = parallel.run(job, threads, is_map=is_map)
     return totals
 

@@ -6,11 +6,9 @@ A block is worked off run by run, a run being anchors at an even stride:
     logits -> losses: the row kernel where it applies, else the lane kernel tile by tile; what does
               not lie as the lane kernel reads it is packed into a tile in the cache first
     weights and ignored anchors; then sums, or out to the caller's array
-
-Lane kernels work on whole vectors. Where they read and write the user's own memory, the anchors
-behind the last whole vector are a tile of their own, which is packed.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 from fastxent.numba.anchors import (
@@ -24,201 +22,24 @@ from fastxent.numba.anchors import (
 )
 from fastxent.numba.arrays import cursor_advance, cursor_at, operand_at, run_length
 from fastxent.numba.compilation import chosen_by, inlined
+from fastxent.numba.lane_runs import (
+    clear_ignored_grads,
+    lane_run,
+    set_anchor_vectors,
+    set_matrix,
+)
 from fastxent.numba.records import TILE_BYTES, TOTALS_BYTES, tile_at, totals_at
-from fastxent.numba.simd.exact import weighted
 from fastxent.numba.simd.memory import (
     call_kernel,
     call_seven,
     call_three,
-    clear_bytes,
     copy_bytes,
     next_number,
-    read_int32,
-    read_real,
-    write_real,
+    read_int64,
 )
 from fastxent.numba.simd.plan import Plan
-from fastxent.numba.simd.tile import IGNORED
-from fastxent.numba.simd.vector import LANES_AHEAD
 from fastxent.numba.structs import address_of
 from fastxent.numba.totals import add_masses, add_totals
-
-
-@inlined
-def set_matrix(matrix: Any, data: int, anchor_stride: int, class_stride: int) -> None:
-    """Say where a matrix is."""
-    matrix.data = data
-    matrix.anchor_stride = anchor_stride
-    matrix.class_stride = class_stride
-
-
-@inlined
-def is_in_place(plan: Plan, operand: Any, anchors: int) -> bool:
-    """Tell whether the lane kernels can work on these anchors of an operand where they are."""
-    return operand.in_lanes != 0 and anchors % plan.lanes == 0
-
-
-@inlined
-def take_results(
-    plan: Plan, job: Any, operand: Any, matrix: Any, cursor: int, anchors: int, copy: int
-) -> None:
-    """Say where a tile's results go: in place, or to a tile that `put_results` writes out."""
-    place = operand_at(job, operand, cursor)
-    if place == 0:
-        set_matrix(matrix, 0, 1, 0)
-    elif is_in_place(plan, operand, anchors):
-        set_matrix(matrix, place, 1, operand.class_stride // plan.size)
-    else:
-        set_matrix(matrix, copy, 1, job.tile_anchors)
-
-
-@inlined
-def take_lanes(
-    plan: Plan, job: Any, operand: Any, matrix: Any, cursor: int, anchors: int, copy: int
-) -> None:
-    """Make an operand a part of a tile: in place, or packed."""
-    take_results(plan, job, operand, matrix, cursor, anchors, copy)
-    if matrix.data == copy:
-        call_seven(
-            operand.pack,
-            operand_at(job, operand, cursor),
-            operand.inner_stride,
-            operand.class_stride,
-            anchors,
-            job.classes,
-            copy,
-            job.tile_anchors,
-        )
-
-
-@inlined
-def put_results(plan: Plan, job: Any, operand: Any, matrix: Any, cursor: int, anchors: int) -> None:
-    """Write out results that are not in place."""
-    if operand.data != 0 and not is_in_place(plan, operand, anchors):
-        call_seven(
-            operand.unpack,
-            operand_at(job, operand, cursor),
-            operand.inner_stride,
-            operand.class_stride,
-            anchors,
-            job.classes,
-            matrix.data,
-            job.tile_anchors,
-        )
-
-
-@inlined
-def bytes_ahead(job: Any, operand: Any, cursor: int, matrix: Any, anchors: int) -> int:
-    """Return how far off the memory is that the lane kernels ask for.
-
-    Of packed rows it is where those begin that are so many anchors behind this tile's first one.
-    """
-    if operand.in_lanes != 0:
-        return LANES_AHEAD
-    return operand_at(job, operand, cursor) + anchors * operand.inner_stride - matrix.data
-
-
-@inlined
-def weigh_results(plan: Plan, job: Any, tile: Any, weights: int) -> None:
-    """Multiply per-logit results by their anchors' weights; ignored anchors become zero."""
-    is_weighted = has_weights(job)
-    if not is_weighted and not job.has_labels:
-        return
-    for k in range(tile.classes):
-        row = tile.results.data + k * tile.results.class_stride * plan.size
-        for a in range(tile.anchors):
-            if job.has_labels and read_int32(tile.labels + 4 * a) == IGNORED:
-                write_real(plan, row + a * plan.size, 0.0)
-            elif is_weighted:
-                weight = read_real(plan, weights + a * plan.size)
-                result = weighted(weight, read_real(plan, row + a * plan.size))
-                write_real(plan, row + a * plan.size, result)
-
-
-@inlined
-def clear_ignored_grads(job: Any, tile: Any, item: int) -> None:
-    """Give ignored anchors a gradient of zero, whatever their logits are."""
-    if tile.grads.data == 0 or not job.has_labels:
-        return
-    for a in range(tile.anchors):
-        if read_int32(tile.labels + 4 * a) == IGNORED:
-            for k in range(tile.classes):
-                place = a * tile.grads.anchor_stride + k * tile.grads.class_stride
-                clear_bytes(tile.grads.data + place * item, item)
-
-
-@inlined
-def set_anchor_vectors(plan: Plan, job: Any, tile: Any, memory: int, first: int) -> None:
-    """Point a tile at what its anchors have one of each."""
-    scratch, offset = job.scratch, first * plan.size
-    tile.labels = memory + scratch.columns + 4 * first if job.has_labels else 0
-    tile.losses = 0 if job.per_logit else memory + scratch.losses + offset
-    tile.grad_scales = memory + scratch.grad_scales + offset
-    tile.shares = memory + scratch.shares + offset
-    tile.expectations = memory + scratch.expectations + offset
-    if job.expectations.data == 0:
-        tile.expectations = 0
-
-
-@inlined
-def lane_tile(plan: Plan, job: Any, tile: Any, cursor: int, memory: int, weights: int) -> None:
-    """Run the lane kernel on a tile."""
-    scratch, anchors = job.scratch, tile.anchors
-    take_lanes(plan, job, job.logits, tile.logits, cursor, anchors, memory + scratch.logits)
-    tile.ahead = bytes_ahead(job, job.logits, cursor, tile.logits, anchors)
-    tile.targets_ahead = bytes_ahead(job, job.targets, cursor, tile.targets, anchors)
-    take_lanes(
-        plan,
-        job,
-        job.logit_grad_output,
-        tile.grad_weights,
-        cursor,
-        anchors,
-        memory + scratch.grad_weights,
-    )
-    set_matrix(tile.results, 0, 1, 0)
-    if job.per_logit:
-        take_results(plan, job, job.out, tile.results, cursor, anchors, memory + scratch.results)
-    take_results(plan, job, job.grads, tile.grads, cursor, anchors, memory + scratch.grads)
-    tile.grads_ahead = bytes_ahead(job, job.grads, cursor, tile.grads, 0)
-    call_kernel(job.kernel, address_of(tile))
-    clear_ignored_grads(job, tile, plan.size)
-    if job.per_logit:
-        weigh_results(plan, job, tile, weights)
-        put_results(plan, job, job.out, tile.results, cursor, anchors)
-    put_results(plan, job, job.grads, tile.grads, cursor, anchors)
-
-
-@inlined
-def next_tile(plan: Plan, job: Any, left: int) -> int:
-    """Return the anchors of the next tile: whole vectors, as long as there are any."""
-    anchors = min(job.tile_anchors, left)
-    return anchors - anchors % plan.lanes if anchors > plan.lanes else anchors
-
-
-def _lane_run(plan: Plan, job: Any, cursor: int, run: int, memory: int, totals: Any) -> None:
-    """Work off a run tile by tile with the lane kernel."""
-    scratch = job.scratch
-    tile = tile_at(memory + scratch.tile)
-    set_matrix(tile.targets, 0, 1, 0)
-    first = 0
-    while first < run:
-        anchors = next_tile(plan, job, run - first)
-        tile.anchors = anchors
-        set_anchor_vectors(plan, job, tile, memory, first)
-        if not job.has_labels:
-            copy = memory + scratch.targets
-            take_lanes(plan, job, job.targets, tile.targets, cursor, anchors, copy)
-        copy = memory + scratch.logit_weights
-        take_lanes(plan, job, job.logit_weight, tile.weights, cursor, anchors, copy)
-        if job.kernel != 0:
-            weights = memory + scratch.weights + first * plan.size
-            lane_tile(plan, job, tile, cursor, memory, weights)
-        masses = memory + scratch.masses + first * plan.size
-        add_masses(plan, job, tile, masses, totals)
-        first += anchors
-        cursor_advance(job, cursor, anchors)
-
 
 # --- row kernels ----------------------------------------------------------------------------------
 
@@ -290,8 +111,18 @@ def row_tile(plan: Plan, job: Any, tile: Any, cursor: int, memory: int) -> None:
         clear_ignored_grads(job, tile, job.grads.item)
 
 
-def _row_run(plan: Plan, job: Any, cursor: int, run: int, memory: int, totals: Any) -> None:
-    """Work off a run with the row kernel: in one go, or tile by tile by way of copies."""
+@inlined
+def misses_targets(job: Any, cursor: int, run: int, memory: int) -> bool:
+    """Tell whether any dense target of a run is missing."""
+    found, targets = memory + job.scratch.found, job.targets
+    place, step = operand_at(job, targets, cursor), targets.inner_stride
+    call_seven(job.find_missing, place, step, targets.class_stride, run, job.classes, found, 0)
+    return read_int64(found) != 0
+
+
+@inlined
+def row_run(plan: Plan, job: Any, cursor: int, run: int, memory: int, totals: Any) -> None:
+    """Compute a run with the row kernel: in one go, or tile by tile with copies."""
     tile = tile_at(memory + job.scratch.tile)
     copies = job.narrows_grads or job.is_in_place or job.converts_targets
     limit = job.tile_anchors if copies else run
@@ -309,9 +140,58 @@ def _row_run(plan: Plan, job: Any, cursor: int, run: int, memory: int, totals: A
         cursor_advance(job, cursor, anchors)
 
 
-@chosen_by(lambda plan: _row_run if plan.has_rows else _lane_run)
-def kernel_run(plan: Plan, job: Any, cursor: int, run: int, memory: int, totals: Any) -> None:
-    """Work off a run with a kernel of the kind that the plan says."""
+def _lane_run(plan: Plan, job: Any, cursor: int, run: int, memory: int, totals: Any) -> bool:
+    lane_run(plan, job, cursor, run, memory, False, totals)
+    return False
+
+
+def _row_run(plan: Plan, job: Any, cursor: int, run: int, memory: int, totals: Any) -> bool:
+    row_run(plan, job, cursor, run, memory, totals)
+    return False
+
+
+@inlined
+def labelled_run(
+    plan: Plan, job: Any, cursor: int, run: int, memory: int, has_missing: bool, totals: Any
+) -> None:
+    """Compute a run of copies; what repairs their anchors reads no halves."""
+    tile = tile_at(memory + job.scratch.tile)
+    exact = tile.exact
+    tile.exact = job.lane_exact
+    lane_run(plan, job, cursor, run, memory, has_missing, totals)
+    tile.exact = exact
+    tile.label_counts = 0
+
+
+def _sorted_lane_run(plan: Plan, job: Any, cursor: int, run: int, memory: int, totals: Any) -> bool:
+    has_missing = misses_targets(job, cursor, run, memory)
+    labelled_run(plan, job, cursor, run, memory, has_missing, totals)
+    return has_missing
+
+
+def _sorted_row_run(plan: Plan, job: Any, cursor: int, run: int, memory: int, totals: Any) -> bool:
+    """Leave runs with missing targets to the lane kernels."""
+    has_missing = misses_targets(job, cursor, run, memory)
+    if has_missing:
+        labelled_run(plan, job, cursor, run, memory, True, totals)
+    else:
+        row_run(plan, job, cursor, run, memory, totals)
+    return has_missing
+
+
+def _run_of(plan: Plan) -> Callable[..., bool]:
+    # The linker loses what only a branch that is never taken refers to: no `if plan.has_rows`.
+    if plan.may_miss:
+        return _sorted_row_run if plan.has_rows else _sorted_lane_run
+    return _row_run if plan.has_rows else _lane_run
+
+
+@chosen_by(_run_of)
+def kernel_run(plan: Plan, job: Any, cursor: int, run: int, memory: int, totals: Any) -> bool:
+    """Compute a run with a kernel of the kind that the plan says.
+
+    Return whether it has missing targets.
+    """
     raise NotImplementedError
 
 
@@ -345,19 +225,25 @@ def begin_run(plan: Plan, job: Any, cursor: int, run: int, memory: int) -> None:
 
 
 @inlined
-def finish_run(plan: Plan, job: Any, cursor: int, run: int, memory: int, totals: Any) -> None:
-    """Weigh the losses of a run's anchors, and add them up or write them out."""
+def finish_run(
+    plan: Plan, job: Any, cursor: int, run: int, memory: int, has_missing: bool, totals: Any
+) -> None:
+    """Weigh the losses of a run's anchors, and add them up or write them out.
+
+    Columns say which are ignored: those of labels, or where dense targets are missing.
+    """
+    has_columns = has_missing or job.has_labels != 0
     scratch = job.scratch
     columns, weights = memory + scratch.columns, memory + scratch.weights
     losses = memory + scratch.losses
     if job.kernel != 0:
-        weigh_losses(plan, job, run, columns, weights, losses)
+        weigh_losses(plan, job, run, columns, weights, losses, has_columns)
         if job.out.data != 0:
             write_anchors(plan, job, job.out, cursor, run, losses)
         if job.expectations.data != 0:
             place = memory + scratch.expectations
             write_anchors(plan, job, job.expectations, cursor, run, place)
-    add_totals(plan, job, run, memory, totals)
+    add_totals(plan, job, run, memory, has_columns, totals)
 
 
 @inlined
@@ -375,9 +261,9 @@ def run_block(plan: Plan, job: Any, block: int, memory: int) -> None:
         run = run_length(job, cursor, stop - position)
         copy_bytes(place, cursor, 8 * job.dimensions)
         begin_run(plan, job, cursor, run, memory)
-        kernel_run(plan, job, place, run, memory, totals)
+        has_missing = kernel_run(plan, job, place, run, memory, totals)
         if not job.per_logit:
-            finish_run(plan, job, cursor, run, memory, totals)
+            finish_run(plan, job, cursor, run, memory, has_missing, totals)
         cursor_advance(job, cursor, run)
         position += run
     totals.unrepaired = tile.unrepaired

@@ -71,8 +71,11 @@ class Job:
         #: The call has a row kernel; sums over anchors are wanted.
         self.has_rows = False
         self.has_totals = False
-        #: What repairs anchors whose results are not finite.
+        #: Some dense targets are missing.
+        self.may_miss = False
+        #: What repairs anchors whose results are not finite; in runs with missing targets, too.
         self.exact: Plan | None = None
+        self.lane_exact: Plan | None = None
         self.classes = logits.shape[-1]
         self.shape, self.strides = _coalesce(
             logits.shape[:-1],
@@ -175,10 +178,12 @@ class Job:
         present = self.arrays.keys()
         is_wanted = {
             "masses": self.has_totals,
+            "label_counts": self.may_miss,
             "targets": "targets" in present and not self.record["has_labels"],
+            "labelled": self.may_miss,
             "logit_weights": "logit_weight" in present,
             # Row kernels read and write where the arrays are: a row may be as long as memory.
-            "logits": not self.has_rows or bool(self.record["is_in_place"]),
+            "logits": not self.has_rows or bool(self.record["is_in_place"]) or self.may_miss,
             "results": not self.has_rows and "out" in present and bool(self.record["per_logit"]),
             "grads": "grads" in present,
             "grad_weights": "logit_grad_output" in present,
@@ -187,8 +192,10 @@ class Job:
         sizes |= dict.fromkeys(
             ("losses", "weights", "masses", "grad_scales", "shares", "expectations"), vector
         )
+        sizes |= {"label_counts": vector, "found": 8}
         sizes |= dict.fromkeys(
-            ("logits", "targets", "logit_weights", "results", "grads", "grad_weights"), tile
+            ("logits", "targets", "labelled", "logit_weights", "results", "grads", "grad_weights"),
+            tile,
         )
         offset = 0
         for name, size in sizes.items():

@@ -13,6 +13,7 @@ from fastxent.numba.simd import (
     custom_rows,
     labels,
     log_scores,
+    missing,
     pack,
     probabilities,
     probability_rows,
@@ -67,6 +68,7 @@ COPY_KERNELS = {
     "unpack": unpack.unpack,
     "gather": pack.gather,
     "label_columns": labels.label_columns,
+    "find_missing": missing.find_missing,
 }
 NARROW_KERNELS = {"narrow": unpack.narrow}
 BLOCK_KERNELS = {"run_blocks": blocks.run_blocks}

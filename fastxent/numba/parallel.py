@@ -73,7 +73,9 @@ def run(job: Job, threads: int, *, is_map: bool = False) -> Array:
     """Run all blocks, and return what each of them adds up to."""
     step = job.plan_memory(is_map=is_map)
     totals = job.totals()
-    plan = job.plan("run_blocks", has_rows=job.has_rows, has_totals=job.has_totals)
+    plan = job.plan(
+        "run_blocks", has_rows=job.has_rows, has_totals=job.has_totals, may_miss=job.may_miss
+    )
     blocks, counter = int(job.record["blocks"]), np.zeros(1, np.int64)
     addresses = kernel_of(plan), job.record.ctypes.data, counter.ctypes.data
     workers = _count_workers(threads, blocks)

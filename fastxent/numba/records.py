@@ -28,12 +28,14 @@ TILE = np.dtype(
         ("targets_ahead", np.intp),  # ... from dense targets, and from gradients to where they go
         ("grads_ahead", np.intp),
         ("targets", _MATRIX),  # dense targets, or absent: then labels
+        ("labelled", _MATRIX),  # 1 where there is a dense target, 0 where it is missing; or absent
         ("weights", _MATRIX),  # per-logit weights
         ("results", _MATRIX),  # per-logit results
         ("grads", _MATRIX),
         ("grad_weights", _MATRIX),  # per-logit factors of the gradients alone
         ("labels", np.intp),  # int32: the column of each anchor's class; -1: none
         ("shares", np.intp),  # per anchor: the target of the label's class, or of the next one
+        ("label_counts", np.intp),  # per anchor: how many dense targets are there; absent: all
         ("grad_scales", np.intp),  # per anchor: factor of the gradient
         ("losses", np.intp),  # per-anchor results
         ("expectations", np.intp),  # per anchor: the expected class; or absent
@@ -94,12 +96,16 @@ OPERANDS = (
 SCRATCH = (
     *("cursor", "tile"),
     *("columns", "losses", "weights", "masses", "grad_scales", "shares", "expectations"),
-    *("logits", "targets", "logit_weights", "results", "grads", "grad_weights"),
+    *("label_counts", "found"),  # the latter: whether a run has missing targets
+    *("logits", "targets", "labelled", "logit_weights", "results", "grads", "grad_weights"),
 )
 _SCRATCH = np.dtype([(name, np.intp) for name in SCRATCH], align=True)
 _INTEGERS = (
     *("dimensions", "shape", "size", "classes"),
     "kernel",  # 0: only the totals that need no logits are wanted
+    "lane_kernel",  # where dense targets may be missing: for tiles in which none is, or all are ...
+    "weighted_kernel",  # ... of an anchor; for others; and what repairs anchors of either
+    *("lane_exact", "find_missing"),
     *("label_columns", "narrow"),
     *("nothing", "ignored"),  # what labels mean, see labels.py
     *("label_weight", "class_weight"),  # per class: of the whole anchor; for the totals

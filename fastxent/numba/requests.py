@@ -71,6 +71,7 @@ def describe_loss(request: LossRequest, *, counts_only: bool) -> Job:
     job.has_totals = counts_only or request.out is None
     record["weight"] = request.weight
     record["grad_scale"] = request.grad_scale
+    _pack_missing(job, request)
     _set_labels(job, request)
     _set_factors(job, request)
     if not counts_only:
@@ -78,6 +79,16 @@ def describe_loss(request: LossRequest, *, counts_only: bool) -> Job:
         _choose_kernels(job, request)
     _choose_copies(job, counts_only=counts_only)
     return job
+
+
+def _pack_missing(job: Job, request: LossRequest) -> None:
+    """Have everything packed where dense targets are missing: those are filled in copies."""
+    job.may_miss = request.has_missing
+    if job.may_miss:
+        for name in job.with_classes & job.arrays.keys():
+            job.record[name]["in_lanes"] = 0
+        plan = job.plan("find_missing", dtype=job.arrays["targets"].dtype.name)
+        job.record["find_missing"] = kernel_of(plan)
 
 
 # --- parameters -----------------------------------------------------------------------------------
@@ -177,12 +188,6 @@ def _choose_kernels(job: Job, request: LossRequest) -> None:
     record, has_grads = job.record, "grads" in job.arrays
     has_targets = request.dense is not None
     dtype = request.logits.dtype.name
-    of_probabilities = {}
-    if request.clipping is not None:
-        of_probabilities = {
-            "smooths": request.label_smoothing != 0,
-            "clips_at_tiny": request.eps < float(np.finfo(job.precision).smallest_normal),
-        }
     name = _row_kernel(job, request)
     if name is not None:
         plan = job.plan(
@@ -192,25 +197,48 @@ def _choose_kernels(job: Job, request: LossRequest) -> None:
             has_targets=has_targets,
             has_grads=has_grads,
             is_square=_is_square(job, request, name),
-            **of_probabilities,
+            **_facts_of_probabilities(job, request),
         )
         job.has_rows = True
         if has_grads and plan.grad_dtype != dtype:
             record["narrows_grads"] = 1
             record["narrow"] = kernel_of(job.plan("narrow", dtype=dtype))
     else:
-        name = _lane_kernel(job, request)
-        plan = job.plan(
-            name,
-            loss=request.loss,
-            dtype=job.precision,
-            has_targets=has_targets,
-            has_grads=has_grads and (request.custom is not None or name == "sigmoid_plain_lanes"),
-            **of_probabilities,
-        )
+        plan = _lane_plan(job, request, _lane_kernel(job, request))
     record["kernel"] = kernel_of(plan)
-    if request.clipping is None:
+    has_exact = request.clipping is None
+    if has_exact:
         job.exact = exact_plan(plan)
+    if job.may_miss:
+        plan = _lane_plan(job, request, _lane_kernel(job, request))
+        record["lane_kernel"] = record["weighted_kernel"] = kernel_of(plan)
+        if plan.kernel == "sigmoid_plain_lanes":
+            weighted = _lane_plan(job, request, "sigmoid_lanes")
+            record["weighted_kernel"] = kernel_of(weighted)
+        if has_exact:
+            job.lane_exact = exact_plan(plan)
+
+
+def _lane_plan(job: Job, request: LossRequest, name: str) -> Plan:
+    has_grads = request.custom is not None or name == "sigmoid_plain_lanes"
+    return job.plan(
+        name,
+        loss=request.loss,
+        dtype=job.precision,
+        has_targets=request.dense is not None,
+        has_grads="grads" in job.arrays and has_grads,
+        **_facts_of_probabilities(job, request),
+    )
+
+
+def _facts_of_probabilities(job: Job, request: LossRequest) -> dict[str, bool]:
+    """Return what the kernels of the losses on probabilities are compiled for."""
+    if request.clipping is None:
+        return {}
+    return {
+        "smooths": request.label_smoothing != 0,
+        "clips_at_tiny": request.eps < float(np.finfo(job.precision).smallest_normal),
+    }
 
 
 def exact_plan(plan: Plan) -> Plan:
@@ -323,14 +351,20 @@ def _choose_copies(job: Job, *, counts_only: bool) -> None:
         if name in arrays:
             record[name]["pack"] = kernel_of(job.plan("gather", dtype=arrays[name].dtype.name))
     if job.has_rows:
-        if "targets" in job.with_classes and not job.lies_in_rows("targets", may_be_half=False):
-            record["converts_targets"] = 1
-            dtype = arrays["targets"].dtype.name
-            record["targets"]["pack"] = kernel_of(job.plan("pack", dtype=dtype))
-        return
+        _choose_row_copies(job)
+        if not job.may_miss:
+            return
     for name in _PACKED[1 if counts_only else 0 :]:
         if name in job.with_classes and job.needs_copies(name):
             record[name]["pack"] = kernel_of(job.plan("pack", dtype=arrays[name].dtype.name))
     for name in ("grads", "out"):
         if name in job.with_classes and job.needs_copies(name):
             record[name]["unpack"] = kernel_of(job.plan("unpack", dtype=arrays[name].dtype.name))
+
+
+def _choose_row_copies(job: Job) -> None:
+    """Compile what converts dense targets that the row kernel cannot read where they are."""
+    if "targets" in job.with_classes and not job.lies_in_rows("targets", may_be_half=False):
+        job.record["converts_targets"] = 1
+        plan = job.plan("pack", dtype=job.arrays["targets"].dtype.name)
+        job.record["targets"]["pack"] = kernel_of(plan)

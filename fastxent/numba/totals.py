@@ -28,7 +28,11 @@ def mass_of(plan: Plan, job: Any, tile: Any, a: int) -> float:
         if job.class_weight != 0:
             value *= double(read_real(plan, job.class_weight + k * plan.size))
         mass += value
-    return mass / float(tile.classes) if job.is_sigmoid else mass
+    if not job.is_sigmoid:
+        return mass
+    if tile.label_counts == 0:
+        return mass / float(tile.classes)
+    return mass / max(1.0, double(read_real(plan, tile.label_counts + a * plan.size)))
 
 
 @inlined
@@ -84,7 +88,9 @@ def sum_losses(plan: Plan, losses: int, run: int) -> float:
     return quarters[0] + quarters[1]
 
 
-def _add_totals(plan: Plan, job: Any, run: int, memory: int, totals: Any) -> None:
+def _add_totals(
+    plan: Plan, job: Any, run: int, memory: int, has_columns: bool, totals: Any
+) -> None:
     scratch = job.scratch
     columns, weights = memory + scratch.columns, memory + scratch.weights
     losses, masses = memory + scratch.losses, memory + scratch.masses
@@ -92,7 +98,7 @@ def _add_totals(plan: Plan, job: Any, run: int, memory: int, totals: Any) -> Non
     if job.kernel != 0:
         totals.loss += sum_losses(plan, losses, run)
     for i in range(run):
-        if job.has_labels:
+        if has_columns:
             column = read_int32(columns + 4 * i)
             if column == IGNORED:
                 continue
@@ -102,11 +108,13 @@ def _add_totals(plan: Plan, job: Any, run: int, memory: int, totals: Any) -> Non
         totals.valid += 1
 
 
-def _add_nothing(plan: Plan, job: Any, run: int, memory: int, totals: Any) -> None:
+def _add_nothing(
+    plan: Plan, job: Any, run: int, memory: int, has_columns: bool, totals: Any
+) -> None:
     """Do nothing where no totals are wanted."""
 
 
 @chosen_by(lambda plan: _add_totals if plan.has_totals else _add_nothing)
-def add_totals(plan: Plan, job: Any, run: int, memory: int, totals: Any) -> None:
+def add_totals(plan: Plan, job: Any, run: int, memory: int, has_columns: bool, totals: Any) -> None:
     """Add up the losses of a run, and what a normalizer is made of."""
     raise NotImplementedError

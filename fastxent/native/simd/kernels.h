@@ -45,6 +45,7 @@ typedef struct {
     ptrdiff_t grads_ahead;
     int logit_type;          /* the kernels' own; row kernels take half-precision ones too */
     fx_matrix targets;       /* dense targets, or absent: then labels */
+    fx_matrix labelled;      /* 1 where there is a dense target, 0 where it is missing; or absent */
     fx_matrix weights;       /* per-logit weights */
     fx_matrix results;       /* per-logit results */
     fx_matrix grads;         /* gradients */
@@ -53,6 +54,7 @@ typedef struct {
     const int32_t *labels;   /* column of each anchor's class; -1: none */
     const void *shares;      /* per anchor: the target of the label's class (quality focal), or what
                                 the class after it has of it (distribution focal) */
+    void *label_counts;      /* per anchor: how many of its dense targets are there; NULL: all */
     const void *grad_scales; /* per anchor: factor of the gradient */
     const void *positive_weight; /* per class: factor of the terms of targets y ... */
     const void *negative_weight; /* ... and of 1 - y (sigmoid) */
@@ -124,6 +126,9 @@ typedef struct {
                           const fx_label_map *map, int32_t *columns);
     void (*clear_ignored)(const int32_t *columns, ptrdiff_t count, void *losses);
     void (*clear_ignored_grads)(const fx_tile *tile);
+    /* Missing dense targets of a packed tile, before and after the kernel; see missing.h. */
+    int (*fill_missing)(const fx_tile *tile, int32_t *columns);
+    void (*clear_missing)(const fx_tile *tile);
     /* What totals are made of: columns from `lowest` on but for one; and losses. */
     ptrdiff_t (*count_columns)(const int32_t *columns, ptrdiff_t count, int32_t lowest,
                                int32_t other);
@@ -132,8 +137,10 @@ typedef struct {
     ptrdiff_t (*count_positive)(const fx_tile *tile, ptrdiff_t other);
     ptrdiff_t (*first_invalid_label)(const char *source, ptrdiff_t stride, int type,
                                      ptrdiff_t count, uint64_t highest, const fx_label_map *map);
+    /* `has_outside` becomes 1 if a target before that is outside of the interval, but ignored. */
     ptrdiff_t (*first_invalid_target)(const char *source, ptrdiff_t stride, int type,
-                                      ptrdiff_t count, double highest, const fx_label_map *map);
+                                      ptrdiff_t count, double highest, const fx_label_map *map,
+                                      int *has_outside);
     /* Read everything once: the floor of every kernel. */
     double (*read)(const void *values, ptrdiff_t count);
 } fx_kernels;

@@ -140,19 +140,25 @@ static void label_columns(const char *source, ptrdiff_t stride, int type, ptrdif
 }
 
 /* Index of the first label outside 0 .. highest and not among the extra ones, or -1. Whole pieces
- * are tested without a branch, and searched only when they hold an invalid label. */
+ * are tested without a branch, for plain labels, then for the first of the extra ones as well. Only
+ * when there are still others are they searched. */
 #define FX_TEST_PIECE 512
-#define FX_FIRST_INVALID(type, is_plain, is_valid)                                                 \
+#define FX_TEST_ALL(type, result, test)                                                            \
+    for (ptrdiff_t i = start; i < end; i++) {                                                      \
+        type element;                                                                              \
+        memcpy(&element, source + i * stride, sizeof element);                                     \
+        result &= test;                                                                            \
+    }
+#define FX_FIRST_INVALID(type, is_plain, is_first, is_valid)                                       \
     do {                                                                                           \
         for (ptrdiff_t start = 0; start < count; start += FX_TEST_PIECE) {                         \
             ptrdiff_t end = start + FX_TEST_PIECE < count ? start + FX_TEST_PIECE : count;         \
-            int all_plain = 1;                                                                     \
-            for (ptrdiff_t i = start; i < end; i++) {                                              \
-                type element;                                                                      \
-                memcpy(&element, source + i * stride, sizeof element);                             \
-                all_plain &= is_plain;                                                             \
-            }                                                                                      \
+            int all_plain = 1, all_known = 1;                                                      \
+            FX_TEST_ALL(type, all_plain, is_plain)                                                 \
             if (all_plain) continue;                                                               \
+            *has_outside = 1;                                                                      \
+            FX_TEST_ALL(type, all_known, (is_plain | is_first))                                    \
+            if (all_known) continue;                                                               \
             for (ptrdiff_t i = start; i < end; i++) {                                              \
                 type element;                                                                      \
                 memcpy(&element, source + i * stride, sizeof element);                             \
@@ -161,41 +167,49 @@ static void label_columns(const char *source, ptrdiff_t stride, int type, ptrdif
         }                                                                                          \
         return -1;                                                                                 \
     } while (0)
-#define FX_INVALID_CASE(code, type, is_plain, is_valid)                                            \
+#define FX_INVALID_CASE(code, type, is_plain, is_first, is_valid)                                  \
     case code:                                                                                     \
         if (stride == (ptrdiff_t)sizeof(type)) {                                                   \
             const ptrdiff_t stride = sizeof(type);                                                 \
-            FX_FIRST_INVALID(type, is_plain, is_valid);                                            \
+            FX_FIRST_INVALID(type, is_plain, is_first, is_valid);                                  \
         } else                                                                                     \
-            FX_FIRST_INVALID(type, is_plain, is_valid)
+            FX_FIRST_INVALID(type, is_plain, is_first, is_valid)
 
 /* Compared as unsigned 64-bit numbers, negative labels are large. */
 #define FX_IN_RANGE ((uint64_t)(int64_t)element <= highest)
+#define FX_LABEL_TEST(code, type)                                                                  \
+    FX_INVALID_CASE(code, type, FX_IN_RANGE, ((int64_t)element == first), is_extra(element, map))
 
 static int is_extra(int64_t label, const fx_label_map *map) {
     for (int j = 0; j < map->ignored_count; j++)
         if (label == map->ignored[j]) return 1;
     return 0;
 }
+/* The first of the extra ones, or, where there is none, a number that is valid anyhow. */
+static int64_t first_extra(const fx_label_map *map) {
+    return map->ignored_count > 0 ? map->ignored[0] : 0;
+}
 
 static ptrdiff_t first_invalid_label(const char *source, ptrdiff_t stride, int type,
                                      ptrdiff_t count, uint64_t highest, const fx_label_map *map) {
+    int outside, *has_outside = &outside; /* of no interest here */
+    const int64_t first = first_extra(map);
     switch (type) {
-        FX_INVALID_CASE(FX_INT8, int8_t, FX_IN_RANGE, is_extra(element, map));
-        FX_INVALID_CASE(FX_UINT8, uint8_t, FX_IN_RANGE, is_extra(element, map));
-        FX_INVALID_CASE(FX_INT16, int16_t, FX_IN_RANGE, is_extra(element, map));
-        FX_INVALID_CASE(FX_UINT16, uint16_t, FX_IN_RANGE, is_extra(element, map));
-        FX_INVALID_CASE(FX_INT32, int32_t, FX_IN_RANGE, is_extra(element, map));
-        FX_INVALID_CASE(FX_UINT32, uint32_t, FX_IN_RANGE, is_extra(element, map));
-        FX_INVALID_CASE(FX_INT64, int64_t, FX_IN_RANGE, is_extra(element, map));
-        FX_INVALID_CASE(FX_UINT64, uint64_t, FX_IN_RANGE,
+        FX_LABEL_TEST(FX_INT8, int8_t);
+        FX_LABEL_TEST(FX_UINT8, uint8_t);
+        FX_LABEL_TEST(FX_INT16, int16_t);
+        FX_LABEL_TEST(FX_UINT16, uint16_t);
+        FX_LABEL_TEST(FX_INT32, int32_t);
+        FX_LABEL_TEST(FX_UINT32, uint32_t);
+        FX_LABEL_TEST(FX_INT64, int64_t);
+        FX_INVALID_CASE(FX_UINT64, uint64_t, FX_IN_RANGE, 0,
                         element <= (uint64_t)INT64_MAX && is_extra((int64_t)element, map));
     }
     return -1;
 }
 
 /* Index of the first target that is outside [0, highest] or NaN, and not among the extra ones, or
- * -1. */
+ * -1. Integers are compared as such, since not all of them are reals. */
 #define FX_IN_INTERVAL(number, value)                                                              \
     (((number)(value) >= 0) & ((number)(value) <= (number)highest))
 static int is_extra_real(double value, const fx_label_map *map) {
@@ -203,24 +217,33 @@ static int is_extra_real(double value, const fx_label_map *map) {
         if (value == (double)map->ignored[j]) return 1;
     return 0;
 }
-#define FX_TARGET_CASE(code, type, number, value)                                                  \
-    FX_INVALID_CASE(code, type, FX_IN_INTERVAL(number, value), is_extra_real((double)(value), map))
+#define FX_REAL_TEST(code, type, number, value)                                                    \
+    FX_INVALID_CASE(code, type, FX_IN_INTERVAL(number, value),                                     \
+                    ((number)(value) == first_##number), is_extra_real((double)(value), map))
+#define FX_INTEGER_TEST(code, type)                                                                \
+    FX_INVALID_CASE(code, type, FX_IN_INTERVAL(double, element), ((int64_t)element == first),      \
+                    is_extra(element, map))
 
 static ptrdiff_t first_invalid_target(const char *source, ptrdiff_t stride, int type,
-                                      ptrdiff_t count, double highest, const fx_label_map *map) {
+                                      ptrdiff_t count, double highest, const fx_label_map *map,
+                                      int *has_outside) {
+    const int64_t first = first_extra(map);
+    const double first_double = (double)first;
+    const float first_float = (float)first_double == first_double ? (float)first_double : 0;
     switch (type) {
-        FX_TARGET_CASE(FX_INT8, int8_t, double, element);
-        FX_TARGET_CASE(FX_UINT8, uint8_t, double, element);
-        FX_TARGET_CASE(FX_INT16, int16_t, double, element);
-        FX_TARGET_CASE(FX_UINT16, uint16_t, double, element);
-        FX_TARGET_CASE(FX_INT32, int32_t, double, element);
-        FX_TARGET_CASE(FX_UINT32, uint32_t, double, element);
-        FX_TARGET_CASE(FX_INT64, int64_t, double, element);
-        FX_TARGET_CASE(FX_UINT64, uint64_t, double, element);
-        FX_TARGET_CASE(FX_FLOAT16, uint16_t, float, float16_value(element));
-        FX_TARGET_CASE(FX_BFLOAT16, uint16_t, float, bfloat16_value(element));
-        FX_TARGET_CASE(FX_FLOAT32, float, float, element);
-        FX_TARGET_CASE(FX_FLOAT64, double, double, element);
+        FX_INTEGER_TEST(FX_INT8, int8_t);
+        FX_INTEGER_TEST(FX_UINT8, uint8_t);
+        FX_INTEGER_TEST(FX_INT16, int16_t);
+        FX_INTEGER_TEST(FX_UINT16, uint16_t);
+        FX_INTEGER_TEST(FX_INT32, int32_t);
+        FX_INTEGER_TEST(FX_UINT32, uint32_t);
+        FX_INTEGER_TEST(FX_INT64, int64_t);
+        FX_INVALID_CASE(FX_UINT64, uint64_t, FX_IN_INTERVAL(double, element), 0,
+                        element <= (uint64_t)INT64_MAX && is_extra((int64_t)element, map));
+        FX_REAL_TEST(FX_FLOAT16, uint16_t, float, float16_value(element));
+        FX_REAL_TEST(FX_BFLOAT16, uint16_t, float, bfloat16_value(element));
+        FX_REAL_TEST(FX_FLOAT32, float, float, element);
+        FX_REAL_TEST(FX_FLOAT64, double, double, element);
     }
     return -1;
 }

@@ -12,7 +12,8 @@ FX_INLINE void binary_range(const fx_tile *tile, const lane_range *range, const 
     vec keep = v_set((real)(1 - tile->label_smoothing));
     vec spread = v_set((real)(tile->label_smoothing / 2));
     vec classes = v_set((real)tile->classes);
-    vec share = v_set((real)(tile->results.data ? 1 : 1 / (double)tile->classes));
+    if (tile->label_counts) classes = v_max(v_one(), lanes_per_anchor(tile->label_counts, range));
+    vec share = tile->results.data ? v_one() : v_div(v_one(), classes);
     vec scale = v_mul(lanes_per_anchor(tile->grad_scales, range), share);
     lane_labels labels = lanes_targets(tile, range);
     compensated total = compensated_zero();

@@ -37,6 +37,7 @@ FX_TARGET_BEGIN(FX_AVX2_FEATURES)
 #include "log_scores.h"
 
 #include "labels.h"
+#include "missing.h"
 #include "pack.h"
 
 const fx_kernels FX_TABLE = {
@@ -64,6 +65,8 @@ const fx_kernels FX_TABLE = {
     .label_columns = label_columns,
     .clear_ignored = clear_ignored,
     .clear_ignored_grads = clear_ignored_grads,
+    .fill_missing = fill_missing,
+    .clear_missing = clear_missing,
     .count_columns = count_columns,
     .sum_losses = sum_losses,
     .count_positive = count_positive,

@@ -76,6 +76,8 @@ class Plan:
     #: Blocks are worked off with a row kernel, and add up what a reduction needs.
     has_rows: bool = False
     has_totals: bool = False
+    #: Dense targets may be missing.
+    may_miss: bool = False
 
     @property
     def is_sigmoid(self) -> bool:

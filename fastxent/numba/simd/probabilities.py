@@ -27,7 +27,7 @@ from fastxent.numba.simd.tile import (
     stream_of,
     targets_of,
 )
-from fastxent.numba.simd.vector import fma, load, select, splat, store
+from fastxent.numba.simd.vector import fma, load, maximum, select, splat, store
 
 
 class Smoothing(NamedTuple):
@@ -106,6 +106,14 @@ def value_or_nan(total: Lanes, value: Lanes) -> Lanes:
 
 
 @inlined
+def label_counts_of(plan: Plan, tile: Any, first: int) -> Lanes:
+    """Return how many classes of a vector of anchors have a label: 1 for none, as a divisor."""
+    if tile.label_counts == 0:
+        return splat(plan, float(tile.classes), first)
+    return maximum(1.0, load(plan, tile.label_counts + first * plan.size))
+
+
+@inlined
 def binary_vector(plan: Plan, tile: Any, first: int) -> Lanes:
     """Return the means over the classes of a vector of anchors, or fill in each element's loss."""
     probs, targets = stream_of(plan, tile.logits, first), targets_of(plan, tile, first)
@@ -115,7 +123,10 @@ def binary_vector(plan: Plan, tile: Any, first: int) -> Lanes:
     has_grads, has_results = tile.grads.data != 0, tile.results.data != 0
     labels, factors = labels_of(plan, tile, first), factors_of(tile)
     clipping, smoothing = clipping_of(tile), smoothing_of(tile, 2)
-    scale = splat(plan, 1.0 if has_results else 1 / float(tile.classes), first)
+    counts = label_counts_of(plan, tile, first)
+    scale = splat(plan, 1.0, first)
+    if not has_results:
+        scale = scale / counts
     if has_grads:
         scale = load(plan, tile.grad_scales + first * plan.size) * scale
     total = no_terms(plan, first)
@@ -137,7 +148,7 @@ def binary_vector(plan: Plan, tile: Any, first: int) -> Lanes:
             scales = BinaryFactors(weight, grad_weight, scale)
             lanes_store(grads, k, binary_grad(plan, p, y, scales, logs.is_clipped))
     value = value_or_nan(total.total, compensated_value(total))
-    return value / tile.classes
+    return value / counts
 
 
 @inlined
