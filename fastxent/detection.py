@@ -3,9 +3,8 @@
 from __future__ import annotations  # signatures shall read "ArrayLike", not what that stands for
 
 import textwrap
-from collections.abc import Iterator  # noqa: TC003 - typing.get_type_hints looks for it here
-from dataclasses import dataclass
-from typing import Any, SupportsIndex
+from dataclasses import dataclass, replace
+from typing import SupportsIndex
 
 import numpy as np
 from numpy.typing import ArrayLike  # noqa: TC002 - likewise
@@ -13,19 +12,11 @@ from numpy.typing import ArrayLike  # noqa: TC002 - likewise
 from fastxent import native
 from fastxent._arguments import as_array, as_integer, format_position
 from fastxent._config import thread_count
-from fastxent._request import Array  # noqa: TC001 - likewise
-from fastxent._targets import DEFAULT_IGNORE_INDEX
+from fastxent._request import Array, IgnoreIndex  # noqa: TC001 - likewise
+from fastxent._target_counts import Found, Kind, count_labels, count_rows, has_value
+from fastxent._targets import DEFAULT_IGNORE_INDEX, ignored_labels, missing_values
 
 __all__ = ["recommend_loss"]
-
-#: How far from 1 the sum of a row may be that counts as a distribution, for rounded numbers.
-_SUM_TOLERANCE = 1e-3
-
-#: Elements looked at in one go.
-_BLOCK = 2**15
-
-# What the targets of an anchor can be.
-_NO_CLASS, _ONE_HOT, _DISTRIBUTION, _SEVERAL, _SOFT = range(5)
 
 _NOTHING_LEARNT = (
     "gives an anchor without a class zero loss and zero gradient, so the head never learns what "
@@ -54,12 +45,16 @@ class LossRecommendation:
     warning: str
     #: What else is possible, and what could not be told from the targets; may be empty.
     alternative: str = ""
+    #: The `ignore_index` that the targets were read with.
+    ignore_index: int | tuple[int, ...] = DEFAULT_IGNORE_INDEX
 
     @property
     def call(self) -> str:
         """How to call that function."""
-        axis = ", axis=None" if self.kind == "single-class" else ""
-        return f"{self.loss}(logits, targets{axis})"
+        options = ", axis=None" if self.kind == "single-class" else ""
+        if self.ignore_index != DEFAULT_IGNORE_INDEX:
+            options += f", ignore_index={self.ignore_index}"
+        return f"{self.loss}(logits, targets{options})"
 
     def __str__(self) -> str:
         lines = [f"{self.kind}: {self.call}"]
@@ -71,7 +66,10 @@ class LossRecommendation:
 
 
 def recommend_loss(
-    targets: ArrayLike, n_classes: SupportsIndex | None = None
+    targets: ArrayLike,
+    n_classes: SupportsIndex | None = None,
+    *,
+    ignore_index: IgnoreIndex = DEFAULT_IGNORE_INDEX,
 ) -> LossRecommendation:
     """Say which loss fits the targets, why, and what would go wrong with the other one.
 
@@ -82,17 +80,21 @@ def recommend_loss(
     targets : array_like
         Targets as the losses take them. Dense: bool, integers 0 and 1 or floats in [0, 1] of shape
         (..., C). Or class labels: integers of any shape, from 0 to `n_classes`, which means "no
-        class", or -100, which means ignored.
+        class".
     n_classes : int, optional
         The number of classes C of the head, without background. For a head with a single class,
         every element of `targets` is an anchor, 1 positive and 0 negative.
+    ignore_index : int or tuple of int, default -100
+        Labels of ignored anchors, and dense targets that mean a missing label, as the losses take
+        them.
 
     Returns
     -------
     LossRecommendation
         A frozen dataclass of strings: `kind` ("single-class", "multi-class" or "multi-label"),
         `loss` (the name of the function), `call`, `targets` (how they were read), `reason`,
-        `warning` (what would go wrong with the other loss) and `alternative` (may be empty).
+        `warning` (what would go wrong with the other loss) and `alternative` (may be empty); and
+        the `ignore_index`.
 
     Raises
     ------
@@ -119,16 +121,19 @@ def recommend_loss(
     labels 0..C                                multi-label  sigmoid
     dense, every row adds up to 1              multi-class  softmax
     dense, some rows are zero (background)     multi-label  sigmoid
+    dense, some labels of a row are missing    multi-label  sigmoid
     dense, some rows have several classes      multi-label  sigmoid
     dense, some rows add up to another number  multi-label  sigmoid
     ========================================== ============ =====================
 
-    A row adds up to 1 if it does so within 0.001. "multi-label" includes anchors with no class.
+    A row adds up to 1 if it does so within 0.001. "multi-label" includes anchors with no class. A
+    row without any label is ignored.
 
     Integers can be either. They are read as dense targets if there are two dimensions or more,
     nothing but 0 and 1, and `n_classes` (where given, and not 1) on the last axis; as class labels
-    otherwise. So ``targets.ravel()`` is always read as labels, and ``targets.astype(bool)`` as
-    dense. The result says how it was.
+    otherwise. Where `n_classes` is given and there is a 1, they may be an `ignore_index`, too. So
+    ``targets.ravel()`` is always read as labels, and ``targets.astype(bool)`` as dense. The result
+    says how it was.
 
     Memory: less than 2 MB, however large the targets are.
 
@@ -155,18 +160,23 @@ def recommend_loss(
         raise ValueError(f"n_classes = {classes} is not a number of classes")
     if array.size == 0:
         raise ValueError(f"targets has shape {array.shape}: there is nothing to look at")
-    if _is_dense(array, classes):
-        return _recommend_for_dense(array, classes)
-    return _recommend_for_labels(array, classes)
+    ignore = ignored_labels(ignore_index)
+    if _is_dense(array, classes, ignore):
+        advice = _recommend_for_dense(array, classes, missing_values(ignore_index))
+    else:
+        advice = _recommend_for_labels(array, classes, ignore)
+    return replace(advice, ignore_index=ignore[0] if len(ignore) == 1 else ignore)
 
 
-def _is_dense(targets: Array, classes: int | None) -> bool:
+def _is_dense(targets: Array, classes: int | None, ignore: tuple[int, ...]) -> bool:
     """Tell dense targets from class labels, as the docstring says."""
     if targets.dtype.kind not in "iu":
         return True
     if classes == 1 or targets.ndim < 2 or targets.shape[-1] != (classes or targets.shape[-1]):
         return False
-    return bool(native.find_invalid_target(targets, thread_count(None)) < 0)
+    ignore = () if classes is None else ignore
+    index, has_missing = native.check_dense(targets, thread_count(None), ignore)
+    return index < 0 and (not has_missing or has_value(targets, 1))
 
 
 def _count(number: int, noun: str) -> str:
@@ -178,6 +188,10 @@ def _count(number: int, noun: str) -> str:
 def _have(number: int, anchors: int) -> str:
     """Return how many of the anchors have something that is yet to be said."""
     return f"{number:,} of {_count(anchors, 'anchor')} {'has' if number == 1 else 'have'}"
+
+
+def _all_ignored(ignore: tuple[int, ...]) -> str:
+    return f"all {' or '.join(map(str, ignore))} (ignored)"
 
 
 def _single_class(targets: str) -> LossRecommendation:
@@ -217,49 +231,70 @@ def _multi_label(targets: str, reason: str, warning: str, *alternatives: str) ->
 # --- dense targets -------------------------------------------------------------------------------
 
 
-def _recommend_for_dense(dense: Array, n_classes: int | None) -> LossRecommendation:
+def _recommend_for_dense(
+    dense: Array, n_classes: int | None, ignore: tuple[int, ...]
+) -> LossRecommendation:
     if n_classes != 1 and (dense.ndim == 0 or dense.shape[-1] != (n_classes or dense.shape[-1])):
         expected = f"(..., {n_classes or 'C'}) for dense targets"
         raise ValueError(f"targets has shape {dense.shape}, expected {expected}")
-    index = native.find_invalid_target(dense, thread_count(None))
+    index, has_missing = native.check_dense(dense, thread_count(None), ignore)
     if index >= 0:
         value, position = dense.flat[index], format_position(index, dense.shape)
         raise ValueError(f"targets{position} = {value} is outside [0, 1]")
     if n_classes == 1 or dense.shape[-1] == 1:
-        return _single_class(f"dense, {_count(dense.size, 'anchor')} of a single class")
+        dense = dense[..., None]
     classes, anchors = dense.shape[-1], dense.size // dense.shape[-1]
-    targets = f"dense, {_count(anchors, 'anchor')} x {_count(classes, 'class')}"
+    rows = count_rows(dense, has_missing=has_missing)
+    valid = anchors - rows[Kind.IGNORED].number
+    if not valid:
+        raise ValueError(f"targets has {_count(anchors, 'anchor')}, {_all_ignored(ignore)}")
+    read = f"dense, {_count(anchors, 'anchor')}"
+    ignored = f", {anchors - valid:,} of them ignored" if valid < anchors else ""
+    if classes == 1:
+        return _single_class(f"{read} of a single class{ignored}")
+    targets = f"{read} x {_count(classes, 'class')}{ignored}"
     doubt = _doubt_about_dense(dense) if n_classes is None else ""
-    rows = _sort_rows(dense)
-    if rows[_ONE_HOT][0] + rows[_DISTRIBUTION][0] < anchors:
+    if rows[Kind.ONE_HOT].number + rows[Kind.DISTRIBUTION].number < valid:
         return _recommend_sigmoids(dense, rows, targets, doubt)
     one_logit = _ONE_LOGIT if classes == 2 else ""
-    if rows[_DISTRIBUTION][0]:
-        reason = "The targets of every anchor add up to 1: they are a distribution over classes."
+    every = "every anchor, ignored ones aside," if ignored else "every anchor"
+    if rows[Kind.DISTRIBUTION].number:
+        reason = f"The targets of {every} add up to 1: they are a distribution over classes."
         return _multi_class(targets, reason, one_logit, doubt)
-    reason = "Every anchor has exactly one class."
-    labels = "Class labels, targets.argmax(axis=-1), give the same loss and need less memory."
+    reason = f"{every.capitalize()} has exactly one class."
+    values = "targets.argmax(axis=-1)" + (" or an ignore_index" if ignored else "")
+    labels = f"Class labels, {values}, give the same loss and need less memory."
     return _multi_class(targets, reason, one_logit, labels, doubt)
 
 
 def _recommend_sigmoids(
-    dense: Array, rows: dict[int, tuple[int, int]], targets: str, doubt: str
+    dense: Array, rows: dict[Kind, Found], targets: str, doubt: str
 ) -> LossRecommendation:
     """Recommend sigmoids because of the kind of row that fits a softmax least."""
     anchors, classes = dense.shape[:-1], dense.shape[-1]
-    kind = next(kind for kind in (_SEVERAL, _SOFT, _NO_CLASS) if rows[kind][0])
+    unfit = (Kind.PARTIAL, Kind.SEVERAL, Kind.SOFT, Kind.NO_CLASS)
+    kind = next(kind for kind in unfit if rows[kind].number)
     number, first = rows[kind]
-    position, have = format_position(first, anchors), _have(number, dense.size // classes)
-    if kind == _NO_CLASS:
+    valid = dense.size // classes - rows[Kind.IGNORED].number
+    position, have = format_position(first, anchors), _have(number, valid)
+    if kind == Kind.PARTIAL:
+        reason = f"{have} labels of some classes only; the first is targets{position}."
+        warning = (
+            "softmax_cross_entropy takes the labels of all classes of an anchor or of none: the "
+            "probability of each class depends on all logits."
+        )
+        return _multi_label(targets, reason, warning, doubt)
+    if kind == Kind.NO_CLASS:
         reason = f"{have} no class; the first is targets{position}. {_ALL_LOW}"
         background = (
             f"If no anchor ever has two classes: softmax_cross_entropy over {classes + 1:,} "
-            "classes, with a column for background. If these anchors are to be ignored: weight 0."
+            "classes, with a column for background. If these anchors are to be ignored: an "
+            "ignore_index in place of their targets."
         )
         warning = f"softmax_cross_entropy {_NOTHING_LEARNT}"
         return _multi_label(targets, reason, warning, background, doubt)
     total = np.sum(dense[np.unravel_index(first, anchors)], dtype=np.float64)
-    if kind == _SEVERAL:
+    if kind == Kind.SEVERAL:
         reason = f"{have} several classes; the first is targets{position} with {total:.0f}."
         warning = (
             "softmax_cross_entropy makes the classes of an anchor compete: with k of them its loss "
@@ -286,56 +321,16 @@ def _doubt_about_dense(dense: Array) -> str:
     return ""
 
 
-def _sort_rows(dense: Array) -> dict[int, tuple[int, int]]:
-    """Return, for each kind of row, how many there are and the flat index of the first."""
-    found = dict.fromkeys((_NO_CLASS, _ONE_HOT, _DISTRIBUTION, _SEVERAL, _SOFT), (0, -1))
-    for start, total, nonzero in _row_blocks(dense):
-        kinds = np.select(
-            [
-                nonzero == 0,
-                (nonzero == 1) & (total == 1),
-                np.abs(total - 1) <= _SUM_TOLERANCE,
-                total == nonzero,
-            ],
-            [_NO_CLASS, _ONE_HOT, _DISTRIBUTION, _SEVERAL],
-            _SOFT,
-        )
-        for kind, (number, first) in found.items():
-            here = kinds == kind
-            if more := int(np.count_nonzero(here)):
-                found[kind] = number + more, first if number else start + int(here.argmax())
-    return found
-
-
-def _row_blocks(dense: Array) -> Iterator[tuple[int, Array, Array]]:
-    """Yield blocks of rows: the index of the first, their sums, and their numbers of nonzeros.
-
-    Both axes are cut, and only a block of elements is copied at a time, whatever the strides are.
-    """
-    anchors, classes = dense.shape[:-1], dense.shape[-1]
-    width = min(classes, _BLOCK)
-    rows, count = _BLOCK // width, dense.size // classes
-    for start in range(0, count, rows):
-        index = np.arange(start, min(start + rows, count))
-        where = np.unravel_index(index, anchors) if anchors else ()
-        total, nonzero = np.zeros(index.shape), np.zeros(index.shape, np.intp)
-        for column in range(0, classes, width):
-            key: tuple[Any, ...] = (*where, slice(column, column + width))
-            tile = np.atleast_2d(dense[key])
-            total += np.sum(tile, axis=1, dtype=np.float64)
-            nonzero += np.count_nonzero(tile, axis=1)
-        yield start, total, nonzero
-
-
 # --- class labels --------------------------------------------------------------------------------
 
 
-def _recommend_for_labels(labels: Array, classes: int | None) -> LossRecommendation:
-    _check_labels(labels, classes)
-    ignored, background, first, highest = _scan_labels(labels, classes)
+def _recommend_for_labels(
+    labels: Array, classes: int | None, ignore: tuple[int, ...]
+) -> LossRecommendation:
+    _check_labels(labels, classes, ignore)
+    ignored, highest, (background, first) = count_labels(labels, classes, ignore)
     if ignored == labels.size:
-        number = _count(ignored, "label")
-        raise ValueError(f"targets has {number}, all {DEFAULT_IGNORE_INDEX} (ignored)")
+        raise ValueError(f"targets has {_count(ignored, 'label')}, {_all_ignored(ignore)}")
     read = f"class labels of {_count(labels.size, 'anchor')}"
     read += f", {ignored:,} of them ignored" if ignored else ""
     if classes == 1:
@@ -372,28 +367,17 @@ def _doubt_about_labels(highest: int) -> str:
     return f'If the label {highest} means "no class": n_classes={highest}.'
 
 
-def _check_labels(labels: Array, classes: int | None) -> None:
+def _check_labels(labels: Array, classes: int | None, ignore: tuple[int, ...]) -> None:
     highest = np.iinfo(np.int64).max if classes is None else classes
-    index = native.find_invalid_label(labels, highest, (DEFAULT_IGNORE_INDEX,), thread_count(None))
+    index = native.find_invalid_label(labels, highest, ignore, thread_count(None))
     if index < 0:
         return
     expected = "0 or more" if classes is None else "0 or 1"
     if classes is not None and classes > 1:
         expected = f'0..{classes - 1}, {classes} for "no class"'
+    if ignore:
+        expected += f", or {' or '.join(map(str, ignore))} for ignored"
     raise ValueError(
         f"targets{format_position(index, labels.shape)} = {labels.flat[index]} is not a class "
-        f"label: expected {expected}, or {DEFAULT_IGNORE_INDEX} for ignored"
+        f"label: expected {expected}"
     )
-
-
-def _scan_labels(labels: Array, background: int | None) -> tuple[int, int, int, int]:
-    """Return the number of ignored labels, of `background` and its first place, and the highest."""
-    ignored, found, first, highest = 0, 0, -1, -1
-    for start in range(0, labels.size, _BLOCK):
-        block = labels.flat[start : start + _BLOCK]
-        ignored += int(np.count_nonzero(block == DEFAULT_IGNORE_INDEX))
-        highest = max(highest, int(block.max()))
-        if background is not None and (here := block == background).any():
-            first = first if found else start + int(here.argmax())
-            found += int(np.count_nonzero(here))
-    return ignored, found, first, highest
