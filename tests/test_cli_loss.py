@@ -136,6 +136,50 @@ def test_ignored_anchors_do_not_count(loss, tmp_path):
     assert fails("loss", *files, "--loss", loss, *options[:4]).startswith("targets[1, 1, 1] = -7 ")
 
 
+@pytest.mark.parametrize("axis", [0, -1])
+@pytest.mark.parametrize("loss", ["sigmoid", "softmax"])
+@pytest.mark.usefixtures("small_blocks")
+def test_missing_labels_do_not_count(loss, axis, tmp_path):
+    logits, labels = make_logits(), make_labels()
+    targets = np.eye(CLASSES, dtype=np.float32)[labels]
+    targets[0, :, :3] = 255  # anchors without any label
+    if loss == "sigmoid":
+        targets[1, 2, :, 4] = targets[2, 1, 1, :6] = -7
+    labelled = (targets >= 0) & (targets <= 1)
+    filled = np.where(labelled, targets, 0)
+    terms = filled * -logits + np.logaddexp(0, logits.astype(float))
+    losses = np.where(labelled, terms, 0).sum(axis=-1)
+    if loss == "softmax":
+        losses = expected_losses(loss, logits, filled)
+    moved = np.moveaxis(np.where(labelled, logits, np.nan), -1, axis)
+    files = [
+        save(tmp_path, "z.npy", moved),
+        save(tmp_path, "y.npy", np.moveaxis(targets, -1, axis)),
+    ]
+    out = tmp_path / "out.npy"
+    options = ["--axis", axis, "--ignore-index", 255, "--ignore-index", -7]
+    result = run("loss", *files, "--loss", loss, *options, "--out", out)
+    check(result, losses, valid=165 - 15)
+    np.testing.assert_allclose(np.load(out), losses, rtol=1e-6)
+    rows = {name.split()[0]: float(n) for name, n, _ in table(result.output, "Mean loss per")}
+    counted = filled.reshape(-1, CLASSES).sum(axis=0)
+    assert rows.pop("no", 0) == np.count_nonzero(labelled.any(-1) & ~filled.any(-1))
+    assert rows == {str(k): n for k, n in enumerate(counted) if n}
+    message = fails("loss", *files, "--loss", loss, "--axis", axis)
+    place = "[0, 0, 0, 0]"
+    assert message.startswith(f"targets{place} = 255.0 is outside [0, 1]")
+
+
+def test_some_labels_of_an_anchor_are_too_few_for_a_softmax(tmp_path):
+    targets = np.zeros((5, 3), np.int8)
+    targets[4, 1] = -1
+    files = save(tmp_path, "z.npy", np.zeros((5, 3))), save(tmp_path, "y.npy", targets)
+    message = fails("loss", *files, "--loss", "softmax", "--ignore-index", -1)
+    assert message.startswith("targets[4, 1] = -1 is an ignore_index, but other targets of its")
+    message = fails("loss", *files, "--loss", "sigmoid", "--ignore-index", 0)
+    assert message.startswith("ignore_index = 0 cannot mark missing labels")
+
+
 @pytest.mark.usefixtures("small_blocks")
 def test_means_per_class(tmp_path):
     logits, labels = make_logits(), make_labels(highest=CLASSES)

@@ -134,7 +134,10 @@ def loss(
     ] = "-1",
     reduction: Annotated[Reduction, typer.Option(help="What --out holds.")] = Reduction.ANCHOR,
     ignore_index: Annotated[
-        list[int], typer.Option(help="A label that does not count; may be repeated.")
+        list[int],
+        typer.Option(
+            help="A label that does not count, or a dense target that is missing; may be repeated."
+        ),
     ] = [-100],  # noqa: B006 - the help shows it
     background_index: Annotated[
         int | None, typer.Option(help='The label "no class"; the number of classes if not given.')

@@ -21,7 +21,7 @@ class Labelling(NamedTuple):
     background : int or None
         The label that means "no class"; None where there is none.
     ignore : tuple of int
-        The labels of anchors that do not count.
+        The labels of anchors that do not count; the dense targets that mean a missing label.
     """
 
     classes: int
@@ -63,7 +63,8 @@ class Summary:
     """Counts and sums over anchors.
 
     Anchors are counted per class in slots, one per label; dense targets count towards each class
-    in proportion to its target. The last slot is for anchors without a class.
+    in proportion to its target. The last slot is for anchors without a class. Anchors of which all
+    dense targets are missing are ignored.
     """
 
     labelling: Labelling
@@ -114,8 +115,10 @@ class Summary:
         shape = losses.shape
         losses = losses.ravel().astype(np.float64)
         if self.labelling.dense:
-            valid = np.ones(losses.size, bool)
-            labels = self._add_dense(losses, targets.reshape(losses.size, -1))
+            targets = targets.reshape(losses.size, -1)
+            labelled = ~np.isin(targets, self.labelling.ignore)
+            valid = np.asarray(labelled.any(axis=1))
+            labels = self._add_dense(losses, np.where(labelled, targets, 0), valid)
         else:
             labels = targets.ravel().astype(np.int64)
             valid = ~np.isin(labels, self.labelling.ignore)
@@ -134,10 +137,10 @@ class Summary:
         self.slot_anchors += np.bincount(labels, minlength=slots)
         self.slot_losses += np.bincount(labels, weights=losses, minlength=slots)
 
-    def _add_dense(self, losses: Array, targets: Array) -> Array:
+    def _add_dense(self, losses: Array, targets: Array, valid: Array) -> Array:
         """Count dense targets; return the class with the largest target, -1 where all are 0."""
         has_class = targets > 0
-        none = ~has_class.any(axis=1)
+        none = valid & ~has_class.any(axis=1)
         self.slot_anchors[:-1] += targets.sum(axis=0, dtype=np.float64)
         self.slot_anchors[-1] += np.count_nonzero(none)
         # A NaN or infinite loss times a target of 0 is no part of that class.
