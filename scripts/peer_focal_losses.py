@@ -70,15 +70,14 @@ FOCAL_LOSSES: dict[str, list[Peer]] = {
             reduction: {TORCH_ELEMENTS}
             pos_weight: {KORNIA_POSITIVE}
             weight: `class_weight`
-            ignore_index: none for single logits: `weight` 0 there
+            ignore_index: `ignore_index`
             """,
             lacks=(
-                f"{LABELS}; `ignore_index` for anchors; {BACKGROUND}; {PER_ANCHOR}; weights of "
-                f"anchors (`weight`); {NORMALIZER}; `alpha` per class; {CHECKS}"
+                f"{LABELS}; {BACKGROUND}; {PER_ANCHOR}; weights of anchors (`weight`); "
+                f"{NORMALIZER}; `alpha` per class; {CHECKS}"
             ),
             we_lack=(
-                "`pos_weight`; `ignore_index` for single logits; its meaning of soft targets: a "
-                "modulating factor for each side"
+                "`pos_weight`; its meaning of soft targets: a modulating factor for each side"
             ),
         ),
         Peer(

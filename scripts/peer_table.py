@@ -45,10 +45,11 @@ truth.
 
 ## The libraries
 
-The losses of fastxent take class labels or dense targets, ignored anchors, weights of anchors and
-of classes, and a class axis anywhere; they return one loss per anchor, or sums and means in float64
-with a choice of divisors, and the gradient from the same pass; float16 and bfloat16 are read as
-they are, with float32 losses. What a whole library does otherwise is here, and not in each row.
+The losses of fastxent take class labels or dense targets, ignored anchors and missing labels,
+weights of anchors and of classes, and a class axis anywhere; they return one loss per anchor, or
+sums and means in float64 with a choice of divisors, and the gradient from the same pass; float16
+and bfloat16 are read as they are, with float32 losses. What a whole library does otherwise is here,
+and not in each row.
 
 An empty class axis is an error for losses. Those of PyTorch and Optax take it: cross-entropies of
 dense targets are sums of no terms, 0, and a mean over no elements is NaN. For scores it is what
