@@ -38,7 +38,7 @@ shapes = hnp.array_shapes(min_dims=1, max_dims=4, max_side=6)
 @pytest.fixture
 def small_parts(monkeypatch):
     """Make blocks and parts so small that the arrays of a test have several."""
-    monkeypatch.setattr(_class_scores, "BLOCK_SIZE", 40)
+    monkeypatch.setattr(_class_scores, "BLOCK_SIZE", 20)
     monkeypatch.setattr(_class_scores, "PART_SIZE", 14)
     monkeypatch.setattr(_class_scores, "BLOCK_ANCHORS", 3)
 
