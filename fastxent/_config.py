@@ -18,7 +18,7 @@ import numpy as np
 
 from fastxent import _cpus, native
 from fastxent._arguments import as_integer, listed, shown
-from fastxent._request import Backend
+from fastxent._request import Backend, BackendName
 
 MAX_THREADS = 1024
 
@@ -38,7 +38,7 @@ class _Settings:
     """One level of settings; None: nothing said."""
 
     threads: int | None = None
-    backend: str | None = None
+    backend: BackendName | None = None
 
 
 def check_threads(value: SupportsIndex, name: str) -> int:
@@ -49,13 +49,13 @@ def check_threads(value: SupportsIndex, name: str) -> int:
     return number
 
 
-def check_backend(value: str, name: str) -> str:
+def check_backend(value: str, name: str) -> BackendName:
     """Return the name of a backend, or raise an error that calls it `name`."""
     if not isinstance(value, str):
         raise TypeError(f"{name} must be a string, not {shown(value)}")
     if value not in BACKENDS:
         raise ValueError(f"{name} = {shown(value)} is not one of {listed(BACKENDS)}")
-    return value
+    return cast("BackendName", value)
 
 
 # --- where the settings come from ----------------------------------------------------------------
@@ -85,7 +85,7 @@ def _apply_environment(environ: Mapping[str, str]) -> _Settings:
 _environment = _apply_environment(os.environ)
 _process = _Settings()
 _context_threads: ContextVar[int | None] = ContextVar("fastxent_threads", default=None)
-_context_backend: ContextVar[str | None] = ContextVar("fastxent_backend", default=None)
+_context_backend: ContextVar[BackendName | None] = ContextVar("fastxent_backend", default=None)
 
 
 # --- what a call asks ----------------------------------------------------------------------------
@@ -129,16 +129,16 @@ def _count_initial_cpus() -> int:
 _initial_cpus = _count_initial_cpus()
 
 
-def _backend_name() -> str:
+def _backend_name() -> BackendName:
     return _context_backend.get() or _process.backend or _environment.backend or "native"
 
 
 @functools.cache
-def _import_backend(name: str) -> Backend:
+def _import_backend(name: BackendName) -> Backend:
     return cast("Backend", importlib.import_module(BACKENDS[name]))
 
 
-def backend_module(name: str | None = None) -> Backend:
+def backend_module(name: BackendName | None = None) -> Backend:
     """Return the module that computes a call with this argument."""
     return _import_backend(_backend_name() if name is None else check_backend(name, "backend"))
 
@@ -212,7 +212,7 @@ def threads(n: SupportsIndex) -> Iterator[None]:
         _context_threads.reset(token)
 
 
-def set_backend(name: str | None) -> None:
+def set_backend(name: BackendName | None) -> None:
     """Set which backend computes, for the whole process.
 
     Parameters
@@ -231,7 +231,7 @@ def set_backend(name: str | None) -> None:
 
 
 @contextmanager
-def backend(name: str) -> Iterator[None]:
+def backend(name: BackendName) -> Iterator[None]:
     """Set which backend computes in a block of code.
 
     Other threads and asyncio tasks are not concerned.
@@ -267,7 +267,7 @@ class Configuration:
     """What :func:`show_config` found; prints as a table."""
 
     version: str
-    backend: str
+    backend: BackendName
     isa: str
     available_isas: tuple[str, ...]
     threads: int

@@ -6,7 +6,7 @@ reductions are made from those.
 
 import math
 from collections.abc import Mapping
-from typing import Any, SupportsIndex
+from typing import Any, Literal, SupportsIndex
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -19,10 +19,13 @@ from fastxent._request import (
     Array,
     ArrayOrScalar,
     Backend,
+    BackendName,
     IgnoreIndex,
     Loss,
     LossRequest,
     LossTotals,
+    Normalizer,
+    Reduction,
 )
 from fastxent._targets import DEFAULT_IGNORE_INDEX
 from fastxent._validate import class_arrays, element_arrays, loss_request
@@ -38,9 +41,9 @@ def evaluate_loss(  # noqa: PLR0917 - see below
     targets: ArrayLike,
     parameters: Mapping[str, Any],
     axis: SupportsIndex | None,
-    reduction: str,
-    normalizer: str | float,
-    empty: str | float,
+    reduction: Reduction,
+    normalizer: Normalizer | float,
+    empty: Literal["raise"] | float,
     weight: ArrayLike | None,
     class_weight: ArrayLike | None,
     ignore_index: IgnoreIndex,
@@ -50,7 +53,7 @@ def evaluate_loss(  # noqa: PLR0917 - see below
     out: Array | None,
     grad_out: Array | None,
     num_threads: SupportsIndex | None,
-    backend: str | None,
+    backend: BackendName | None,
 ) -> ArrayOrScalar:
     """Evaluate a loss with the arguments of its public function, in the order of that.
 
@@ -121,9 +124,9 @@ def _evaluate_loss(  # noqa: PLR0917 - as above
     targets: ArrayLike,
     parameters: Mapping[str, Any],
     axis: SupportsIndex | None,
-    reduction: str,
-    normalizer: str | float,
-    empty: str | float,
+    reduction: Reduction,
+    normalizer: Normalizer | float,
+    empty: Literal["raise"] | float,
     weight: ArrayLike | None,
     class_weight: ArrayLike | None,
     ignore_index: IgnoreIndex,
@@ -197,7 +200,10 @@ def _write_after_check(compute: Backend, request: LossRequest, result: Array) ->
 
 
 def _mean(
-    compute: Backend, request: LossRequest, normalizer: str | float, empty: str | float
+    compute: Backend,
+    request: LossRequest,
+    normalizer: Normalizer | float,
+    empty: Literal["raise"] | float,
 ) -> np.float64:
     grad = request.grad
     totals = compute.evaluate_loss(request) if grad is None else None
@@ -222,7 +228,10 @@ def _mean(
 
 
 def _divisor(
-    compute: Backend, request: LossRequest, normalizer: str | float, totals: LossTotals | None
+    compute: Backend,
+    request: LossRequest,
+    normalizer: Normalizer | float,
+    totals: LossTotals | None,
 ) -> float:
     """Return what a sum is divided by; a gradient is written divided, before there are totals."""
     if not isinstance(normalizer, str):
@@ -241,7 +250,7 @@ def evaluate_element_score(
     *,
     out: Array | None,
     num_threads: SupportsIndex | None,
-    backend: str | None,
+    backend: BackendName | None,
 ) -> ArrayOrScalar:
     """Evaluate a score of single values; `argument` is what the public function calls them."""
     compute = backend_module(backend)
@@ -259,7 +268,7 @@ def evaluate_class_score(
     keepdims: bool = False,
     out: Array | None,
     num_threads: SupportsIndex | None,
-    backend: str | None,
+    backend: BackendName | None,
 ) -> ArrayOrScalar:
     """Evaluate a score over classes, which has as many values or one for each anchor."""
     compute = backend_module(backend)

@@ -23,6 +23,9 @@ Array = NDArray[Any]
 #: NumPy types what its own reductions return likewise.
 ArrayOrScalar = Any
 IgnoreIndex = SupportsIndex | tuple[SupportsIndex, ...]
+Reduction = Literal["anchor", "none", "sum", "mean"]
+Normalizer = Literal["valid", "weight", "positive", "count"]
+BackendName = Literal["native", "numba", "numpy"]
 
 
 class Loss(NamedTuple):

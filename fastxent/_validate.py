@@ -8,7 +8,7 @@ microseconds in Python. Hence the tests for defaults, which skip whole functions
 """
 
 from collections.abc import Mapping
-from typing import Any, NoReturn, SupportsIndex
+from typing import Any, Literal, NoReturn, SupportsIndex, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -31,11 +31,11 @@ from fastxent._arguments import (
 )
 from fastxent._config import thread_count
 from fastxent._parameters import PARAMETERS, per_class
-from fastxent._request import Array, IgnoreIndex, Loss, LossRequest
+from fastxent._request import Array, IgnoreIndex, Loss, LossRequest, Normalizer, Reduction
 from fastxent._targets import set_targets
 
-REDUCTIONS = ("anchor", "none", "sum", "mean")
-NORMALIZERS = ("valid", "weight", "positive", "count")
+REDUCTIONS = get_args(Reduction)
+NORMALIZERS = get_args(Normalizer)
 #: The kernels hold class numbers in the lanes of floats, which hold no odd ones beyond.
 MOST_CLASSES = 2**24
 #: With so many classes, one loss an anchor is copied to `out` in less time than dense targets are
@@ -49,9 +49,9 @@ def loss_request(  # noqa: C901, PLR0912, PLR0917 - every call pays for what is 
     targets: ArrayLike,
     parameters: Mapping[str, Any],
     axis: SupportsIndex | None,
-    reduction: str,
-    normalizer: str | float,
-    empty: str | float,
+    reduction: Reduction,
+    normalizer: Normalizer | float,
+    empty: Literal["raise"] | float,
     weight: ArrayLike | None,
     class_weight: ArrayLike | None,
     ignore_index: IgnoreIndex,
@@ -227,7 +227,10 @@ def _broadcasts(shape: tuple[int, ...], target: tuple[int, ...]) -> bool:
 
 
 def _check_reduction(
-    reduction: object, normalizer: str | float, empty: str | float, out: Array | None
+    reduction: object,
+    normalizer: Normalizer | float,
+    empty: Literal["raise"] | float,
+    out: Array | None,
 ) -> None:
     if not isinstance(reduction, str) or reduction not in REDUCTIONS:
         raise ValueError(f"reduction = {shown(reduction)} is not one of {listed(REDUCTIONS)}")
@@ -239,7 +242,7 @@ def _check_reduction(
         _check_empty(empty, reduction)
 
 
-def _check_empty(empty: str | float, reduction: str) -> None:
+def _check_empty(empty: Literal["raise"] | float, reduction: str) -> None:
     if isinstance(empty, str):
         if empty != "raise":
             raise ValueError(f"empty = {shown(empty)} is neither a number nor 'raise'")
@@ -249,7 +252,7 @@ def _check_empty(empty: str | float, reduction: str) -> None:
         raise ValueError(f"empty is for reduction='mean', not for {reduction!r}")
 
 
-def _check_normalizer(normalizer: str | float, reduction: str) -> None:
+def _check_normalizer(normalizer: Normalizer | float, reduction: str) -> None:
     if isinstance(normalizer, str):
         if normalizer not in NORMALIZERS:
             raise ValueError(
@@ -314,7 +317,7 @@ def _gradient(request: LossRequest, loss: Loss, values: Array, grad_out: Array |
 def _set_grad_output(
     request: LossRequest,
     value: ArrayLike,
-    reduction: str,
+    reduction: Reduction,
     shape: tuple[int, ...],
     axis: int | None,
 ) -> None:

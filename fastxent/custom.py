@@ -6,7 +6,7 @@ import operator
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, SupportsIndex
+from typing import Any, Literal, SupportsIndex, overload
 
 from numpy.typing import ArrayLike
 
@@ -14,10 +14,28 @@ from fastxent._arguments import as_number, shown
 from fastxent._docs import SIGMOID_PARTS
 from fastxent._evaluate import evaluate_loss
 from fastxent._programs import Formula
-from fastxent._request import Array, ArrayOrScalar, CustomCall, IgnoreIndex, Loss
+from fastxent._request import (
+    Array,
+    ArrayOrScalar,
+    CustomCall,
+    IgnoreIndex,
+    Loss,
+    Normalizer,
+    Reduction,
+)
 from fastxent._tracing import Function, name_of, place_of, trace
 
 __all__ = ["custom_loss"]
+
+
+@overload
+def custom_loss(function: Function, /, *, derivative: Function | None = None) -> "CustomLoss": ...
+
+
+@overload
+def custom_loss(
+    function: None = None, /, *, derivative: Function | None = None
+) -> Callable[[Function], "CustomLoss"]: ...
 
 
 def custom_loss(
@@ -130,6 +148,10 @@ class CustomLoss:
     by reference; with cloudpickle it takes its function along where that is not to be imported.
     """
 
+    __name__: str
+    __qualname__: str
+    __wrapped__: Function
+
     def __init__(self, definition: _Definition) -> None:
         function = definition.function
         parameters = _parameters_of(function, definition.derivative)
@@ -149,9 +171,9 @@ class CustomLoss:
         targets: ArrayLike,
         *,
         axis: SupportsIndex | None = -1,
-        reduction: str = "anchor",
-        normalizer: str | float = "valid",
-        empty: str | float = 0.0,
+        reduction: Reduction = "anchor",
+        normalizer: Normalizer | float = "valid",
+        empty: Literal["raise"] | float = 0.0,
         weight: ArrayLike | None = None,
         class_weight: ArrayLike | None = None,
         ignore_index: IgnoreIndex = -100,

@@ -4,7 +4,7 @@ from __future__ import annotations  # signatures shall read "ArrayLike", not wha
 
 import textwrap
 from dataclasses import dataclass, replace
-from typing import SupportsIndex
+from typing import Literal, SupportsIndex
 
 import numpy as np
 from numpy.typing import ArrayLike  # noqa: TC002 - likewise
@@ -33,10 +33,10 @@ _ONE_LOGIT = (
 class LossRecommendation:
     """What :func:`recommend_loss` found; ``print`` shows it as a paragraph for each field."""
 
-    #: "single-class", "multi-class" (exactly one class per anchor) or "multi-label" (any number).
-    kind: str
+    #: "multi-class": exactly one class per anchor; "multi-label": any number.
+    kind: Literal["single-class", "multi-class", "multi-label"]
     #: The name of the function to use.
-    loss: str
+    loss: Literal["sigmoid_cross_entropy", "softmax_cross_entropy"]
     #: How the targets were read.
     targets: str
     #: Why this loss.

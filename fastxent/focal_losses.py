@@ -2,13 +2,21 @@
 
 from __future__ import annotations  # signatures shall read "ArrayLike", not what that stands for
 
-from typing import SupportsIndex
+from typing import Literal, SupportsIndex
 
 from numpy.typing import ArrayLike  # noqa: TC002 - typing.get_type_hints looks for it here
 
 from fastxent._docs import SIGMOID_PARTS, SOFTMAX_PARTS, fill_docstring
 from fastxent._evaluate import evaluate_loss
-from fastxent._request import Array, ArrayOrScalar, IgnoreIndex, Loss
+from fastxent._request import (
+    Array,
+    ArrayOrScalar,
+    BackendName,
+    IgnoreIndex,
+    Loss,
+    Normalizer,
+    Reduction,
+)
 
 __all__ = ["asymmetric_loss", "sigmoid_focal_loss", "softmax_focal_loss"]
 
@@ -25,9 +33,9 @@ def sigmoid_focal_loss(
     alpha: ArrayLike | None = 0.25,
     gamma: float = 2.0,
     axis: SupportsIndex | None = -1,
-    reduction: str = "anchor",
-    normalizer: str | float = "valid",
-    empty: str | float = 0.0,
+    reduction: Reduction = "anchor",
+    normalizer: Normalizer | float = "valid",
+    empty: Literal["raise"] | float = 0.0,
     weight: ArrayLike | None = None,
     class_weight: ArrayLike | None = None,
     ignore_index: IgnoreIndex = -100,
@@ -37,7 +45,7 @@ def sigmoid_focal_loss(
     out: Array | None = None,
     grad_out: Array | None = None,
     num_threads: SupportsIndex | None = None,
-    backend: str | None = None,
+    backend: BackendName | None = None,
 ) -> ArrayOrScalar:
     """Sigmoid focal loss from logits: cross-entropy with less weight on what is easy.
 
@@ -145,9 +153,9 @@ def softmax_focal_loss(
     alpha: ArrayLike | None = None,
     gamma: float = 2.0,
     axis: SupportsIndex = -1,
-    reduction: str = "anchor",
-    normalizer: str | float = "valid",
-    empty: str | float = 0.0,
+    reduction: Reduction = "anchor",
+    normalizer: Normalizer | float = "valid",
+    empty: Literal["raise"] | float = 0.0,
     weight: ArrayLike | None = None,
     class_weight: ArrayLike | None = None,
     ignore_index: IgnoreIndex = -100,
@@ -157,7 +165,7 @@ def softmax_focal_loss(
     out: Array | None = None,
     grad_out: Array | None = None,
     num_threads: SupportsIndex | None = None,
-    backend: str | None = None,
+    backend: BackendName | None = None,
 ) -> ArrayOrScalar:
     """Softmax focal loss from logits: cross-entropy with less weight on what is easy.
 
@@ -256,9 +264,9 @@ def asymmetric_loss(
     gamma_pos: float = 1.0,
     clip: float = 0.05,
     axis: SupportsIndex | None = -1,
-    reduction: str = "anchor",
-    normalizer: str | float = "valid",
-    empty: str | float = 0.0,
+    reduction: Reduction = "anchor",
+    normalizer: Normalizer | float = "valid",
+    empty: Literal["raise"] | float = 0.0,
     weight: ArrayLike | None = None,
     class_weight: ArrayLike | None = None,
     ignore_index: IgnoreIndex = -100,
@@ -268,7 +276,7 @@ def asymmetric_loss(
     out: Array | None = None,
     grad_out: Array | None = None,
     num_threads: SupportsIndex | None = None,
-    backend: str | None = None,
+    backend: BackendName | None = None,
 ) -> ArrayOrScalar:
     """Asymmetric loss from logits: an exponent for each side, and easy negatives dropped.
 

@@ -2,13 +2,21 @@
 
 from __future__ import annotations  # signatures shall read "ArrayLike", not what that stands for
 
-from typing import SupportsIndex
+from typing import Literal, SupportsIndex
 
 from numpy.typing import ArrayLike  # noqa: TC002 - typing.get_type_hints looks for it here
 
 from fastxent._docs import SIGMOID_PARTS, SOFTMAX_PARTS, fill_docstring
 from fastxent._evaluate import evaluate_loss
-from fastxent._request import Array, ArrayOrScalar, IgnoreIndex, Loss
+from fastxent._request import (
+    Array,
+    ArrayOrScalar,
+    BackendName,
+    IgnoreIndex,
+    Loss,
+    Normalizer,
+    Reduction,
+)
 
 __all__ = ["poly1_cross_entropy", "sigmoid_cross_entropy", "softmax_cross_entropy"]
 
@@ -27,9 +35,9 @@ def sigmoid_cross_entropy(
     pos_weight: ArrayLike | None = None,
     label_smoothing: float = 0.0,
     axis: SupportsIndex | None = -1,
-    reduction: str = "anchor",
-    normalizer: str | float = "valid",
-    empty: str | float = 0.0,
+    reduction: Reduction = "anchor",
+    normalizer: Normalizer | float = "valid",
+    empty: Literal["raise"] | float = 0.0,
     weight: ArrayLike | None = None,
     class_weight: ArrayLike | None = None,
     ignore_index: IgnoreIndex = -100,
@@ -39,7 +47,7 @@ def sigmoid_cross_entropy(
     out: Array | None = None,
     grad_out: Array | None = None,
     num_threads: SupportsIndex | None = None,
-    backend: str | None = None,
+    backend: BackendName | None = None,
 ) -> ArrayOrScalar:
     """Sigmoid (binary) cross-entropy from logits: each class is a question of its own.
 
@@ -152,9 +160,9 @@ def softmax_cross_entropy(
     *,
     label_smoothing: float = 0.0,
     axis: SupportsIndex = -1,
-    reduction: str = "anchor",
-    normalizer: str | float = "valid",
-    empty: str | float = 0.0,
+    reduction: Reduction = "anchor",
+    normalizer: Normalizer | float = "valid",
+    empty: Literal["raise"] | float = 0.0,
     weight: ArrayLike | None = None,
     class_weight: ArrayLike | None = None,
     ignore_index: IgnoreIndex = -100,
@@ -164,7 +172,7 @@ def softmax_cross_entropy(
     out: Array | None = None,
     grad_out: Array | None = None,
     num_threads: SupportsIndex | None = None,
-    backend: str | None = None,
+    backend: BackendName | None = None,
 ) -> ArrayOrScalar:
     """Softmax cross-entropy from logits: each anchor has one of C classes.
 
@@ -258,9 +266,9 @@ def poly1_cross_entropy(
     *,
     epsilon: float = 1.0,
     axis: SupportsIndex = -1,
-    reduction: str = "anchor",
-    normalizer: str | float = "valid",
-    empty: str | float = 0.0,
+    reduction: Reduction = "anchor",
+    normalizer: Normalizer | float = "valid",
+    empty: Literal["raise"] | float = 0.0,
     weight: ArrayLike | None = None,
     class_weight: ArrayLike | None = None,
     ignore_index: IgnoreIndex = -100,
@@ -270,7 +278,7 @@ def poly1_cross_entropy(
     out: Array | None = None,
     grad_out: Array | None = None,
     num_threads: SupportsIndex | None = None,
-    backend: str | None = None,
+    backend: BackendName | None = None,
 ) -> ArrayOrScalar:
     """Poly-1 cross-entropy from logits: softmax cross-entropy with one coefficient more.
 

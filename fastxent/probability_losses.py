@@ -2,13 +2,21 @@
 
 from __future__ import annotations  # signatures shall read "ArrayLike", not what that stands for
 
-from typing import SupportsIndex
+from typing import Literal, SupportsIndex
 
 from numpy.typing import ArrayLike  # noqa: TC002 - typing.get_type_hints looks for it here
 
 from fastxent._docs import SIGMOID_PARTS, SOFTMAX_PARTS, fill_docstring
 from fastxent._evaluate import evaluate_loss
-from fastxent._request import Array, ArrayOrScalar, IgnoreIndex, Loss
+from fastxent._request import (
+    Array,
+    ArrayOrScalar,
+    BackendName,
+    IgnoreIndex,
+    Loss,
+    Normalizer,
+    Reduction,
+)
 
 __all__ = ["binary_cross_entropy", "categorical_cross_entropy"]
 
@@ -24,9 +32,9 @@ def binary_cross_entropy(
     label_smoothing: float = 0.0,
     axis: SupportsIndex | None = -1,
     eps: float = 1e-7,
-    reduction: str = "anchor",
-    normalizer: str | float = "valid",
-    empty: str | float = 0.0,
+    reduction: Reduction = "anchor",
+    normalizer: Normalizer | float = "valid",
+    empty: Literal["raise"] | float = 0.0,
     weight: ArrayLike | None = None,
     class_weight: ArrayLike | None = None,
     ignore_index: IgnoreIndex = -100,
@@ -36,7 +44,7 @@ def binary_cross_entropy(
     out: Array | None = None,
     grad_out: Array | None = None,
     num_threads: SupportsIndex | None = None,
-    backend: str | None = None,
+    backend: BackendName | None = None,
 ) -> ArrayOrScalar:
     """Binary cross-entropy from probabilities, with Keras's meaning: the mean over the classes.
 
@@ -139,9 +147,9 @@ def categorical_cross_entropy(
     label_smoothing: float = 0.0,
     axis: SupportsIndex = -1,
     eps: float = 1e-7,
-    reduction: str = "anchor",
-    normalizer: str | float = "valid",
-    empty: str | float = 0.0,
+    reduction: Reduction = "anchor",
+    normalizer: Normalizer | float = "valid",
+    empty: Literal["raise"] | float = 0.0,
     weight: ArrayLike | None = None,
     class_weight: ArrayLike | None = None,
     ignore_index: IgnoreIndex = -100,
@@ -151,7 +159,7 @@ def categorical_cross_entropy(
     out: Array | None = None,
     grad_out: Array | None = None,
     num_threads: SupportsIndex | None = None,
-    backend: str | None = None,
+    backend: BackendName | None = None,
 ) -> ArrayOrScalar:
     """Categorical cross-entropy from probabilities, with Keras's meaning.
 

@@ -2,13 +2,21 @@
 
 from __future__ import annotations  # signatures shall read "ArrayLike", not what that stands for
 
-from typing import SupportsIndex
+from typing import Literal, SupportsIndex
 
 from numpy.typing import ArrayLike  # noqa: TC002 - typing.get_type_hints looks for it here
 
 from fastxent._docs import DISTRIBUTION_PARTS, SIGMOID_PARTS, fill_docstring
 from fastxent._evaluate import evaluate_loss
-from fastxent._request import Array, ArrayOrScalar, IgnoreIndex, Loss
+from fastxent._request import (
+    Array,
+    ArrayOrScalar,
+    BackendName,
+    IgnoreIndex,
+    Loss,
+    Normalizer,
+    Reduction,
+)
 
 __all__ = ["distribution_focal_loss", "quality_focal_loss", "varifocal_loss"]
 
@@ -29,9 +37,9 @@ def quality_focal_loss(
     *,
     beta: float = 2.0,
     axis: SupportsIndex | None = -1,
-    reduction: str = "anchor",
-    normalizer: str | float = "valid",
-    empty: str | float = 0.0,
+    reduction: Reduction = "anchor",
+    normalizer: Normalizer | float = "valid",
+    empty: Literal["raise"] | float = 0.0,
     weight: ArrayLike | None = None,
     class_weight: ArrayLike | None = None,
     ignore_index: IgnoreIndex = -100,
@@ -41,7 +49,7 @@ def quality_focal_loss(
     out: Array | None = None,
     grad_out: Array | None = None,
     num_threads: SupportsIndex | None = None,
-    backend: str | None = None,
+    backend: BackendName | None = None,
 ) -> ArrayOrScalar:
     """Quality focal loss from logits: the target of an anchor's class is a quality.
 
@@ -147,9 +155,9 @@ def varifocal_loss(
     gamma: float = 2.0,
     iou_weighted: bool = True,
     axis: SupportsIndex | None = -1,
-    reduction: str = "anchor",
-    normalizer: str | float = "valid",
-    empty: str | float = 0.0,
+    reduction: Reduction = "anchor",
+    normalizer: Normalizer | float = "valid",
+    empty: Literal["raise"] | float = 0.0,
     weight: ArrayLike | None = None,
     class_weight: ArrayLike | None = None,
     ignore_index: IgnoreIndex = -100,
@@ -159,7 +167,7 @@ def varifocal_loss(
     out: Array | None = None,
     grad_out: Array | None = None,
     num_threads: SupportsIndex | None = None,
-    backend: str | None = None,
+    backend: BackendName | None = None,
 ) -> ArrayOrScalar:
     """Varifocal loss from logits: targets are qualities, and only negatives are modulated.
 
@@ -257,9 +265,9 @@ def distribution_focal_loss(
     *,
     return_expectation: bool = False,
     axis: SupportsIndex = -1,
-    reduction: str = "anchor",
-    normalizer: str | float = "valid",
-    empty: str | float = 0.0,
+    reduction: Reduction = "anchor",
+    normalizer: Normalizer | float = "valid",
+    empty: Literal["raise"] | float = 0.0,
     weight: ArrayLike | None = None,
     ignore_index: IgnoreIndex = -100,
     return_grad: bool = False,
@@ -267,7 +275,7 @@ def distribution_focal_loss(
     out: Array | None = None,
     grad_out: Array | None = None,
     num_threads: SupportsIndex | None = None,
-    backend: str | None = None,
+    backend: BackendName | None = None,
 ) -> ArrayOrScalar:
     """Distribution focal loss from logits: a softmax over bins, and a target between two of them.
 

@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike  # noqa: TC002 - typing.get_type_hints looks 
 
 from fastxent._docs import SCORE_PARTS, fill_docstring
 from fastxent._evaluate import evaluate_class_score, evaluate_element_score
-from fastxent._request import Array, ArrayOrScalar  # noqa: TC001 - likewise
+from fastxent._request import Array, ArrayOrScalar, BackendName  # noqa: TC001 - likewise
 
 __all__ = [
     "log_sigmoid",
@@ -28,7 +28,7 @@ def sigmoid(
     *,
     out: Array | None = None,
     num_threads: SupportsIndex | None = None,
-    backend: str | None = None,
+    backend: BackendName | None = None,
 ) -> ArrayOrScalar:
     """Sigmoid, 1 / (1 + exp(-z)): the probability of a logit.
 
@@ -73,7 +73,7 @@ def log_sigmoid(
     *,
     out: Array | None = None,
     num_threads: SupportsIndex | None = None,
-    backend: str | None = None,
+    backend: BackendName | None = None,
 ) -> ArrayOrScalar:
     """Logarithm of the sigmoid, -log(1 + exp(-z)).
 
@@ -118,7 +118,7 @@ def softplus(
     *,
     out: Array | None = None,
     num_threads: SupportsIndex | None = None,
-    backend: str | None = None,
+    backend: BackendName | None = None,
 ) -> ArrayOrScalar:
     """Softplus, log(1 + exp(z)): the sigmoid cross-entropy of a negative.
 
@@ -163,7 +163,7 @@ def logit(
     *,
     out: Array | None = None,
     num_threads: SupportsIndex | None = None,
-    backend: str | None = None,
+    backend: BackendName | None = None,
 ) -> ArrayOrScalar:
     """Logit, log(p / (1 - p)): the inverse of the sigmoid.
 
@@ -209,7 +209,7 @@ def odds(
     *,
     out: Array | None = None,
     num_threads: SupportsIndex | None = None,
-    backend: str | None = None,
+    backend: BackendName | None = None,
 ) -> ArrayOrScalar:
     """Odds, p / (1 - p).
 
@@ -255,7 +255,7 @@ def softmax(
     axis: SupportsIndex | tuple[SupportsIndex, ...] | None = -1,
     out: Array | None = None,
     num_threads: SupportsIndex | None = None,
-    backend: str | None = None,
+    backend: BackendName | None = None,
 ) -> ArrayOrScalar:
     """Softmax, exp(z_c) / sum_k exp(z_k): the probabilities of an anchor's classes.
 
@@ -302,7 +302,7 @@ def log_softmax(
     axis: SupportsIndex | tuple[SupportsIndex, ...] | None = -1,
     out: Array | None = None,
     num_threads: SupportsIndex | None = None,
-    backend: str | None = None,
+    backend: BackendName | None = None,
 ) -> ArrayOrScalar:
     """Logarithm of the softmax, z_c - log(sum_k exp(z_k)).
 
@@ -350,7 +350,7 @@ def logsumexp(
     keepdims: bool = False,
     out: Array | None = None,
     num_threads: SupportsIndex | None = None,
-    backend: str | None = None,
+    backend: BackendName | None = None,
 ) -> ArrayOrScalar:
     """Logarithm of the sum of exponentials, log(sum_k exp(z_k)).
 

@@ -42,7 +42,8 @@ def test_numpy_is_the_only_requirement():
 
 
 def test_package_is_typed():
-    assert (importlib.resources.files("fastxent") / "py.typed").is_file()
+    for name in ("py.typed", "losses.pyi", "native/_native.pyi"):
+        assert (importlib.resources.files("fastxent") / name).is_file()
 
 
 def test_extension_uses_the_stable_abi():

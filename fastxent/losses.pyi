@@ -1,0 +1,180 @@
+# scripts/type_stubs.py made this of losses.py: change that, and run the script again.
+# fmt: off
+
+from fastxent._request import Array, ArrayOrScalar, BackendName, IgnoreIndex, Normalizer, Reduction
+from numpy.typing import ArrayLike
+from typing import Literal, SupportsIndex, overload
+import numpy as np
+
+__all__ = ["poly1_cross_entropy", "sigmoid_cross_entropy", "softmax_cross_entropy"]
+
+@overload
+def sigmoid_cross_entropy(
+    logits: ArrayLike, targets: ArrayLike, *, pos_weight: ArrayLike | None = None,
+    label_smoothing: float = 0.0, axis: SupportsIndex | None = -1,
+    reduction: Literal["anchor", "none"] = "anchor", normalizer: Normalizer | float = "valid",
+    empty: Literal["raise"] | float = 0.0, weight: ArrayLike | None = None,
+    class_weight: ArrayLike | None = None, ignore_index: IgnoreIndex = -100,
+    background_index: SupportsIndex | None = None, return_grad: Literal[False] = False,
+    grad_output: ArrayLike | None = None, out: Array | None = None,
+    grad_out: Array | None = None, num_threads: SupportsIndex | None = None,
+    backend: BackendName | None = None
+) -> Array: ...
+@overload
+def sigmoid_cross_entropy(
+    logits: ArrayLike, targets: ArrayLike, *, pos_weight: ArrayLike | None = None,
+    label_smoothing: float = 0.0, axis: SupportsIndex | None = -1,
+    reduction: Literal["sum", "mean"], normalizer: Normalizer | float = "valid",
+    empty: Literal["raise"] | float = 0.0, weight: ArrayLike | None = None,
+    class_weight: ArrayLike | None = None, ignore_index: IgnoreIndex = -100,
+    background_index: SupportsIndex | None = None, return_grad: Literal[False] = False,
+    grad_output: ArrayLike | None = None, out: Array | None = None,
+    grad_out: Array | None = None, num_threads: SupportsIndex | None = None,
+    backend: BackendName | None = None
+) -> np.float64: ...
+@overload
+def sigmoid_cross_entropy(
+    logits: ArrayLike, targets: ArrayLike, *, pos_weight: ArrayLike | None = None,
+    label_smoothing: float = 0.0, axis: SupportsIndex | None = -1,
+    reduction: Literal["anchor", "none"] = "anchor", normalizer: Normalizer | float = "valid",
+    empty: Literal["raise"] | float = 0.0, weight: ArrayLike | None = None,
+    class_weight: ArrayLike | None = None, ignore_index: IgnoreIndex = -100,
+    background_index: SupportsIndex | None = None, return_grad: Literal[True],
+    grad_output: ArrayLike | None = None, out: Array | None = None,
+    grad_out: Array | None = None, num_threads: SupportsIndex | None = None,
+    backend: BackendName | None = None
+) -> tuple[Array, Array]: ...
+@overload
+def sigmoid_cross_entropy(
+    logits: ArrayLike, targets: ArrayLike, *, pos_weight: ArrayLike | None = None,
+    label_smoothing: float = 0.0, axis: SupportsIndex | None = -1,
+    reduction: Literal["sum", "mean"], normalizer: Normalizer | float = "valid",
+    empty: Literal["raise"] | float = 0.0, weight: ArrayLike | None = None,
+    class_weight: ArrayLike | None = None, ignore_index: IgnoreIndex = -100,
+    background_index: SupportsIndex | None = None, return_grad: Literal[True],
+    grad_output: ArrayLike | None = None, out: Array | None = None,
+    grad_out: Array | None = None, num_threads: SupportsIndex | None = None,
+    backend: BackendName | None = None
+) -> tuple[np.float64, Array]: ...
+@overload
+def sigmoid_cross_entropy(
+    logits: ArrayLike, targets: ArrayLike, *, pos_weight: ArrayLike | None = None,
+    label_smoothing: float = 0.0, axis: SupportsIndex | None = -1,
+    reduction: Reduction = "anchor", normalizer: Normalizer | float = "valid",
+    empty: Literal["raise"] | float = 0.0, weight: ArrayLike | None = None,
+    class_weight: ArrayLike | None = None, ignore_index: IgnoreIndex = -100,
+    background_index: SupportsIndex | None = None, return_grad: bool,
+    grad_output: ArrayLike | None = None, out: Array | None = None,
+    grad_out: Array | None = None, num_threads: SupportsIndex | None = None,
+    backend: BackendName | None = None
+) -> ArrayOrScalar: ...
+@overload
+def softmax_cross_entropy(
+    logits: ArrayLike, targets: ArrayLike, *, label_smoothing: float = 0.0,
+    axis: SupportsIndex = -1, reduction: Literal["anchor", "none"] = "anchor",
+    normalizer: Normalizer | float = "valid", empty: Literal["raise"] | float = 0.0,
+    weight: ArrayLike | None = None, class_weight: ArrayLike | None = None,
+    ignore_index: IgnoreIndex = -100, background_index: SupportsIndex | None = None,
+    return_grad: Literal[False] = False, grad_output: ArrayLike | None = None,
+    out: Array | None = None, grad_out: Array | None = None,
+    num_threads: SupportsIndex | None = None, backend: BackendName | None = None
+) -> Array: ...
+@overload
+def softmax_cross_entropy(
+    logits: ArrayLike, targets: ArrayLike, *, label_smoothing: float = 0.0,
+    axis: SupportsIndex = -1, reduction: Literal["sum", "mean"],
+    normalizer: Normalizer | float = "valid", empty: Literal["raise"] | float = 0.0,
+    weight: ArrayLike | None = None, class_weight: ArrayLike | None = None,
+    ignore_index: IgnoreIndex = -100, background_index: SupportsIndex | None = None,
+    return_grad: Literal[False] = False, grad_output: ArrayLike | None = None,
+    out: Array | None = None, grad_out: Array | None = None,
+    num_threads: SupportsIndex | None = None, backend: BackendName | None = None
+) -> np.float64: ...
+@overload
+def softmax_cross_entropy(
+    logits: ArrayLike, targets: ArrayLike, *, label_smoothing: float = 0.0,
+    axis: SupportsIndex = -1, reduction: Literal["anchor", "none"] = "anchor",
+    normalizer: Normalizer | float = "valid", empty: Literal["raise"] | float = 0.0,
+    weight: ArrayLike | None = None, class_weight: ArrayLike | None = None,
+    ignore_index: IgnoreIndex = -100, background_index: SupportsIndex | None = None,
+    return_grad: Literal[True], grad_output: ArrayLike | None = None, out: Array | None = None,
+    grad_out: Array | None = None, num_threads: SupportsIndex | None = None,
+    backend: BackendName | None = None
+) -> tuple[Array, Array]: ...
+@overload
+def softmax_cross_entropy(
+    logits: ArrayLike, targets: ArrayLike, *, label_smoothing: float = 0.0,
+    axis: SupportsIndex = -1, reduction: Literal["sum", "mean"],
+    normalizer: Normalizer | float = "valid", empty: Literal["raise"] | float = 0.0,
+    weight: ArrayLike | None = None, class_weight: ArrayLike | None = None,
+    ignore_index: IgnoreIndex = -100, background_index: SupportsIndex | None = None,
+    return_grad: Literal[True], grad_output: ArrayLike | None = None, out: Array | None = None,
+    grad_out: Array | None = None, num_threads: SupportsIndex | None = None,
+    backend: BackendName | None = None
+) -> tuple[np.float64, Array]: ...
+@overload
+def softmax_cross_entropy(
+    logits: ArrayLike, targets: ArrayLike, *, label_smoothing: float = 0.0,
+    axis: SupportsIndex = -1, reduction: Reduction = "anchor",
+    normalizer: Normalizer | float = "valid", empty: Literal["raise"] | float = 0.0,
+    weight: ArrayLike | None = None, class_weight: ArrayLike | None = None,
+    ignore_index: IgnoreIndex = -100, background_index: SupportsIndex | None = None,
+    return_grad: bool, grad_output: ArrayLike | None = None, out: Array | None = None,
+    grad_out: Array | None = None, num_threads: SupportsIndex | None = None,
+    backend: BackendName | None = None
+) -> ArrayOrScalar: ...
+@overload
+def poly1_cross_entropy(
+    logits: ArrayLike, targets: ArrayLike, *, epsilon: float = 1.0, axis: SupportsIndex = -1,
+    reduction: Literal["anchor", "none"] = "anchor", normalizer: Normalizer | float = "valid",
+    empty: Literal["raise"] | float = 0.0, weight: ArrayLike | None = None,
+    class_weight: ArrayLike | None = None, ignore_index: IgnoreIndex = -100,
+    background_index: SupportsIndex | None = None, return_grad: Literal[False] = False,
+    grad_output: ArrayLike | None = None, out: Array | None = None,
+    grad_out: Array | None = None, num_threads: SupportsIndex | None = None,
+    backend: BackendName | None = None
+) -> Array: ...
+@overload
+def poly1_cross_entropy(
+    logits: ArrayLike, targets: ArrayLike, *, epsilon: float = 1.0, axis: SupportsIndex = -1,
+    reduction: Literal["sum", "mean"], normalizer: Normalizer | float = "valid",
+    empty: Literal["raise"] | float = 0.0, weight: ArrayLike | None = None,
+    class_weight: ArrayLike | None = None, ignore_index: IgnoreIndex = -100,
+    background_index: SupportsIndex | None = None, return_grad: Literal[False] = False,
+    grad_output: ArrayLike | None = None, out: Array | None = None,
+    grad_out: Array | None = None, num_threads: SupportsIndex | None = None,
+    backend: BackendName | None = None
+) -> np.float64: ...
+@overload
+def poly1_cross_entropy(
+    logits: ArrayLike, targets: ArrayLike, *, epsilon: float = 1.0, axis: SupportsIndex = -1,
+    reduction: Literal["anchor", "none"] = "anchor", normalizer: Normalizer | float = "valid",
+    empty: Literal["raise"] | float = 0.0, weight: ArrayLike | None = None,
+    class_weight: ArrayLike | None = None, ignore_index: IgnoreIndex = -100,
+    background_index: SupportsIndex | None = None, return_grad: Literal[True],
+    grad_output: ArrayLike | None = None, out: Array | None = None,
+    grad_out: Array | None = None, num_threads: SupportsIndex | None = None,
+    backend: BackendName | None = None
+) -> tuple[Array, Array]: ...
+@overload
+def poly1_cross_entropy(
+    logits: ArrayLike, targets: ArrayLike, *, epsilon: float = 1.0, axis: SupportsIndex = -1,
+    reduction: Literal["sum", "mean"], normalizer: Normalizer | float = "valid",
+    empty: Literal["raise"] | float = 0.0, weight: ArrayLike | None = None,
+    class_weight: ArrayLike | None = None, ignore_index: IgnoreIndex = -100,
+    background_index: SupportsIndex | None = None, return_grad: Literal[True],
+    grad_output: ArrayLike | None = None, out: Array | None = None,
+    grad_out: Array | None = None, num_threads: SupportsIndex | None = None,
+    backend: BackendName | None = None
+) -> tuple[np.float64, Array]: ...
+@overload
+def poly1_cross_entropy(
+    logits: ArrayLike, targets: ArrayLike, *, epsilon: float = 1.0, axis: SupportsIndex = -1,
+    reduction: Reduction = "anchor", normalizer: Normalizer | float = "valid",
+    empty: Literal["raise"] | float = 0.0, weight: ArrayLike | None = None,
+    class_weight: ArrayLike | None = None, ignore_index: IgnoreIndex = -100,
+    background_index: SupportsIndex | None = None, return_grad: bool,
+    grad_output: ArrayLike | None = None, out: Array | None = None,
+    grad_out: Array | None = None, num_threads: SupportsIndex | None = None,
+    backend: BackendName | None = None
+) -> ArrayOrScalar: ...

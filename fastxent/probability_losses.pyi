@@ -1,0 +1,124 @@
+# scripts/type_stubs.py made this of probability_losses.py: change that, and run the script again.
+# fmt: off
+
+from fastxent._request import Array, ArrayOrScalar, BackendName, IgnoreIndex, Normalizer, Reduction
+from numpy.typing import ArrayLike
+from typing import Literal, SupportsIndex, overload
+import numpy as np
+
+__all__ = ["binary_cross_entropy", "categorical_cross_entropy"]
+
+@overload
+def binary_cross_entropy(
+    probs: ArrayLike, targets: ArrayLike, *, label_smoothing: float = 0.0,
+    axis: SupportsIndex | None = -1, eps: float = 1e-7,
+    reduction: Literal["anchor", "none"] = "anchor", normalizer: Normalizer | float = "valid",
+    empty: Literal["raise"] | float = 0.0, weight: ArrayLike | None = None,
+    class_weight: ArrayLike | None = None, ignore_index: IgnoreIndex = -100,
+    background_index: SupportsIndex | None = None, return_grad: Literal[False] = False,
+    grad_output: ArrayLike | None = None, out: Array | None = None,
+    grad_out: Array | None = None, num_threads: SupportsIndex | None = None,
+    backend: BackendName | None = None
+) -> Array: ...
+@overload
+def binary_cross_entropy(
+    probs: ArrayLike, targets: ArrayLike, *, label_smoothing: float = 0.0,
+    axis: SupportsIndex | None = -1, eps: float = 1e-7, reduction: Literal["sum", "mean"],
+    normalizer: Normalizer | float = "valid", empty: Literal["raise"] | float = 0.0,
+    weight: ArrayLike | None = None, class_weight: ArrayLike | None = None,
+    ignore_index: IgnoreIndex = -100, background_index: SupportsIndex | None = None,
+    return_grad: Literal[False] = False, grad_output: ArrayLike | None = None,
+    out: Array | None = None, grad_out: Array | None = None,
+    num_threads: SupportsIndex | None = None, backend: BackendName | None = None
+) -> np.float64: ...
+@overload
+def binary_cross_entropy(
+    probs: ArrayLike, targets: ArrayLike, *, label_smoothing: float = 0.0,
+    axis: SupportsIndex | None = -1, eps: float = 1e-7,
+    reduction: Literal["anchor", "none"] = "anchor", normalizer: Normalizer | float = "valid",
+    empty: Literal["raise"] | float = 0.0, weight: ArrayLike | None = None,
+    class_weight: ArrayLike | None = None, ignore_index: IgnoreIndex = -100,
+    background_index: SupportsIndex | None = None, return_grad: Literal[True],
+    grad_output: ArrayLike | None = None, out: Array | None = None,
+    grad_out: Array | None = None, num_threads: SupportsIndex | None = None,
+    backend: BackendName | None = None
+) -> tuple[Array, Array]: ...
+@overload
+def binary_cross_entropy(
+    probs: ArrayLike, targets: ArrayLike, *, label_smoothing: float = 0.0,
+    axis: SupportsIndex | None = -1, eps: float = 1e-7, reduction: Literal["sum", "mean"],
+    normalizer: Normalizer | float = "valid", empty: Literal["raise"] | float = 0.0,
+    weight: ArrayLike | None = None, class_weight: ArrayLike | None = None,
+    ignore_index: IgnoreIndex = -100, background_index: SupportsIndex | None = None,
+    return_grad: Literal[True], grad_output: ArrayLike | None = None, out: Array | None = None,
+    grad_out: Array | None = None, num_threads: SupportsIndex | None = None,
+    backend: BackendName | None = None
+) -> tuple[np.float64, Array]: ...
+@overload
+def binary_cross_entropy(
+    probs: ArrayLike, targets: ArrayLike, *, label_smoothing: float = 0.0,
+    axis: SupportsIndex | None = -1, eps: float = 1e-7, reduction: Reduction = "anchor",
+    normalizer: Normalizer | float = "valid", empty: Literal["raise"] | float = 0.0,
+    weight: ArrayLike | None = None, class_weight: ArrayLike | None = None,
+    ignore_index: IgnoreIndex = -100, background_index: SupportsIndex | None = None,
+    return_grad: bool, grad_output: ArrayLike | None = None, out: Array | None = None,
+    grad_out: Array | None = None, num_threads: SupportsIndex | None = None,
+    backend: BackendName | None = None
+) -> ArrayOrScalar: ...
+@overload
+def categorical_cross_entropy(
+    probs: ArrayLike, targets: ArrayLike, *, label_smoothing: float = 0.0,
+    axis: SupportsIndex = -1, eps: float = 1e-7,
+    reduction: Literal["anchor", "none"] = "anchor", normalizer: Normalizer | float = "valid",
+    empty: Literal["raise"] | float = 0.0, weight: ArrayLike | None = None,
+    class_weight: ArrayLike | None = None, ignore_index: IgnoreIndex = -100,
+    background_index: SupportsIndex | None = None, return_grad: Literal[False] = False,
+    grad_output: ArrayLike | None = None, out: Array | None = None,
+    grad_out: Array | None = None, num_threads: SupportsIndex | None = None,
+    backend: BackendName | None = None
+) -> Array: ...
+@overload
+def categorical_cross_entropy(
+    probs: ArrayLike, targets: ArrayLike, *, label_smoothing: float = 0.0,
+    axis: SupportsIndex = -1, eps: float = 1e-7, reduction: Literal["sum", "mean"],
+    normalizer: Normalizer | float = "valid", empty: Literal["raise"] | float = 0.0,
+    weight: ArrayLike | None = None, class_weight: ArrayLike | None = None,
+    ignore_index: IgnoreIndex = -100, background_index: SupportsIndex | None = None,
+    return_grad: Literal[False] = False, grad_output: ArrayLike | None = None,
+    out: Array | None = None, grad_out: Array | None = None,
+    num_threads: SupportsIndex | None = None, backend: BackendName | None = None
+) -> np.float64: ...
+@overload
+def categorical_cross_entropy(
+    probs: ArrayLike, targets: ArrayLike, *, label_smoothing: float = 0.0,
+    axis: SupportsIndex = -1, eps: float = 1e-7,
+    reduction: Literal["anchor", "none"] = "anchor", normalizer: Normalizer | float = "valid",
+    empty: Literal["raise"] | float = 0.0, weight: ArrayLike | None = None,
+    class_weight: ArrayLike | None = None, ignore_index: IgnoreIndex = -100,
+    background_index: SupportsIndex | None = None, return_grad: Literal[True],
+    grad_output: ArrayLike | None = None, out: Array | None = None,
+    grad_out: Array | None = None, num_threads: SupportsIndex | None = None,
+    backend: BackendName | None = None
+) -> tuple[Array, Array]: ...
+@overload
+def categorical_cross_entropy(
+    probs: ArrayLike, targets: ArrayLike, *, label_smoothing: float = 0.0,
+    axis: SupportsIndex = -1, eps: float = 1e-7, reduction: Literal["sum", "mean"],
+    normalizer: Normalizer | float = "valid", empty: Literal["raise"] | float = 0.0,
+    weight: ArrayLike | None = None, class_weight: ArrayLike | None = None,
+    ignore_index: IgnoreIndex = -100, background_index: SupportsIndex | None = None,
+    return_grad: Literal[True], grad_output: ArrayLike | None = None, out: Array | None = None,
+    grad_out: Array | None = None, num_threads: SupportsIndex | None = None,
+    backend: BackendName | None = None
+) -> tuple[np.float64, Array]: ...
+@overload
+def categorical_cross_entropy(
+    probs: ArrayLike, targets: ArrayLike, *, label_smoothing: float = 0.0,
+    axis: SupportsIndex = -1, eps: float = 1e-7, reduction: Reduction = "anchor",
+    normalizer: Normalizer | float = "valid", empty: Literal["raise"] | float = 0.0,
+    weight: ArrayLike | None = None, class_weight: ArrayLike | None = None,
+    ignore_index: IgnoreIndex = -100, background_index: SupportsIndex | None = None,
+    return_grad: bool, grad_output: ArrayLike | None = None, out: Array | None = None,
+    grad_out: Array | None = None, num_threads: SupportsIndex | None = None,
+    backend: BackendName | None = None
+) -> ArrayOrScalar: ...

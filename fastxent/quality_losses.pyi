@@ -1,0 +1,215 @@
+# scripts/type_stubs.py made this of quality_losses.py: change that, and run the script again.
+# fmt: off
+
+from fastxent._request import Array, ArrayOrScalar, BackendName, IgnoreIndex, Normalizer, Reduction
+from numpy.typing import ArrayLike
+from typing import Literal, SupportsIndex, overload
+import numpy as np
+
+__all__ = ["distribution_focal_loss", "quality_focal_loss", "varifocal_loss"]
+
+@overload
+def quality_focal_loss(
+    logits: ArrayLike, labels: ArrayLike, scores: ArrayLike, *, beta: float = 2.0,
+    axis: SupportsIndex | None = -1, reduction: Literal["anchor", "none"] = "anchor",
+    normalizer: Normalizer | float = "valid", empty: Literal["raise"] | float = 0.0,
+    weight: ArrayLike | None = None, class_weight: ArrayLike | None = None,
+    ignore_index: IgnoreIndex = -100, background_index: SupportsIndex | None = None,
+    return_grad: Literal[False] = False, grad_output: ArrayLike | None = None,
+    out: Array | None = None, grad_out: Array | None = None,
+    num_threads: SupportsIndex | None = None, backend: BackendName | None = None
+) -> Array: ...
+@overload
+def quality_focal_loss(
+    logits: ArrayLike, labels: ArrayLike, scores: ArrayLike, *, beta: float = 2.0,
+    axis: SupportsIndex | None = -1, reduction: Literal["sum", "mean"],
+    normalizer: Normalizer | float = "valid", empty: Literal["raise"] | float = 0.0,
+    weight: ArrayLike | None = None, class_weight: ArrayLike | None = None,
+    ignore_index: IgnoreIndex = -100, background_index: SupportsIndex | None = None,
+    return_grad: Literal[False] = False, grad_output: ArrayLike | None = None,
+    out: Array | None = None, grad_out: Array | None = None,
+    num_threads: SupportsIndex | None = None, backend: BackendName | None = None
+) -> np.float64: ...
+@overload
+def quality_focal_loss(
+    logits: ArrayLike, labels: ArrayLike, scores: ArrayLike, *, beta: float = 2.0,
+    axis: SupportsIndex | None = -1, reduction: Literal["anchor", "none"] = "anchor",
+    normalizer: Normalizer | float = "valid", empty: Literal["raise"] | float = 0.0,
+    weight: ArrayLike | None = None, class_weight: ArrayLike | None = None,
+    ignore_index: IgnoreIndex = -100, background_index: SupportsIndex | None = None,
+    return_grad: Literal[True], grad_output: ArrayLike | None = None, out: Array | None = None,
+    grad_out: Array | None = None, num_threads: SupportsIndex | None = None,
+    backend: BackendName | None = None
+) -> tuple[Array, Array]: ...
+@overload
+def quality_focal_loss(
+    logits: ArrayLike, labels: ArrayLike, scores: ArrayLike, *, beta: float = 2.0,
+    axis: SupportsIndex | None = -1, reduction: Literal["sum", "mean"],
+    normalizer: Normalizer | float = "valid", empty: Literal["raise"] | float = 0.0,
+    weight: ArrayLike | None = None, class_weight: ArrayLike | None = None,
+    ignore_index: IgnoreIndex = -100, background_index: SupportsIndex | None = None,
+    return_grad: Literal[True], grad_output: ArrayLike | None = None, out: Array | None = None,
+    grad_out: Array | None = None, num_threads: SupportsIndex | None = None,
+    backend: BackendName | None = None
+) -> tuple[np.float64, Array]: ...
+@overload
+def quality_focal_loss(
+    logits: ArrayLike, labels: ArrayLike, scores: ArrayLike, *, beta: float = 2.0,
+    axis: SupportsIndex | None = -1, reduction: Reduction = "anchor",
+    normalizer: Normalizer | float = "valid", empty: Literal["raise"] | float = 0.0,
+    weight: ArrayLike | None = None, class_weight: ArrayLike | None = None,
+    ignore_index: IgnoreIndex = -100, background_index: SupportsIndex | None = None,
+    return_grad: bool, grad_output: ArrayLike | None = None, out: Array | None = None,
+    grad_out: Array | None = None, num_threads: SupportsIndex | None = None,
+    backend: BackendName | None = None
+) -> ArrayOrScalar: ...
+@overload
+def varifocal_loss(
+    logits: ArrayLike, targets: ArrayLike, *, alpha: ArrayLike | None = 0.75,
+    gamma: float = 2.0, iou_weighted: bool = True, axis: SupportsIndex | None = -1,
+    reduction: Literal["anchor", "none"] = "anchor", normalizer: Normalizer | float = "valid",
+    empty: Literal["raise"] | float = 0.0, weight: ArrayLike | None = None,
+    class_weight: ArrayLike | None = None, ignore_index: IgnoreIndex = -100,
+    background_index: SupportsIndex | None = None, return_grad: Literal[False] = False,
+    grad_output: ArrayLike | None = None, out: Array | None = None,
+    grad_out: Array | None = None, num_threads: SupportsIndex | None = None,
+    backend: BackendName | None = None
+) -> Array: ...
+@overload
+def varifocal_loss(
+    logits: ArrayLike, targets: ArrayLike, *, alpha: ArrayLike | None = 0.75,
+    gamma: float = 2.0, iou_weighted: bool = True, axis: SupportsIndex | None = -1,
+    reduction: Literal["sum", "mean"], normalizer: Normalizer | float = "valid",
+    empty: Literal["raise"] | float = 0.0, weight: ArrayLike | None = None,
+    class_weight: ArrayLike | None = None, ignore_index: IgnoreIndex = -100,
+    background_index: SupportsIndex | None = None, return_grad: Literal[False] = False,
+    grad_output: ArrayLike | None = None, out: Array | None = None,
+    grad_out: Array | None = None, num_threads: SupportsIndex | None = None,
+    backend: BackendName | None = None
+) -> np.float64: ...
+@overload
+def varifocal_loss(
+    logits: ArrayLike, targets: ArrayLike, *, alpha: ArrayLike | None = 0.75,
+    gamma: float = 2.0, iou_weighted: bool = True, axis: SupportsIndex | None = -1,
+    reduction: Literal["anchor", "none"] = "anchor", normalizer: Normalizer | float = "valid",
+    empty: Literal["raise"] | float = 0.0, weight: ArrayLike | None = None,
+    class_weight: ArrayLike | None = None, ignore_index: IgnoreIndex = -100,
+    background_index: SupportsIndex | None = None, return_grad: Literal[True],
+    grad_output: ArrayLike | None = None, out: Array | None = None,
+    grad_out: Array | None = None, num_threads: SupportsIndex | None = None,
+    backend: BackendName | None = None
+) -> tuple[Array, Array]: ...
+@overload
+def varifocal_loss(
+    logits: ArrayLike, targets: ArrayLike, *, alpha: ArrayLike | None = 0.75,
+    gamma: float = 2.0, iou_weighted: bool = True, axis: SupportsIndex | None = -1,
+    reduction: Literal["sum", "mean"], normalizer: Normalizer | float = "valid",
+    empty: Literal["raise"] | float = 0.0, weight: ArrayLike | None = None,
+    class_weight: ArrayLike | None = None, ignore_index: IgnoreIndex = -100,
+    background_index: SupportsIndex | None = None, return_grad: Literal[True],
+    grad_output: ArrayLike | None = None, out: Array | None = None,
+    grad_out: Array | None = None, num_threads: SupportsIndex | None = None,
+    backend: BackendName | None = None
+) -> tuple[np.float64, Array]: ...
+@overload
+def varifocal_loss(
+    logits: ArrayLike, targets: ArrayLike, *, alpha: ArrayLike | None = 0.75,
+    gamma: float = 2.0, iou_weighted: bool = True, axis: SupportsIndex | None = -1,
+    reduction: Reduction = "anchor", normalizer: Normalizer | float = "valid",
+    empty: Literal["raise"] | float = 0.0, weight: ArrayLike | None = None,
+    class_weight: ArrayLike | None = None, ignore_index: IgnoreIndex = -100,
+    background_index: SupportsIndex | None = None, return_grad: bool,
+    grad_output: ArrayLike | None = None, out: Array | None = None,
+    grad_out: Array | None = None, num_threads: SupportsIndex | None = None,
+    backend: BackendName | None = None
+) -> ArrayOrScalar: ...
+@overload
+def distribution_focal_loss(
+    logits: ArrayLike, targets: ArrayLike, *, return_expectation: Literal[False] = False,
+    axis: SupportsIndex = -1, reduction: Literal["anchor", "none"] = "anchor",
+    normalizer: Normalizer | float = "valid", empty: Literal["raise"] | float = 0.0,
+    weight: ArrayLike | None = None, ignore_index: IgnoreIndex = -100,
+    return_grad: Literal[False] = False, grad_output: ArrayLike | None = None,
+    out: Array | None = None, grad_out: Array | None = None,
+    num_threads: SupportsIndex | None = None, backend: BackendName | None = None
+) -> Array: ...
+@overload
+def distribution_focal_loss(
+    logits: ArrayLike, targets: ArrayLike, *, return_expectation: Literal[False] = False,
+    axis: SupportsIndex = -1, reduction: Literal["sum", "mean"],
+    normalizer: Normalizer | float = "valid", empty: Literal["raise"] | float = 0.0,
+    weight: ArrayLike | None = None, ignore_index: IgnoreIndex = -100,
+    return_grad: Literal[False] = False, grad_output: ArrayLike | None = None,
+    out: Array | None = None, grad_out: Array | None = None,
+    num_threads: SupportsIndex | None = None, backend: BackendName | None = None
+) -> np.float64: ...
+@overload
+def distribution_focal_loss(
+    logits: ArrayLike, targets: ArrayLike, *, return_expectation: Literal[False] = False,
+    axis: SupportsIndex = -1, reduction: Literal["anchor", "none"] = "anchor",
+    normalizer: Normalizer | float = "valid", empty: Literal["raise"] | float = 0.0,
+    weight: ArrayLike | None = None, ignore_index: IgnoreIndex = -100,
+    return_grad: Literal[True], grad_output: ArrayLike | None = None, out: Array | None = None,
+    grad_out: Array | None = None, num_threads: SupportsIndex | None = None,
+    backend: BackendName | None = None
+) -> tuple[Array, Array]: ...
+@overload
+def distribution_focal_loss(
+    logits: ArrayLike, targets: ArrayLike, *, return_expectation: Literal[False] = False,
+    axis: SupportsIndex = -1, reduction: Literal["sum", "mean"],
+    normalizer: Normalizer | float = "valid", empty: Literal["raise"] | float = 0.0,
+    weight: ArrayLike | None = None, ignore_index: IgnoreIndex = -100,
+    return_grad: Literal[True], grad_output: ArrayLike | None = None, out: Array | None = None,
+    grad_out: Array | None = None, num_threads: SupportsIndex | None = None,
+    backend: BackendName | None = None
+) -> tuple[np.float64, Array]: ...
+@overload
+def distribution_focal_loss(
+    logits: ArrayLike, targets: ArrayLike, *, return_expectation: Literal[True],
+    axis: SupportsIndex = -1, reduction: Literal["anchor", "none"] = "anchor",
+    normalizer: Normalizer | float = "valid", empty: Literal["raise"] | float = 0.0,
+    weight: ArrayLike | None = None, ignore_index: IgnoreIndex = -100,
+    return_grad: Literal[False] = False, grad_output: ArrayLike | None = None,
+    out: Array | None = None, grad_out: Array | None = None,
+    num_threads: SupportsIndex | None = None, backend: BackendName | None = None
+) -> tuple[Array, Array]: ...
+@overload
+def distribution_focal_loss(
+    logits: ArrayLike, targets: ArrayLike, *, return_expectation: Literal[True],
+    axis: SupportsIndex = -1, reduction: Literal["sum", "mean"],
+    normalizer: Normalizer | float = "valid", empty: Literal["raise"] | float = 0.0,
+    weight: ArrayLike | None = None, ignore_index: IgnoreIndex = -100,
+    return_grad: Literal[False] = False, grad_output: ArrayLike | None = None,
+    out: Array | None = None, grad_out: Array | None = None,
+    num_threads: SupportsIndex | None = None, backend: BackendName | None = None
+) -> tuple[np.float64, Array]: ...
+@overload
+def distribution_focal_loss(
+    logits: ArrayLike, targets: ArrayLike, *, return_expectation: Literal[True],
+    axis: SupportsIndex = -1, reduction: Literal["anchor", "none"] = "anchor",
+    normalizer: Normalizer | float = "valid", empty: Literal["raise"] | float = 0.0,
+    weight: ArrayLike | None = None, ignore_index: IgnoreIndex = -100,
+    return_grad: Literal[True], grad_output: ArrayLike | None = None, out: Array | None = None,
+    grad_out: Array | None = None, num_threads: SupportsIndex | None = None,
+    backend: BackendName | None = None
+) -> tuple[Array, Array, Array]: ...
+@overload
+def distribution_focal_loss(
+    logits: ArrayLike, targets: ArrayLike, *, return_expectation: Literal[True],
+    axis: SupportsIndex = -1, reduction: Literal["sum", "mean"],
+    normalizer: Normalizer | float = "valid", empty: Literal["raise"] | float = 0.0,
+    weight: ArrayLike | None = None, ignore_index: IgnoreIndex = -100,
+    return_grad: Literal[True], grad_output: ArrayLike | None = None, out: Array | None = None,
+    grad_out: Array | None = None, num_threads: SupportsIndex | None = None,
+    backend: BackendName | None = None
+) -> tuple[np.float64, Array, Array]: ...
+@overload
+def distribution_focal_loss(
+    logits: ArrayLike, targets: ArrayLike, *, return_expectation: bool = False,
+    axis: SupportsIndex = -1, reduction: Reduction = "anchor",
+    normalizer: Normalizer | float = "valid", empty: Literal["raise"] | float = 0.0,
+    weight: ArrayLike | None = None, ignore_index: IgnoreIndex = -100,
+    return_grad: bool = False, grad_output: ArrayLike | None = None, out: Array | None = None,
+    grad_out: Array | None = None, num_threads: SupportsIndex | None = None,
+    backend: BackendName | None = None
+) -> ArrayOrScalar: ...
