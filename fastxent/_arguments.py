@@ -22,6 +22,9 @@ _FLOATS = "float16, bfloat16, float32 or float64"
 _EXPECTED = {FLOAT_DTYPES: _FLOATS, REAL_DTYPES: f"bool, integer, {_FLOATS}"}
 _FLOAT32, _FLOAT64 = np.dtype(np.float32), np.dtype(np.float64)
 
+#: What an axis of a score may be.
+_AXES = "an integer, a tuple of integers or None"
+
 #: Steps that NumPy may spend on finding out whether two arrays overlap. Nobody interleaves arrays
 #: in a way that takes more, so that counts as overlapping.
 _OVERLAP_WORK = 100_000
@@ -53,7 +56,7 @@ def score_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
     return np.dtype(np.float64) if dtype.kind in "biu" else result_dtype(dtype)
 
 
-def as_integer(value: SupportsIndex, name: str) -> int:
+def as_integer(value: SupportsIndex, name: str, expected: str = "an integer") -> int:
     """Return an int of 64 bits; a bool or a float is none."""
     refuse(value, name)
     try:
@@ -61,7 +64,7 @@ def as_integer(value: SupportsIndex, name: str) -> int:
     except Exception:  # noqa: BLE001 - whatever the user's object does
         number = None
     if number is None:
-        raise TypeError(f"{name} must be an integer, not {shown(value)}")
+        raise TypeError(f"{name} must be {expected}, not {shown(value)}")
     if not -(2**63) <= number < 2**63:
         raise ValueError(f"{name} = {shown(number)} does not fit into 64 bits")
     return number
@@ -99,15 +102,13 @@ def axis_indices(
     if axis is None:
         return tuple(range(ndim))
     if not isinstance(axis, tuple):
-        if isinstance(axis, bool | np.bool_) or not hasattr(axis, "__index__"):
-            raise TypeError(f"axis must be an integer, a tuple of integers or None, not {axis!r}")
-        return (axis_index(axis, ndim, name),)
+        return (axis_index(as_integer(axis, "axis", _AXES), ndim, name),)
     if not axis:
         raise ValueError("axis is an empty tuple: it names no axis (None: all of them)")
     indices = tuple(axis_index(one, ndim, name) for one in axis)
     for place, index in enumerate(indices):
         if index in indices[:place]:
-            raise ValueError(f"axis = {axis} names axis {index} of {name} twice")
+            raise ValueError(f"axis = {shown(axis)} names axis {index} of {name} twice")
     return indices
 
 
