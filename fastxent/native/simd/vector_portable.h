@@ -1,96 +1,36 @@
-/* Any C compiler. GCC and Clang have vectors of any length and cut them to what the machine has
- * (SSE2, NEON); for others a vec is an array, and the loops are theirs to vectorise. */
+/* Any C compiler. With GCC and Clang a vec is four vectors of 16 bytes, which SSE2 and NEON have
+ * registers for: they take a vector of 64 bytes apart lane by lane. With other compilers it is an
+ * array. Rare operations go through an array with both. */
 #if FX_DOUBLE
 #define FX_SQRT sqrt
+#define FX_MANTISSA_BITS 52
+#define FX_EXPONENT_BIAS 1023
+#define FX_BITS_OF_THREE_QUARTERS 0x3FE8000000000000
+#define FX_BITS_OF_ROUND_MAGIC 0x4338000000000000
+#define FX_GUARD_POWER 0x1p-60
+#define FX_GUARD_EXPONENT 60
+typedef uint64_t real_unsigned;
 #else
 #define FX_SQRT sqrtf
+#define FX_MANTISSA_BITS 23
+#define FX_EXPONENT_BIAS 127
+#define FX_BITS_OF_THREE_QUARTERS 0x3F400000
+#define FX_BITS_OF_ROUND_MAGIC 0x4B400000
+#define FX_GUARD_POWER 0x1p-28f
+#define FX_GUARD_EXPONENT 28
+typedef uint32_t real_unsigned;
 #endif
 #define FX_EACH for (int i = 0; i < LANES; i++)
 
 #if defined(__GNUC__)
-#pragma GCC diagnostic ignored "-Wpsabi" /* every function here is inlined: no ABI is involved */
-typedef real vec __attribute__((vector_size(LANES * sizeof(real))));
-typedef real_bits mask __attribute__((vector_size(LANES * sizeof(real)))); /* 0 or -1 */
-#define FX_LANE(x, i) (x)[i]
-#define FX_BINARY(name, op)                                                                        \
-    FX_INLINE vec name(vec a, vec b) { return a op b; }
-#define FX_BITWISE(name, op)                                                                       \
-    FX_INLINE vec name(vec a, vec b) { return (vec)((mask)a op(mask) b); }
-#define FX_COMPARE(name, op)                                                                       \
-    FX_INLINE mask name(vec a, vec b) { return (mask)(a op b); }
-FX_INLINE mask v_bits(vec x) { return (mask)x; }
-FX_INLINE vec v_from_bits(mask x) { return (vec)x; }
-FX_INLINE vec v_set(real x) { return x - (vec){0}; }
-FX_INLINE vec v_select(mask m, vec yes, vec no) { return (vec)(((mask)yes & m) | ((mask)no & ~m)); }
+#include "vector_parts.h"
 #else
-typedef struct {
-    real lane[LANES];
-} vec;
-typedef struct {
-    real_bits lane[LANES]; /* 0 or -1 */
-} mask;
-#define FX_LANE(x, i) (x).lane[i]
-#define FX_BINARY(name, op)                                                                        \
-    FX_INLINE vec name(vec a, vec b) {                                                             \
-        FX_EACH a.lane[i] = a.lane[i] op b.lane[i];                                                \
-        return a;                                                                                  \
-    }
-FX_INLINE mask v_bits(vec x) {
-    mask r;
-    memcpy(r.lane, x.lane, sizeof r.lane);
-    return r;
-}
-FX_INLINE vec v_from_bits(mask x) {
-    vec r;
-    memcpy(r.lane, x.lane, sizeof r.lane);
-    return r;
-}
-#define FX_BITWISE(name, op)                                                                       \
-    FX_INLINE vec name(vec a, vec b) {                                                             \
-        mask left = v_bits(a), right = v_bits(b);                                                  \
-        FX_EACH left.lane[i] = left.lane[i] op right.lane[i];                                      \
-        return v_from_bits(left);                                                                  \
-    }
-#define FX_COMPARE(name, op)                                                                       \
-    FX_INLINE mask name(vec a, vec b) {                                                            \
-        mask r;                                                                                    \
-        FX_EACH r.lane[i] = -(real_bits)(a.lane[i] op b.lane[i]);                                  \
-        return r;                                                                                  \
-    }
-FX_INLINE vec v_set(real x) {
-    vec r;
-    FX_EACH r.lane[i] = x;
-    return r;
-}
-FX_INLINE vec v_select(mask m, vec yes, vec no) {
-    mask a = v_bits(yes), b = v_bits(no);
-    FX_EACH a.lane[i] = (a.lane[i] & m.lane[i]) | (b.lane[i] & ~m.lane[i]);
-    return v_from_bits(a);
-}
+#include "vector_array.h"
 #endif
-
-FX_BINARY(v_add, +)
-FX_BINARY(v_sub, -)
-FX_BINARY(v_mul, *)
-FX_BINARY(v_div, /)
-FX_BITWISE(v_and, &)
-FX_BITWISE(v_or, |)
-FX_BITWISE(v_xor, ^)
-FX_COMPARE(v_less, <)
-FX_COMPARE(v_equal, ==)
-FX_COMPARE(v_differs, !=)
-#undef FX_BINARY
-#undef FX_BITWISE
-#undef FX_COMPARE
 
 FX_INLINE vec v_fma(vec a, vec b, vec c) { return v_add(v_mul(a, b), c); }
 FX_INLINE vec v_fnma(vec a, vec b, vec c) { return v_sub(c, v_mul(a, b)); }
-FX_INLINE vec v_sqrt(vec x) {
-    FX_EACH FX_LANE(x, i) = FX_SQRT(FX_LANE(x, i));
-    return x;
-}
-FX_INLINE vec v_max(vec a, vec b) { return v_select(v_less(b, a), a, b); }
-FX_INLINE vec v_min(vec a, vec b) { return v_select(v_less(a, b), a, b); }
+FX_INLINE vec v_where(mask m, vec x) { return v_and(x, v_from_bits(m)); }
 
 FX_INLINE vec v_load(const real *p) {
     vec r;
@@ -99,61 +39,38 @@ FX_INLINE vec v_load(const real *p) {
 }
 FX_INLINE void v_store(real *p, vec x) { memcpy(p, &x, sizeof x); }
 FX_INLINE vec v_load_int32(const int32_t *p) {
-    vec r;
-    FX_EACH FX_LANE(r, i) = (real)p[i];
-    return r;
+    real lanes[LANES];
+    FX_EACH lanes[i] = (real)p[i];
+    return v_load(lanes);
 }
 FX_INLINE vec v_load_first(const real *p, int count, vec fill) {
-    memcpy(&fill, p, (size_t)count * sizeof(real));
-    return fill;
+    real lanes[LANES];
+    v_store(lanes, fill);
+    for (int i = 0; i < count; i++) lanes[i] = p[i];
+    return v_load(lanes);
 }
-/* There are no stores past the caches. */
+/* There are no non-temporal stores. */
 FX_INLINE void v_stream(real *p, vec x) { v_store(p, x); }
 FX_INLINE void v_end_streams(void) {}
 FX_INLINE vec v_clear_rest(vec x, int count) {
-    FX_EACH FX_LANE(x, i) = i < count ? FX_LANE(x, i) : 0;
-    return x;
+    real lanes[LANES];
+    v_store(lanes, x);
+    FX_EACH lanes[i] = i < count ? lanes[i] : 0;
+    return v_load(lanes);
 }
 FX_INLINE void v_store_first(real *p, int count, vec x) {
-    memcpy(p, &x, (size_t)count * sizeof(real));
+    real lanes[LANES];
+    v_store(lanes, x);
+    for (int i = 0; i < count; i++) p[i] = lanes[i];
 }
-FX_INLINE vec v_where(mask m, vec x) { return v_select(m, x, v_set((real)0)); }
-FX_INLINE int v_mask_any(mask m) {
-    real_bits any = 0;
-    FX_EACH any |= FX_LANE(m, i);
-    return any != 0;
-}
-FX_INLINE int v_mask_all(mask m) {
-    real_bits all = -1;
-    FX_EACH all &= FX_LANE(m, i);
-    return all != 0;
-}
-
-#if FX_DOUBLE
-#define FX_MANTISSA_BITS 52
-#define FX_EXPONENT_BIAS 1023
-#define FX_BITS_OF_THREE_QUARTERS 0x3FE8000000000000
-#define FX_GUARD_POWER 0x1p-60
-#define FX_GUARD_EXPONENT 60
-typedef uint64_t real_unsigned;
-#else
-#define FX_MANTISSA_BITS 23
-#define FX_EXPONENT_BIAS 127
-#define FX_BITS_OF_THREE_QUARTERS 0x3F400000
-#define FX_GUARD_POWER 0x1p-28f
-#define FX_GUARD_EXPONENT 28
-typedef uint32_t real_unsigned;
-#endif
 
 /* p * 2^n for n <= 0: the low bits of `biased` = n + FX_ROUND_MAGIC hold n, and shifted into an
  * exponent field they are a power of two; the guard keeps that field in range, and one
  * multiplication by its inverse rounds once into the subnormals. */
 FX_INLINE vec v_scale(vec p, vec n, vec biased) {
-    mask field = v_bits(biased);
+    mask field = bits_add(v_bits(biased), FX_EXPONENT_BIAS + FX_GUARD_EXPONENT);
     (void)n;
-    FX_EACH FX_LANE(field, i) =
-        (real_bits)(((real_unsigned)FX_LANE(field, i) + FX_EXPONENT_BIAS + FX_GUARD_EXPONENT)
-                    << FX_MANTISSA_BITS);
+    field = bits_shift_left(field, FX_MANTISSA_BITS);
     return v_mul(v_mul(p, v_from_bits(field)), v_set(FX_GUARD_POWER));
 }
 /* The same for any n: from FX_SCALE_OVERFLOW on that field is the one of infinity. */
@@ -162,28 +79,26 @@ FX_INLINE vec v_scale_up(vec p, vec n, vec biased) {
     return v_scale(p, n, v_min(v_set(FX_ROUND_MAGIC + FX_SCALE_OVERFLOW), biased));
 }
 
-/* The exponent k and 2^-k of x = 2^k * m with m in [0.75, 1.5), for normal positive x. */
+/* The exponent k and 2^-k of x = 2^k * m with m in [0.75, 1.5), for normal positive x. Added to the
+ * bits of FX_ROUND_MAGIC, k is the difference from it. */
 FX_INLINE vec v_exponent(vec x, vec *inverse_power) {
-    mask bits = v_bits(x), power;
-    vec exponent;
-    FX_EACH {
-        real_bits k = (FX_LANE(bits, i) - FX_BITS_OF_THREE_QUARTERS) >> FX_MANTISSA_BITS;
-        FX_LANE(power, i) = (real_bits)((real_unsigned)(FX_EXPONENT_BIAS - k) << FX_MANTISSA_BITS);
-        FX_LANE(exponent, i) = (real)k;
-    }
+    mask k = bits_shift_right(bits_add(v_bits(x), -FX_BITS_OF_THREE_QUARTERS), FX_MANTISSA_BITS);
+    mask power = bits_shift_left(bits_add(bits_negate(k), FX_EXPONENT_BIAS), FX_MANTISSA_BITS);
     *inverse_power = v_from_bits(power);
-    return exponent;
+    return v_sub(v_from_bits(bits_add(k, FX_BITS_OF_ROUND_MAGIC)), v_set(FX_ROUND_MAGIC));
 }
 
 /* FX_CHUNK classes of LANES rows that are `step` bytes apart: a vector for each class. */
 FX_INLINE void v_load_columns(const char *p, ptrdiff_t step, vec *columns) {
-    real rows[LANES][FX_CHUNK];
+    real rows[LANES][FX_CHUNK], lanes[FX_CHUNK][LANES];
     FX_EACH memcpy(rows[i], p + i * step, sizeof rows[i]);
-    for (int j = 0; j < FX_CHUNK; j++) FX_EACH FX_LANE(columns[j], i) = rows[i][j];
+    for (int j = 0; j < FX_CHUNK; j++) FX_EACH lanes[j][i] = rows[i][j];
+    for (int j = 0; j < FX_CHUNK; j++) columns[j] = v_load(lanes[j]);
 }
 FX_INLINE void v_store_columns(char *p, ptrdiff_t step, const vec *columns) {
-    real rows[LANES][FX_CHUNK];
-    for (int j = 0; j < FX_CHUNK; j++) FX_EACH rows[i][j] = FX_LANE(columns[j], i);
+    real rows[LANES][FX_CHUNK], lanes[FX_CHUNK][LANES];
+    for (int j = 0; j < FX_CHUNK; j++) v_store(lanes[j], columns[j]);
+    for (int j = 0; j < FX_CHUNK; j++) FX_EACH rows[i][j] = lanes[j][i];
     FX_EACH memcpy(p + i * step, rows[i], sizeof rows[i]);
 }
 
@@ -216,26 +131,36 @@ FX_INLINE void v_store_first_halves(char *p, int count, const uint16_t *buffer) 
 }
 
 /* 16-bit numbers: LANES of them (half.h). */
-FX_INLINE vec v_load_float16(const uint16_t *p) {
-    vec r;
-    FX_EACH FX_LANE(r, i) = float16_value(p[i]);
-    return r;
+FX_CALLED vec v_load_float16(const uint16_t *p) {
+    real lanes[LANES];
+    FX_EACH lanes[i] = float16_value(p[i]);
+    return v_load(lanes);
 }
-FX_INLINE void v_store_float16(uint16_t *p, vec x) { FX_EACH p[i] = float16_bits(FX_LANE(x, i)); }
-FX_INLINE vec v_load_bfloat16(const uint16_t *p) {
-    vec r;
-    FX_EACH FX_LANE(r, i) = bfloat16_value(p[i]);
-    return r;
+FX_CALLED void v_store_float16(uint16_t *p, vec x) {
+    real lanes[LANES];
+    v_store(lanes, x);
+    FX_EACH p[i] = float16_bits(lanes[i]);
+}
+FX_CALLED vec v_load_bfloat16(const uint16_t *p) {
+    real lanes[LANES];
+    FX_EACH lanes[i] = bfloat16_value(p[i]);
+    return v_load(lanes);
+}
+FX_CALLED void v_store_bfloat16(uint16_t *p, vec x) {
+    real lanes[LANES];
+    v_store(lanes, x);
+    FX_EACH p[i] = bfloat16_bits(lanes[i]);
 }
 /* Two 16-bit numbers in each lane: those in the lower halves, and in the upper ones. */
 #define FX_HALF_OF_LANES(name, value, shift)                                                       \
-    FX_INLINE vec name(vec x) {                                                                    \
-        FX_EACH FX_LANE(x, i) = value((uint16_t)(bits_of_float(FX_LANE(x, i)) >> (shift)));        \
-        return x;                                                                                  \
+    FX_CALLED vec name(vec x) {                                                                    \
+        real lanes[LANES];                                                                         \
+        v_store(lanes, x);                                                                         \
+        FX_EACH lanes[i] = value((uint16_t)(bits_of_float(lanes[i]) >> (shift)));                  \
+        return v_load(lanes);                                                                      \
     }
 FX_HALF_OF_LANES(v_low_float16, float16_value, 0)
 FX_HALF_OF_LANES(v_high_float16, float16_value, 16)
 FX_HALF_OF_LANES(v_low_bfloat16, bfloat16_value, 0)
 FX_HALF_OF_LANES(v_high_bfloat16, bfloat16_value, 16)
-FX_INLINE void v_store_bfloat16(uint16_t *p, vec x) { FX_EACH p[i] = bfloat16_bits(FX_LANE(x, i)); }
 #endif
