@@ -1,1 +1,1 @@
-"""How fast fastxent is beside other libraries; CONTRIBUTING.md says how to run it."""
+"""How fast fastxent is beside other libraries; docs/internals/benchmarks.md says how to run it."""

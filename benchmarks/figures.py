@@ -6,18 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from benchmarks import catalogue
 from benchmarks.contenders import OURS, READ
 from benchmarks.shapes import DTYPES, KINDS, LOSSES, SCORES, SHAPES
 
 #: What is timed for comparison, and is no peer.
 NO_PEERS = (READ, OURS, "model alone")
-LABELS = {
-    "sigmoid_cross_entropy": "sigmoid cross-entropy",
-    "softmax_cross_entropy": "softmax cross-entropy",
-    "poly1_cross_entropy": "poly-1 cross-entropy",
-    "binary_cross_entropy": "binary cross-entropy",
-    "categorical_cross_entropy": "categorical cross-entropy",
-}
+LABELS = {name: loss.label for name, loss in catalogue.LOSSES.items()}
 
 
 @dataclass(frozen=True)

@@ -6,29 +6,22 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-SIGMOID_LOSSES = (
-    "sigmoid_cross_entropy",
-    "sigmoid_focal_loss",
-    "quality_focal_loss",
-    "varifocal_loss",
-    "asymmetric_loss",
-    "binary_cross_entropy",
-)
-SOFTMAX_LOSSES = (
-    "softmax_cross_entropy",
-    "softmax_focal_loss",
-    "poly1_cross_entropy",
-    "distribution_focal_loss",
-    "categorical_cross_entropy",
-)
+from benchmarks import catalogue
+
+SIGMOID_LOSSES = tuple(name for name, loss in catalogue.LOSSES.items() if loss.sigmoid)
+SOFTMAX_LOSSES = tuple(name for name, loss in catalogue.LOSSES.items() if not loss.sigmoid)
 LOSSES = SIGMOID_LOSSES + SOFTMAX_LOSSES
-ELEMENT_SCORES = ("sigmoid", "log_sigmoid", "softplus", "logit", "odds")
-CLASS_SCORES = ("softmax", "log_softmax", "logsumexp")
+CLASS_SCORES = tuple(name for name, score in catalogue.SCORES.items() if score.over_classes)
+ELEMENT_SCORES = tuple(name for name in catalogue.SCORES if name not in CLASS_SCORES)
 SCORES = ELEMENT_SCORES + CLASS_SCORES
 #: The losses that are timed on every shape, also outside the cross product.
 MAIN_LOSSES = ("sigmoid_cross_entropy", "softmax_cross_entropy", "sigmoid_focal_loss")
 #: What takes probabilities and not logits.
-OF_PROBABILITIES = ("binary_cross_entropy", "categorical_cross_entropy", "logit", "odds")
+OF_PROBABILITIES = tuple(
+    name
+    for name, function in (catalogue.LOSSES | catalogue.SCORES).items()
+    if function.values == "probs"
+)
 
 DTYPES = ("float32", "float64", "bfloat16")
 #: The share of anchors that have a class.

@@ -5,50 +5,17 @@ A docstring names a part by a line of its own, ``<part>``; the decorator puts th
 
 import inspect
 from collections.abc import Callable
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
+
+from fastxent._catalogue import LOSSES, SCORES
 
 Function = TypeVar("Function", bound=Callable[..., Any])
-
-
-class UlpBounds(NamedTuple):
-    """Largest relative errors of float32 results, in ULP: ``loss + per_gamma gamma``, likewise."""
-
-    loss: int
-    gradient: int
-    #: A power multiplies the relative error of its base by the exponent.
-    per_gamma: int = 0
-    gamma: str = "gamma"
-
-    def of(self, gamma: float) -> tuple[float, float]:
-        """Return the bounds of the loss and of its gradient for an exponent."""
-        return self.loss + self.per_gamma * gamma, self.gradient + self.per_gamma * gamma
-
-
-#: What docstrings promise and tests hold, stated here and nowhere else.
-ULP_BOUNDS = {
-    "asymmetric_loss": UlpBounds(7, 9, 5, "the larger gamma"),
-    "binary_cross_entropy": UlpBounds(4, 4),
-    "categorical_cross_entropy": UlpBounds(4, 6),
-    "distribution_focal_loss": UlpBounds(4, 6),
-    "poly1_cross_entropy": UlpBounds(4, 6),
-    "quality_focal_loss": UlpBounds(4, 6, 3, "beta"),
-    "sigmoid_cross_entropy": UlpBounds(4, 4),
-    "sigmoid_focal_loss": UlpBounds(4, 6, 3),
-    "softmax_cross_entropy": UlpBounds(4, 6),
-    "softmax_focal_loss": UlpBounds(4, 6, 3),
-    "varifocal_loss": UlpBounds(4, 6, 3),
-}
-#: The same for the scores, which have no gradient.
-SCORE_ULP_BOUNDS = dict.fromkeys(
-    ("log_sigmoid", "log_softmax", "logit", "logsumexp", "odds", "sigmoid", "softmax", "softplus"),
-    4,
-)
 
 
 def fill_docstring(parts: dict[str, str]) -> Callable[[Function], Function]:
     """Return a decorator that replaces each line ``<name>`` of a docstring by ``parts[name]``.
 
-    The line ``<accuracy>`` is what the tables above say about the function.
+    The line ``<accuracy>`` is what the catalogue says about the function.
     """
 
     def decorate(function: Function) -> Function:
@@ -66,9 +33,9 @@ def fill_docstring(parts: dict[str, str]) -> Callable[[Function], Function]:
 
 def _accuracy(name: str) -> str:
     """Return the sentences on the accuracy of a public function."""
-    if name in SCORE_ULP_BOUNDS:
-        return f"Accuracy: relative error at most {SCORE_ULP_BOUNDS[name]} ULP (2^-23) in float32."
-    bounds = ULP_BOUNDS[name]
+    if name in SCORES:
+        return f"Accuracy: relative error at most {SCORES[name].bound} ULP (2^-23) in float32."
+    bounds = LOSSES[name].bounds
     growth = f" + {bounds.per_gamma} x {bounds.gamma}" if bounds.per_gamma else ""
     return f"""
 Accuracy: relative error at most {bounds.loss}{growth} ULP (2^-23) in float32 for losses of

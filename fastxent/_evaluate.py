@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from fastxent import native
+from fastxent._catalogue import Loss
 from fastxent._class_scores import write_class_score
 from fastxent._config import MAX_THREADS, backend_module, thread_count
 from fastxent._floats import with_default_floats
@@ -21,7 +22,6 @@ from fastxent._request import (
     Backend,
     BackendName,
     IgnoreIndex,
-    Loss,
     LossRequest,
     LossTotals,
     Normalizer,
@@ -92,7 +92,7 @@ def evaluate_loss(  # noqa: PLR0917 - see below
         except (MemoryError, ValueError):
             pass  # such a call is not short, or its targets have a wrong shape
         else:
-            if native.evaluate_short_call(loss.name, values, targets, losses, ignore_index):
+            if native.evaluate_short_call(loss.code, values, targets, losses, ignore_index):
                 return losses
     return _evaluate_loss(
         compute,

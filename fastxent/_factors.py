@@ -1,4 +1,4 @@
-"""Class weights, alpha and pos_weight as two factors: of the terms of targets y, and of 1 - y."""
+"""What backends make of parameters: factors of targets y and of 1 - y, and exponents."""
 
 import numpy as np
 
@@ -17,12 +17,28 @@ def term_factors(request: LossRequest, class_weight: Array | None) -> tuple[Fact
     if class_weight is not None:
         positive = negative = class_weight.astype(np.float64)
     if request.alpha is not None:
-        if request.loss == "varifocal_loss":
-            negative = negative * request.alpha
-        else:
-            positive = positive * request.alpha
-        if request.loss == "sigmoid_focal_loss":
-            negative = negative * (1.0 - request.alpha)
+        match request.loss.alpha:
+            case "positives":
+                positive = positive * request.alpha
+            case "negatives":
+                negative = negative * request.alpha
+            case "both":
+                positive = positive * request.alpha
+                negative = negative * (1.0 - request.alpha)
     if request.pos_weight is not None:
         positive = positive * request.pos_weight.astype(np.float64)
     return positive, negative
+
+
+def modulating_exponents(request: LossRequest) -> tuple[float, float]:
+    """Return the exponents of positives and of negatives; 0 where there is no modulating factor."""
+    positives, negatives = request.loss.exponents
+    return _exponent(request, positives), _exponent(request, negatives)
+
+
+def _exponent(request: LossRequest, parameter: str | None) -> float:
+    if parameter is None:
+        return 0.0
+    field = "gamma" if parameter == "beta" else parameter
+    exponent: float = getattr(request, field)
+    return exponent

@@ -20,6 +20,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from fastxent._catalogue import check_complete
 from fastxent._request import LossRequest
 from fastxent._score_formulas import Float64Array, log_softmax, partition, sigmoid, softplus
 
@@ -30,8 +31,6 @@ Gradient = Callable[[Float64Array, Float64Array, Float64Array, LossRequest], Flo
 class Formula(NamedTuple):
     """A loss, as this module has it."""
 
-    #: Whether the terms of an anchor are independent of each other.
-    sigmoid: bool
     terms: Terms
     gradient: Gradient
 
@@ -334,23 +333,20 @@ def _categorical_cross_entropy_gradient(
 
 LOSSES = {
     "sigmoid_cross_entropy": Formula(
-        True, _sigmoid_cross_entropy, _elementwise(_sigmoid_cross_entropy_slopes)
+        _sigmoid_cross_entropy, _elementwise(_sigmoid_cross_entropy_slopes)
     ),
-    "sigmoid_focal_loss": Formula(True, _sigmoid_focal_loss, _elementwise(_sigmoid_focal_slopes)),
-    "quality_focal_loss": Formula(True, _quality_focal_loss, _elementwise(_quality_focal_slopes)),
-    "varifocal_loss": Formula(True, _varifocal_loss, _elementwise(_varifocal_slopes)),
-    "asymmetric_loss": Formula(True, _asymmetric_loss, _elementwise(_asymmetric_slopes)),
-    "binary_cross_entropy": Formula(True, _binary_cross_entropy, _binary_cross_entropy_gradient),
-    "softmax_cross_entropy": Formula(
-        False, _softmax_cross_entropy, _softmax_cross_entropy_gradient
-    ),
-    "softmax_focal_loss": Formula(False, _softmax_focal_loss, _softmax_focal_gradient),
-    "poly1_cross_entropy": Formula(False, _poly1_cross_entropy, _poly1_cross_entropy_gradient),
+    "sigmoid_focal_loss": Formula(_sigmoid_focal_loss, _elementwise(_sigmoid_focal_slopes)),
+    "quality_focal_loss": Formula(_quality_focal_loss, _elementwise(_quality_focal_slopes)),
+    "varifocal_loss": Formula(_varifocal_loss, _elementwise(_varifocal_slopes)),
+    "asymmetric_loss": Formula(_asymmetric_loss, _elementwise(_asymmetric_slopes)),
+    "binary_cross_entropy": Formula(_binary_cross_entropy, _binary_cross_entropy_gradient),
+    "softmax_cross_entropy": Formula(_softmax_cross_entropy, _softmax_cross_entropy_gradient),
+    "softmax_focal_loss": Formula(_softmax_focal_loss, _softmax_focal_gradient),
+    "poly1_cross_entropy": Formula(_poly1_cross_entropy, _poly1_cross_entropy_gradient),
     # Whose targets are made of positions, two of them next to each other.
-    "distribution_focal_loss": Formula(
-        False, _softmax_cross_entropy, _softmax_cross_entropy_gradient
-    ),
+    "distribution_focal_loss": Formula(_softmax_cross_entropy, _softmax_cross_entropy_gradient),
     "categorical_cross_entropy": Formula(
-        False, _categorical_cross_entropy, _categorical_cross_entropy_gradient
+        _categorical_cross_entropy, _categorical_cross_entropy_gradient
     ),
 }
+check_complete(LOSSES, "the formulas of the reference")

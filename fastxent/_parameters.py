@@ -67,7 +67,7 @@ def _set_alpha(request: LossRequest, value: ArrayLike | None) -> None:
     if array.shape not in {(), shape}:
         raise ValueError(f"alpha has shape {array.shape}, expected a number or {shape}")
     alpha = np.ascontiguousarray(array, np.float64).reshape(array.shape)
-    shared = request.loss == "sigmoid_focal_loss"
+    shared = request.loss.alpha == "both"
     valid = (alpha >= 0) & ((alpha <= 1) if shared else (alpha < np.inf))
     if not valid.all():
         index = int(np.flatnonzero(~valid)[0])

@@ -40,7 +40,7 @@ class _Block(NamedTuple):
 @with_default_floats
 def evaluate_loss(request: LossRequest) -> LossTotals:
     """Evaluate a loss block by block."""
-    formula = LOSSES[request.loss]
+    formula = LOSSES[request.loss.name]
     totals = _NOTHING
     for index in _blocks(request):
         with np.errstate(all="ignore"):
@@ -122,7 +122,7 @@ def _read(request: LossRequest, index: Index) -> _Block:
     numbers = np.arange(request.logits.shape[-1])
     columns = cast("Array", request.labels)[index].astype(np.int64)
     labelled = _of_all_classes(~np.isin(columns, request.ignore), numbers)
-    if LOSSES[request.loss].sigmoid:
+    if request.loss.sigmoid:
         nothing = columns == request.background
         if 0 <= request.background <= len(numbers):
             columns -= columns > request.background
@@ -165,7 +165,7 @@ def _weights(request: LossRequest, index: Index) -> Float64Array:
 
 def _terms_per_loss(request: LossRequest, block: _Block) -> Float64Array:
     """Return what the sum over each anchor's classes is divided by: Keras takes the mean."""
-    if request.loss != "binary_cross_entropy":
+    if request.loss.name != "binary_cross_entropy":
         return np.ones(len(block.labelled))
     return _label_counts(block)
 
@@ -195,7 +195,7 @@ def _count(request: LossRequest, block: _Block) -> LossTotals:
     """Return the totals of a block, but for the loss."""
     kept, has_class = block.labelled.any(axis=-1), block.present
     weights = np.where(block.labelled, block.weights, 0.0)
-    if LOSSES[request.loss].sigmoid:
+    if request.loss.sigmoid:
         applied = weights.sum(axis=-1) / _label_counts(block)
     else:
         applied = (weights * block.targets).sum(axis=-1)

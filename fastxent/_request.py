@@ -16,6 +16,7 @@ from typing import Any, Literal, NamedTuple, Protocol, SupportsIndex
 import numpy as np
 from numpy.typing import NDArray
 
+from fastxent._catalogue import Loss
 from fastxent._clipping import Clipping
 from fastxent._programs import Formula
 
@@ -26,23 +27,6 @@ IgnoreIndex = SupportsIndex | tuple[SupportsIndex, ...]
 Reduction = Literal["anchor", "none", "sum", "mean"]
 Normalizer = Literal["valid", "weight", "positive", "count"]
 BackendName = Literal["native", "numba", "numpy"]
-
-
-class Loss(NamedTuple):
-    """What the code shared by all losses needs to know about one of them."""
-
-    name: str
-    #: The name of the first argument, for error messages.
-    values: str
-    #: Every class is a question of its own ("sigmoid"), or one class is chosen ("softmax").
-    sigmoid: bool
-    #: The name of the second argument, for error messages.
-    targets: str = "targets"
-    #: What the second argument may be: class labels or dense targets, class labels only (with a
-    #: score for each), or positions between the classes.
-    grammar: Literal["classes", "labels", "positions"] = "classes"
-    #: Native backend: short calls without options go past the LossRequest.
-    has_short_calls: bool = False
 
 
 class CustomCall(NamedTuple):
@@ -60,11 +44,11 @@ class LossRequest:
     setting all of them would take a tenth of the time of a short call, which uses five.
     """
 
-    def __init__(self, loss: str, logits: Array) -> None:
+    def __init__(self, loss: Loss, logits: Array) -> None:
         self.loss = loss
         self.logits = logits
 
-    loss: str
+    loss: Loss
     #: Logits, or probabilities for the losses on those. ``axis=None`` makes them ``(*anchors, 1)``.
     logits: Array
     #: Class labels ``(*anchors)`` of any integer dtype. Exactly one of `labels`, `dense` and

@@ -11,7 +11,8 @@ import numpy as np
 
 from fastxent import native
 from fastxent._arguments import as_integer, class_last, format_position
-from fastxent._request import Array, IgnoreIndex, Loss, LossRequest
+from fastxent._catalogue import Loss
+from fastxent._request import Array, IgnoreIndex, LossRequest
 
 DEFAULT_IGNORE_INDEX = -100
 #: Elements that the search for the element to be named in an error looks at in one go.
@@ -34,7 +35,7 @@ def set_targets(  # noqa: PLR0917 - keywords would cost time
     `anchors` and `shape` are the shapes of labels and logits; the class axis is the user's. Dense
     targets are as large as the logits: if they may be checked late, they are read once.
     """
-    if loss.grammar == "positions":
+    if loss.target_format == "positions":
         _set_positions(request, loss, targets, shape, axis, ignore_index)
     elif (targets.shape == anchors and axis is not None) or _are_labels(
         loss, targets, anchors, shape, axis
@@ -70,7 +71,7 @@ def _are_labels(
     axis: int | None,
 ) -> bool:
     """Tell class labels from dense targets, by their shape or, with axis=None, by their dtype."""
-    only_labels = loss.grammar == "labels"
+    only_labels = loss.target_format == "labels"
     if targets.shape == anchors:
         return only_labels or axis is not None or targets.dtype.kind in "iu" or not targets.size
     if targets.shape == shape and not only_labels:
@@ -120,7 +121,7 @@ def _single_class_error(loss: Loss, labels: Array) -> ValueError:
     instead = f"pass axis=None with {loss.targets} 0 and 1"
     if not loss.sigmoid:
         instead += " to a sigmoid loss"
-    if loss.grammar == "classes":
+    if loss.target_format == "classes":
         instead += f", or dense targets of shape {(*labels.shape, 1)}"
     return ValueError(
         f"{loss.values} has one class, of which label 0 would be a positive: {instead}"
@@ -250,7 +251,7 @@ def _first_of_partial_row(
     loss: Loss, logits: Array, dense: Array, ignore: tuple[int, ...], threads: int
 ) -> int:
     """Return the flat index of the first missing label of an anchor that has others, or -1."""
-    request = LossRequest(loss.name, logits)
+    request = LossRequest(loss, logits)
     request.dense, request.ignore, request.threads = dense, ignore, threads
     request.has_missing = True
     anchors, classes = dense.shape[:-1], dense.shape[-1]

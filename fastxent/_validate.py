@@ -29,9 +29,10 @@ from fastxent._arguments import (
     score_dtype,
     shown,
 )
+from fastxent._catalogue import Loss
 from fastxent._config import thread_count
 from fastxent._parameters import PARAMETERS, per_class
-from fastxent._request import Array, IgnoreIndex, Loss, LossRequest, Normalizer, Reduction
+from fastxent._request import Array, IgnoreIndex, LossRequest, Normalizer, Reduction
 from fastxent._targets import set_targets
 
 REDUCTIONS = get_args(Reduction)
@@ -86,7 +87,7 @@ def loss_request(  # noqa: C901, PLR0912, PLR0917 - every call pays for what is 
     anchors, classes = last_shape[:-1], last_shape[-1]
     if not 0 < classes <= MOST_CLASSES:
         raise _class_count_error(loss.values, shape, axis, classes)
-    request = LossRequest(loss.name, logits)
+    request = LossRequest(loss, logits)
     request.threads = thread_count(num_threads)
     targets = as_array(targets, loss.targets)
     set_targets(

@@ -11,6 +11,7 @@ from typing import Any, Literal, SupportsIndex, overload
 from numpy.typing import ArrayLike
 
 from fastxent._arguments import as_number, shown
+from fastxent._catalogue import Loss
 from fastxent._docs import SIGMOID_PARTS
 from fastxent._evaluate import evaluate_loss
 from fastxent._programs import Formula
@@ -19,7 +20,6 @@ from fastxent._request import (
     ArrayOrScalar,
     CustomCall,
     IgnoreIndex,
-    Loss,
     Normalizer,
     Reduction,
 )
@@ -192,7 +192,7 @@ class CustomLoss:
             definition.formula = formula
         numbers = _numbers(self.__name__, self._parameters, values)
         return evaluate_loss(
-            Loss(formula.name, "logits", sigmoid=True),
+            Loss(formula.name, "sigmoid"),
             logits,
             targets,
             {"custom": CustomCall(formula, numbers)},

@@ -6,23 +6,23 @@ from typing import Literal, SupportsIndex
 
 from numpy.typing import ArrayLike  # noqa: TC002 - typing.get_type_hints looks for it here
 
+from fastxent._catalogue import LOSSES
 from fastxent._docs import SIGMOID_PARTS, SOFTMAX_PARTS, fill_docstring
 from fastxent._evaluate import evaluate_loss
-from fastxent._request import (
+from fastxent._request import (  # noqa: TC001 - typing.get_type_hints looks for them here
     Array,
     ArrayOrScalar,
     BackendName,
     IgnoreIndex,
-    Loss,
     Normalizer,
     Reduction,
 )
 
 __all__ = ["asymmetric_loss", "sigmoid_focal_loss", "softmax_focal_loss"]
 
-_SIGMOID_FOCAL_LOSS = Loss("sigmoid_focal_loss", "logits", sigmoid=True)
-_SOFTMAX_FOCAL_LOSS = Loss("softmax_focal_loss", "logits", sigmoid=False)
-_ASYMMETRIC_LOSS = Loss("asymmetric_loss", "logits", sigmoid=True)
+_SIGMOID_FOCAL_LOSS = LOSSES["sigmoid_focal_loss"]
+_SOFTMAX_FOCAL_LOSS = LOSSES["softmax_focal_loss"]
+_ASYMMETRIC_LOSS = LOSSES["asymmetric_loss"]
 
 
 @fill_docstring(SIGMOID_PARTS)

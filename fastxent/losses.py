@@ -6,25 +6,23 @@ from typing import Literal, SupportsIndex
 
 from numpy.typing import ArrayLike  # noqa: TC002 - typing.get_type_hints looks for it here
 
+from fastxent._catalogue import LOSSES
 from fastxent._docs import SIGMOID_PARTS, SOFTMAX_PARTS, fill_docstring
 from fastxent._evaluate import evaluate_loss
-from fastxent._request import (
+from fastxent._request import (  # noqa: TC001 - typing.get_type_hints looks for them here
     Array,
     ArrayOrScalar,
     BackendName,
     IgnoreIndex,
-    Loss,
     Normalizer,
     Reduction,
 )
 
 __all__ = ["poly1_cross_entropy", "sigmoid_cross_entropy", "softmax_cross_entropy"]
 
-_SIGMOID_CROSS_ENTROPY = Loss("sigmoid_cross_entropy", "logits", sigmoid=True, has_short_calls=True)
-_SOFTMAX_CROSS_ENTROPY = Loss(
-    "softmax_cross_entropy", "logits", sigmoid=False, has_short_calls=True
-)
-_POLY1_CROSS_ENTROPY = Loss("poly1_cross_entropy", "logits", sigmoid=False)
+_SIGMOID_CROSS_ENTROPY = LOSSES["sigmoid_cross_entropy"]
+_SOFTMAX_CROSS_ENTROPY = LOSSES["softmax_cross_entropy"]
+_POLY1_CROSS_ENTROPY = LOSSES["poly1_cross_entropy"]
 
 
 @fill_docstring(SIGMOID_PARTS)

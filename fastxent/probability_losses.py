@@ -6,22 +6,22 @@ from typing import Literal, SupportsIndex
 
 from numpy.typing import ArrayLike  # noqa: TC002 - typing.get_type_hints looks for it here
 
+from fastxent._catalogue import LOSSES
 from fastxent._docs import SIGMOID_PARTS, SOFTMAX_PARTS, fill_docstring
 from fastxent._evaluate import evaluate_loss
-from fastxent._request import (
+from fastxent._request import (  # noqa: TC001 - typing.get_type_hints looks for them here
     Array,
     ArrayOrScalar,
     BackendName,
     IgnoreIndex,
-    Loss,
     Normalizer,
     Reduction,
 )
 
 __all__ = ["binary_cross_entropy", "categorical_cross_entropy"]
 
-_BINARY_CROSS_ENTROPY = Loss("binary_cross_entropy", "probs", sigmoid=True)
-_CATEGORICAL_CROSS_ENTROPY = Loss("categorical_cross_entropy", "probs", sigmoid=False)
+_BINARY_CROSS_ENTROPY = LOSSES["binary_cross_entropy"]
+_CATEGORICAL_CROSS_ENTROPY = LOSSES["categorical_cross_entropy"]
 
 
 @fill_docstring(SIGMOID_PARTS)

@@ -6,27 +6,23 @@ from typing import Literal, SupportsIndex
 
 from numpy.typing import ArrayLike  # noqa: TC002 - typing.get_type_hints looks for it here
 
+from fastxent._catalogue import LOSSES
 from fastxent._docs import DISTRIBUTION_PARTS, SIGMOID_PARTS, fill_docstring
 from fastxent._evaluate import evaluate_loss
-from fastxent._request import (
+from fastxent._request import (  # noqa: TC001 - typing.get_type_hints looks for them here
     Array,
     ArrayOrScalar,
     BackendName,
     IgnoreIndex,
-    Loss,
     Normalizer,
     Reduction,
 )
 
 __all__ = ["distribution_focal_loss", "quality_focal_loss", "varifocal_loss"]
 
-_QUALITY_FOCAL_LOSS = Loss(
-    "quality_focal_loss", "logits", sigmoid=True, targets="labels", grammar="labels"
-)
-_VARIFOCAL_LOSS = Loss("varifocal_loss", "logits", sigmoid=True)
-_DISTRIBUTION_FOCAL_LOSS = Loss(
-    "distribution_focal_loss", "logits", sigmoid=False, grammar="positions"
-)
+_QUALITY_FOCAL_LOSS = LOSSES["quality_focal_loss"]
+_VARIFOCAL_LOSS = LOSSES["varifocal_loss"]
+_DISTRIBUTION_FOCAL_LOSS = LOSSES["distribution_focal_loss"]
 
 
 @fill_docstring(SIGMOID_PARTS)

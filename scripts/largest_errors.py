@@ -4,7 +4,7 @@ Run ``python scripts/largest_errors.py [NAME ...]``. The reference is the same f
 whose own errors the tests hold against mpmath; logits come from several distributions, and half of
 the labels are the largest logit's, where losses are tiny. Printed are the largest error of losses
 (scores) and of gradients in units of 2^-23, "ULP", and where it was seen: number of classes, mean
-and deviation of the logits. What fastxent/_docs.py promises has to be larger.
+and deviation of the logits. What fastxent/_catalogue.py promises has to be larger.
 """
 
 from typing import Annotated
@@ -13,22 +13,13 @@ import numpy as np
 import typer
 
 import fastxent as fx
+from fastxent import _catalogue as catalogue
 
 CLASSES = (1, 2, 3, 4, 5, 8, 9, 13, 16, 21, 32, 33, 48, 80, 300)
 LOGITS = ((0, 1), (-2, 3), (-1, 0.3), (-3, 0.5), (-1.5, 0.2), (-6, 2), (0, 8))
-SCORES = ("softmax", "log_softmax", "logsumexp")
-SIGMOID_LOSSES = (
-    "sigmoid_cross_entropy",
-    "sigmoid_focal_loss",
-    "asymmetric_loss",
-    "varifocal_loss",
-)
-SOFTMAX_LOSSES = (
-    "softmax_cross_entropy",
-    "softmax_focal_loss",
-    "poly1_cross_entropy",
-    "categorical_cross_entropy",
-)
+SCORES = tuple(name for name, score in catalogue.SCORES.items() if score.over_classes)
+#: The losses of class labels alone.
+LOSSES = tuple(name for name, loss in catalogue.LOSSES.items() if loss.target_format == "classes")
 #: Results near the end of float32's range have fewer digits.
 SMALLEST = 1e-36
 
@@ -47,11 +38,13 @@ def errors_of(name, logits, rng):
         scale = abs(logits.max(axis=-1)) if name == "logsumexp" else 0.0
         return largest(function(logits), function(logits.astype(np.float64)), scale), 0.0
     anchors, classes = logits.shape
-    nothing = name in SIGMOID_LOSSES
+    nothing = catalogue.LOSSES[name].sigmoid
     labels = rng.integers(0, classes + nothing, anchors)
     tiny = rng.random(anchors) < 0.5
     labels[tiny] = logits[tiny].argmax(axis=1)
-    values = fx.softmax(logits) if name == "categorical_cross_entropy" else logits
+    values = logits
+    if catalogue.LOSSES[name].values == "probs":
+        values = fx.sigmoid(logits) if nothing else fx.softmax(logits)
     exact, exact_grad = function(values.astype(np.float64), labels, return_grad=True)
     loss, grad = function(values, labels, return_grad=True)
     alone = largest(function(values, labels), exact)
@@ -63,7 +56,7 @@ def main(
 ) -> None:
     """Print the largest errors of functions, all by default."""
     rng = np.random.default_rng(seed)
-    for name in names or SCORES + SIGMOID_LOSSES + SOFTMAX_LOSSES:
+    for name in names or SCORES + LOSSES:
         worst = [(0.0, ()), (0.0, ())]
         for classes in CLASSES[name not in SCORES :]:
             for mean, deviation in LOGITS:

@@ -5,24 +5,21 @@ import numpy as np
 from oracles import one_hot
 
 import fastxent as fx
+from fastxent import _catalogue
 
-HARD_SIGMOID_LOSSES = (
-    "sigmoid_cross_entropy",
-    "sigmoid_focal_loss",
-    "varifocal_loss",
-    "asymmetric_loss",
-)
-SIGMOID_LOSSES = (*HARD_SIGMOID_LOSSES, "quality_focal_loss")
-HARD_SOFTMAX_LOSSES = ("softmax_cross_entropy", "softmax_focal_loss", "poly1_cross_entropy")
-SOFTMAX_LOSSES = (*HARD_SOFTMAX_LOSSES, "distribution_focal_loss")
+_LOSSES = _catalogue.LOSSES.values()
+SIGMOID_LOSSES = tuple(x.name for x in _LOSSES if x.sigmoid and x.values == "logits")
+SOFTMAX_LOSSES = tuple(x.name for x in _LOSSES if not x.sigmoid and x.values == "logits")
 LOGIT_LOSSES = (*SIGMOID_LOSSES, *SOFTMAX_LOSSES)
-PROBABILITY_LOSSES = ("binary_cross_entropy", "categorical_cross_entropy")
+PROBABILITY_LOSSES = tuple(x.name for x in _LOSSES if x.values == "probs")
 LOSSES = (*LOGIT_LOSSES, *PROBABILITY_LOSSES)
 
 #: Losses of independent classes: they take axis=None, weights per logit and a background label.
-PER_CLASS = (*SIGMOID_LOSSES, "binary_cross_entropy")
+PER_CLASS = tuple(x.name for x in _LOSSES if x.sigmoid)
 #: Losses that take class labels or dense targets.
-WITH_DENSE = tuple(n for n in LOSSES if n not in {"quality_focal_loss", "distribution_focal_loss"})
+WITH_DENSE = tuple(x.name for x in _LOSSES if x.target_format == "classes")
+HARD_SIGMOID_LOSSES = tuple(name for name in SIGMOID_LOSSES if name in WITH_DENSE)
+HARD_SOFTMAX_LOSSES = tuple(name for name in SOFTMAX_LOSSES if name in WITH_DENSE)
 
 HALVES = (np.dtype(np.float16), np.dtype(ml_dtypes.bfloat16))
 

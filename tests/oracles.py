@@ -4,7 +4,7 @@ import mpmath
 import numpy as np
 from scipy import special
 
-from fastxent._docs import SCORE_ULP_BOUNDS, ULP_BOUNDS
+from fastxent._catalogue import LOSSES, SCORES
 
 mpmath.mp.dps = 50
 
@@ -71,7 +71,7 @@ def one_hot(labels, classes):
 def stated_ulps(function):
     """Return the accuracy in float32 that a public function's docstring promises for its result."""
     name = function.__name__
-    return SCORE_ULP_BOUNDS[name] if name in SCORE_ULP_BOUNDS else ULP_BOUNDS[name].loss
+    return SCORES[name].bound if name in SCORES else LOSSES[name].bounds.loss
 
 
 def assert_accurate(result, exact, ulps, scale=0.0):

@@ -16,21 +16,6 @@ import oracles
 mpmath.mp.dps = max(oracles.mpmath.mp.dps, 60)
 mpf = mpmath.mpf
 
-SIGMOID_LOSSES = (
-    "sigmoid_cross_entropy",
-    "sigmoid_focal_loss",
-    "quality_focal_loss",
-    "varifocal_loss",
-    "asymmetric_loss",
-)
-SOFTMAX_LOSSES = (
-    "softmax_cross_entropy",
-    "softmax_focal_loss",
-    "distribution_focal_loss",
-    "poly1_cross_entropy",
-)
-PROBABILITY_LOSSES = ("binary_cross_entropy", "categorical_cross_entropy")
-
 
 class Term(NamedTuple):
     """One class of a sigmoid loss, with respect to its logit."""

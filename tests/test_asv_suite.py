@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 import fastxent as fx
+from fastxent._catalogue import LOSSES, SCORES
 from fastxent._config import BACKENDS
-from fastxent._docs import SCORE_ULP_BOUNDS, ULP_BOUNDS
 
 ROOT = Path(__file__).parents[1]
 ASV_BENCH = ROOT / "asv_bench"
@@ -33,12 +33,12 @@ SMALL = _cases.Condition("small", Shape((64, 80)))
 
 
 def test_the_registry_is_that_of_the_package():
-    assert set(_package.LOSSES) == set(ULP_BOUNDS)
-    assert set(_package.SCORES) == set(SCORE_ULP_BOUNDS)
+    assert set(_package.LOSSES) == set(LOSSES)
+    assert set(_package.SCORES) == set(SCORES)
     assert set(_package.BACKENDS) == set(BACKENDS)
 
 
-@pytest.mark.parametrize("loss", ULP_BOUNDS)
+@pytest.mark.parametrize("loss", LOSSES)
 def test_each_loss_is_in_the_module_of_its_name(loss):
     package_module = getattr(fx, loss).__module__.removeprefix("fastxent.")
     module = __import__(f"suite.{package_module}", fromlist=["Loss"])
@@ -52,7 +52,7 @@ def test_each_score_head_and_function_of_detection_is_there():
     from suite import detection, heads
 
     assert set(detection.FUNCTIONS) == set(_package.public_functions("detection"))
-    assert set(scores.Score.params[0]) == set(SCORE_ULP_BOUNDS)
+    assert set(scores.Score.params[0]) == set(SCORES)
     assert set(heads.FUNCTIONS) == {"sigmoid_to_softmax_logits", "softmax_to_sigmoid_logit"}
 
 
@@ -88,7 +88,7 @@ def test_asv_finds_all_of_them_and_nothing_else(tmp_path):
 
 
 def loss_modules():
-    return {getattr(fx, loss).__module__.removeprefix("fastxent.") for loss in ULP_BOUNDS}
+    return {getattr(fx, loss).__module__.removeprefix("fastxent.") for loss in LOSSES}
 
 
 # --- right ----------------------------------------------------------------------------------------
@@ -104,7 +104,7 @@ def test_figures_are_times_and_ratios():
 
 def test_every_function_is_measured():
     figures = _measure.measure(_package.LOSSES + _package.SCORES, [SMALL])
-    expected = {(kind, loss, "small") for kind in ("loss", "gradient") for loss in ULP_BOUNDS}
+    expected = {(kind, loss, "small") for kind in ("loss", "gradient") for loss in LOSSES}
     expected |= {("score", score, "small") for score in ("softmax", "log_softmax", "logsumexp")}
     assert set(figures) == expected
     assert all(figure.ns_per_logit > 0 < figure.over_read for figure in figures.values())

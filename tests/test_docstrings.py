@@ -7,8 +7,15 @@ import re
 import pytest
 
 import fastxent as fx
-from fastxent import _config, focal_losses, losses, probability_losses, quality_losses, scores
-from fastxent._docs import SCORE_ULP_BOUNDS, ULP_BOUNDS
+from fastxent import (
+    _catalogue,
+    _config,
+    focal_losses,
+    losses,
+    probability_losses,
+    quality_losses,
+    scores,
+)
 
 PUBLIC = [getattr(fx, name) for name in fx.__all__ if callable(getattr(fx, name))]
 LOSS_MODULES = (losses, focal_losses, quality_losses, probability_losses)
@@ -63,9 +70,20 @@ def test_sections(function):
         assert "nats" in inspect.getdoc(function)
 
 
-def test_every_bound_belongs_to_a_function():
-    assert ULP_BOUNDS.keys() == {loss.__name__ for loss in LOSSES}
-    assert SCORE_ULP_BOUNDS.keys() == set(scores.__all__)
+@pytest.mark.parametrize("loss", LOSSES)
+def test_the_catalogue_has_each_parameter_and_its_default(loss):
+    common = inspect.signature(fx.softmax_cross_entropy).parameters.keys() - {"label_smoothing"}
+    signature = inspect.signature(loss).parameters.values()
+    positional = [x.name for x in signature if x.kind is x.POSITIONAL_OR_KEYWORD]
+    own = {x.name: x.default for x in signature if x.name not in {*common, *positional}}
+    facts = _catalogue.LOSSES[loss.__name__]
+    assert positional[:2] == [facts.values, facts.targets]
+    assert own == facts.parameters
+
+
+def test_every_row_of_the_catalogue_is_a_function():
+    assert _catalogue.LOSSES.keys() == {loss.__name__ for loss in LOSSES}
+    assert _catalogue.SCORES.keys() == set(scores.__all__)
 
 
 @public

@@ -10,7 +10,7 @@ from family_support import PER_CLASS, SOFTMAX_LOSSES, public
 from oracles import assert_accurate, one_hot
 
 import fastxent as fx
-from fastxent import _docs
+from fastxent import _catalogue
 
 GAMMAS = (0, 0.5, 1, 1.5, 2, 3, 5)
 CASES = [
@@ -54,7 +54,7 @@ def bounds(name, engine, options, dtype=np.float32):
     The backend "numpy" rounds float64 once. Results in float64 are less accurate, as documented.
     """
     gammas = [options.get(key, default) for key, default in POWERS.get(name, {}).items()]
-    stated = _docs.ULP_BOUNDS[name].of(max(gammas, default=0))
+    stated = _catalogue.LOSSES[name].bounds.of(max(gammas, default=0))
     if dtype == np.float64:
         return tuple(2 * bound + 8 for bound in stated)
     return (0.51, 0.51) if engine == "numpy" else stated

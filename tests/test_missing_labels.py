@@ -10,7 +10,7 @@ import pytest
 from oracles import assert_accurate
 
 import fastxent as fx
-from fastxent import _docs, native
+from fastxent import _catalogue, native
 
 MISSING, NAN, LOG2 = -100, np.nan, np.log(2)
 SOFTMAXES = tuple(name for name in family.WITH_DENSE if name not in family.PER_CLASS)
@@ -88,7 +88,7 @@ def stated_bounds(name, engine, options):
     if engine == "numpy":
         return 0.51, 0.51
     defaults = {"asymmetric_loss": 4, "sigmoid_cross_entropy": 0}
-    return _docs.ULP_BOUNDS[name].of(options.get("gamma", defaults.get(name, 2)))
+    return _catalogue.LOSSES[name].bounds.of(options.get("gamma", defaults.get(name, 2)))
 
 
 @every_loss

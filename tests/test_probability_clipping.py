@@ -11,7 +11,7 @@ import pytest
 from oracles import assert_accurate, one_hot
 
 import fastxent as fx
-from fastxent import _docs
+from fastxent import _catalogue
 
 FLOAT32, FLOAT64, BFLOAT16 = map(np.dtype, (np.float32, np.float64, ml_dtypes.bfloat16))
 #: Normal, subnormal and none in float32, and in float64.
@@ -46,7 +46,7 @@ def probabilities(dtype, eps):
 
 def ulps(name, engine, dtype):
     """Return the bounds of a loss and of its gradient."""
-    loss, gradient = _docs.ULP_BOUNDS[name].of(0)
+    loss, gradient = _catalogue.LOSSES[name].bounds.of(0)
     if dtype == np.float64:
         return 2 * loss + 8, 2 * gradient + 8
     return (0.51, 0.51) if engine == "numpy" else (loss, gradient)

@@ -8,7 +8,7 @@ from family_support import PROBABILITY_LOSSES, public
 from oracles import assert_accurate, one_hot
 
 import fastxent as fx
-from fastxent import _docs
+from fastxent import _catalogue
 
 ANCHORS, CLASSES = 50, 21
 RNG = np.random.default_rng(16)
@@ -63,7 +63,7 @@ def test_exact(name, classes, smoothing, engine):
         exact.exact_anchor(name, p, y, **options)
         for p, y in zip(probs, one_hot(labels, classes), strict=True)
     ]
-    bounds = (0.51, 0.51) if engine == "numpy" else _docs.ULP_BOUNDS[name].of(0)
+    bounds = (0.51, 0.51) if engine == "numpy" else _catalogue.LOSSES[name].bounds.of(0)
     assert_accurate(result[0], [anchor.loss for anchor in anchors], bounds[0])
     scale = [[float(size) for size in anchor.scale] for anchor in anchors]
     slopes = [slope for anchor in anchors for slope in anchor.gradient]

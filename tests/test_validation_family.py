@@ -2,6 +2,7 @@
 
 import re
 
+import family_support as family
 import ml_dtypes
 import numpy as np
 import pytest
@@ -14,21 +15,8 @@ DENSE = np.zeros((4, 8), dtype=np.float32)
 SCORES = np.full(4, 0.5, dtype=np.float32)
 POSITIONS = np.full(4, 2.5, dtype=np.float32)
 
-SIGMOIDS = [
-    fx.sigmoid_cross_entropy,
-    fx.sigmoid_focal_loss,
-    fx.quality_focal_loss,
-    fx.varifocal_loss,
-    fx.asymmetric_loss,
-    fx.binary_cross_entropy,
-]
-SOFTMAXES = [
-    fx.softmax_cross_entropy,
-    fx.softmax_focal_loss,
-    fx.poly1_cross_entropy,
-    fx.distribution_focal_loss,
-    fx.categorical_cross_entropy,
-]
+SIGMOIDS = [family.public(name) for name in family.PER_CLASS]
+SOFTMAXES = [family.public(name) for name in family.LOSSES if name not in family.PER_CLASS]
 all_losses = pytest.mark.parametrize("loss", SIGMOIDS + SOFTMAXES)
 
 

@@ -39,14 +39,7 @@ def public_functions(module: str) -> tuple[str, ...]:
     )
 
 
-LOSSES = _keys_of("_docs", "ULP_BOUNDS")
-SCORES = _keys_of("_docs", "SCORE_ULP_BOUNDS")
 BACKENDS = _keys_of("_config", "BACKENDS")
-
-
-def losses_of(module: str) -> tuple[str, ...]:
-    """Return the names of the losses that a module of the package has."""
-    return tuple(name for name in public_functions(module) if name in LOSSES)
 
 
 def _load_benchmarks() -> None:
@@ -66,3 +59,13 @@ def _load_benchmarks() -> None:
 
 
 _load_benchmarks()
+
+from benchmarks import catalogue  # noqa: E402 - importable now
+
+LOSSES = tuple(catalogue.LOSSES)
+SCORES = tuple(catalogue.SCORES)
+
+
+def losses_of(module: str) -> tuple[str, ...]:
+    """Return the names of the losses that a module of the package has."""
+    return tuple(name for name in public_functions(module) if name in LOSSES)

@@ -8,7 +8,7 @@ import numpy as np
 
 import fastxent
 from fastxent import native
-from fastxent._docs import SCORE_ULP_BOUNDS, ULP_BOUNDS
+from fastxent._catalogue import LOSSES, SCORES, Loss
 from fastxent.cli.errors import WrongResultError
 from fastxent.cli.numpy_forms import NUMPY_FORMS, Array, run_in_blocks
 
@@ -38,27 +38,23 @@ class Function(NamedTuple):
         return bool(self.targets)
 
 
+def _targets_of(loss: Loss) -> tuple[str, ...]:
+    """Return what a loss is called with after the values: properties of a :class:`Head`."""
+    match loss.target_format:
+        case "positions":
+            return ("positions",)
+        case "labels":
+            return ("labels", "qualities")
+        case "classes":
+            if loss.has_soft_targets:
+                return ("dense",)
+            return ("labels",) if loss.sigmoid else ("classes_of_anchors",)
+
+
 FUNCTIONS = {
-    "sigmoid_cross_entropy": Function(targets=("labels",)),
-    "softmax_cross_entropy": Function(targets=("classes_of_anchors",)),
-    "poly1_cross_entropy": Function(targets=("classes_of_anchors",)),
-    "sigmoid_focal_loss": Function(targets=("labels",), gamma=2),
-    "softmax_focal_loss": Function(targets=("classes_of_anchors",), gamma=2),
-    "asymmetric_loss": Function(targets=("labels",), gamma=4),
-    "quality_focal_loss": Function(targets=("labels", "qualities"), gamma=2, soft=True),
-    "varifocal_loss": Function(targets=("dense",), gamma=2, soft=True),
-    "distribution_focal_loss": Function(targets=("positions",), soft=True),
-    "binary_cross_entropy": Function("probs", ("labels",)),
-    "categorical_cross_entropy": Function("probs", ("classes_of_anchors",)),
-    "sigmoid": Function(has_axis=False),
-    "log_sigmoid": Function(has_axis=False),
-    "softplus": Function(has_axis=False),
-    "logit": Function("probs", has_axis=False),
-    "odds": Function("probs", has_axis=False),
-    "softmax": Function(),
-    "log_softmax": Function(),
-    "logsumexp": Function(),
-}
+    name: Function(loss.values, _targets_of(loss), gamma=loss.gamma, soft=loss.has_soft_targets)
+    for name, loss in LOSSES.items()
+} | {name: Function(score.values, has_axis=score.over_classes) for name, score in SCORES.items()}
 
 
 class Head:
@@ -210,10 +206,11 @@ class Case:
         """Return the least magnitude that errors are relative to, and the largest error."""
         is_difference = of_gradient and (self.function.soft or dtype == np.float64)
         least = 1.0 if is_difference else LEAST_FLOAT16 if dtype == np.float16 else LEAST_FLOAT32
-        if self.name in SCORE_ULP_BOUNDS:
-            ulps: float = SCORE_ULP_BOUNDS[self.name]
+        ulps: float
+        if self.name in SCORES:
+            ulps = SCORES[self.name].bound
         else:
-            ulps = ULP_BOUNDS[self.name].of(self.function.gamma)[of_gradient]
+            ulps = LOSSES[self.name].bounds.of(self.function.gamma)[of_gradient]
         if dtype == np.float64:
             ulps *= FLOAT64_SLACK
         elif dtype.itemsize == 2:

@@ -7,8 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 import fastxent
-from fastxent import native
-from fastxent._docs import ULP_BOUNDS
+from fastxent import _catalogue, native
 from fastxent.cli.measure import check_memory, take_turns
 from fastxent.cli.numpy_forms import NUMPY_FORMS, Array
 from fastxent.data import Sample, load_sample
@@ -27,7 +26,7 @@ LOSSES = {
     "softmax": fastxent.softmax_cross_entropy,
 }
 #: How far they may be off, in float32 units in the last place: the promise of the package.
-MAX_ERROR_ULP = max(ULP_BOUNDS[loss.__name__][0] for loss in LOSSES.values())
+MAX_ERROR_ULP = max(_catalogue.LOSSES[loss.__name__].bounds.loss for loss in LOSSES.values())
 #: The same losses as one writes them in NumPy.
 NUMPY_FORMULAS = {loss: NUMPY_FORMS[function.__name__] for loss, function in LOSSES.items()}
 

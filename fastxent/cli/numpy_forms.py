@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from fastxent._catalogue import LOSSES, SCORES, check_complete
+
 Array = npt.NDArray[Any]
 #: The losses of the anchors or, with return_grad, those and the gradient.
 Losses = Array | tuple[Array, Array]
@@ -258,3 +260,4 @@ NUMPY_FORMS: dict[str, Form] = {
         logsumexp,
     )
 }
+check_complete(NUMPY_FORMS, "the NumPy forms", [*LOSSES, *SCORES])

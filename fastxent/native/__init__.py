@@ -1,6 +1,7 @@
 """The native backend: Cython around C kernels, one build of them per instruction set."""
 
 from fastxent._binding import all_cpus
+from fastxent._catalogue import LOSSES
 
 with all_cpus():
     # OpenMP comes with the extension. GCC's looks for the CPUs at once, LLVM's when it is asked.
@@ -23,6 +24,7 @@ from fastxent.native._native import (
     gather_numba_team,
     get_isa,
     has_partial_rows,
+    loss_names,
     openmp_max_threads,
     openmp_processors,
     parallel_read,
@@ -54,6 +56,7 @@ __all__ = [
     "gather_numba_team",
     "get_isa",
     "has_partial_rows",
+    "loss_names",
     "openmp_max_threads",
     "openmp_processors",
     "parallel_read",
@@ -61,3 +64,9 @@ __all__ = [
     "set_isa",
     "worker_address",
 ]
+
+if loss_names() != tuple(LOSSES):
+    raise ImportError(
+        f"the extension has the losses {loss_names()}, the catalogue {tuple(LOSSES)}: "
+        "fastxent/_catalogue.py and native/simd/losses.def differ, or the extension is an old build"
+    )

@@ -20,7 +20,8 @@ from fastxent.native._arrays cimport (
 )
 from fastxent.native._job cimport VECTOR_BYTES, BlockTotals, Job, Scratch, carve_scratch
 from fastxent.native._kernels cimport (
-    FX_FLOAT32, FX_IGNORED, FX_LANES_AHEAD, FX_ROWS_AHEAD, fx_matrix, fx_tile,
+    FX_FLOAT32, FX_IGNORED, FX_LANES_AHEAD, FX_ROWS_AHEAD, FX_SOFTMAX_FAMILY, fx_losses, fx_matrix,
+    fx_tile,
 )
 
 
@@ -296,7 +297,7 @@ cdef inline void row_run(const Job* job, const Cursor* cursor, Py_ssize_t run,
     """Work off a run with the row kernel: in one go, or tile by tile by way of copies."""
     # A softmax keeps exponentials where the gradient will be, and they need their digits.
     cdef bint narrows_grads = (job.grads.data != NULL and job.grads.type != job.element
-                               and job.row_kernel == job.kernels.softmax_rows)
+                               and fx_losses[job.options.loss].family == FX_SOFTMAX_FAMILY)
     cdef Py_ssize_t first = 0
     cdef Cursor place = cursor[0]
     cdef fx_tile tile = job.options

@@ -58,12 +58,8 @@ cdef extern from "kernels.h" nogil:
     ctypedef void (*fx_map_kernel)(const void*, void*, Py_ssize_t, int) noexcept nogil
 
     ctypedef struct fx_kernels:
-        fx_tile_kernel sigmoid_losses
-        fx_tile_kernel softmax_losses
-        fx_tile_kernel probability_losses
-        fx_tile_kernel sigmoid_rows
-        fx_tile_kernel softmax_rows
-        fx_tile_kernel probability_rows
+        fx_tile_kernel* loss_lanes
+        fx_tile_kernel* loss_rows
         fx_tile_kernel softmax
         fx_tile_kernel log_softmax
         fx_tile_kernel logsumexp
@@ -98,9 +94,19 @@ cdef extern from "kernels.h" nogil:
 
     int FX_BOOL, FX_INT8, FX_UINT8, FX_INT16, FX_UINT16, FX_INT32, FX_UINT32, FX_INT64, FX_UINT64
     int FX_FLOAT16, FX_BFLOAT16, FX_FLOAT32, FX_FLOAT64
-    int FX_SIGMOID_CROSS_ENTROPY, FX_SIGMOID_FOCAL, FX_QUALITY_FOCAL, FX_VARIFOCAL, FX_ASYMMETRIC
-    int FX_BINARY_CROSS_ENTROPY, FX_SOFTMAX_CROSS_ENTROPY, FX_SOFTMAX_FOCAL, FX_POLY1
-    int FX_DISTRIBUTION_FOCAL, FX_CATEGORICAL_CROSS_ENTROPY
+    ctypedef struct fx_loss_facts:
+        const char* name
+        int family
+        int row_targets
+        int row_factors
+        int lane_bytes
+        int lane_bytes_with_options
+
+    const fx_loss_facts* fx_losses
+    int FX_LOSSES
+    int FX_SIGMOID_FAMILY, FX_BINARY_FAMILY, FX_SOFTMAX_FAMILY, FX_CATEGORICAL_FAMILY
+    int FX_ROWS_OF_LABELS, FX_ROWS_OF_DENSE
+    int FX_FACTORS_NONE, FX_FACTORS_SHARED, FX_FACTORS_ANY
     int FX_NO_CLASS, FX_IGNORED
     int FX_ROWS_AHEAD, FX_LANES_AHEAD
     int FX_ISAS

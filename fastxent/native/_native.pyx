@@ -17,14 +17,13 @@ from fastxent.native._arrays cimport (
 from fastxent.native._elements cimport SCAN_ELEMENTS
 from fastxent.native._job cimport OPERANDS, BlockTotals, Job, list_operands, plan_scratch
 from fastxent.native._kernels cimport (
-    FX_FLOAT32, FX_FLOAT64, FX_ISAS, FX_NUMBA_POOL, fx_begin_floats, fx_count_creatable,
-    fx_end_floats, fx_float_control, fx_gather_team, fx_isa_name, fx_isa_supported,
-    fx_kernels, fx_kernels_of, fx_label_map, fx_map_kernel, fx_max_threads, fx_own_team,
-    fx_prepare_teams, fx_protect_forks, fx_team,
+    FX_FLOAT32, FX_FLOAT64, FX_ISAS, FX_LOSSES, FX_NUMBA_POOL, fx_begin_floats,
+    fx_count_creatable, fx_end_floats, fx_float_control, fx_gather_team, fx_isa_name,
+    fx_isa_supported, fx_kernels, fx_kernels_of, fx_label_map, fx_losses, fx_map_kernel,
+    fx_max_threads, fx_own_team, fx_prepare_teams, fx_protect_forks, fx_team,
 )
 from fastxent.native._requests cimport (
     choose_kernels, choose_precision, describe_loss, map_labels, per_class, scores_suit_rows,
-    weighs_anchors,
 )
 from fastxent.native._short_calls cimport describe_short_call
 from fastxent.native._threads cimport (
@@ -33,7 +32,7 @@ from fastxent.native._threads cimport (
 
 import numpy as np
 
-from fastxent._factors import term_factors
+from fastxent._factors import modulating_exponents, term_factors
 from fastxent._request import LossTotals
 
 cdef extern from *:
@@ -108,6 +107,7 @@ cdef BlockTotals run_request(request, bint counts_only) except *:
     cdef Job job
     cdef int64_t* ignored
     describe_loss(&job, request, selected_isa)
+    job.options.gamma_positive, job.options.gamma_negative = modulating_exponents(request)
     ignored = map_labels(&job, request)
     try:
         _factors = set_factors(&job, request)  # kept alive
@@ -121,14 +121,14 @@ cdef BlockTotals run_request(request, bint counts_only) except *:
         free(ignored)
 
 
-def evaluate_short_call(str loss, logits, labels, out, int64_t ignore_index):
+def evaluate_short_call(int code, logits, labels, out, int64_t ignore_index):
     """Fill `out` with the losses of a short call without options.
 
     False, with nothing written, where the arrays are not such a call's, or not valid.
     """
     cdef Job job
     try:
-        if not describe_short_call(&job, loss, logits, labels, out, &ignore_index, selected_isa):
+        if not describe_short_call(&job, code, logits, labels, out, &ignore_index, selected_isa):
             return False
     except (BufferError, TypeError, ValueError):
         return False
@@ -142,7 +142,8 @@ cdef set_factors(Job* job, request):
     if class_weight is None and request.alpha is None and request.pos_weight is None:
         job.options.positive = job.options.negative = 1.0
         return None
-    if class_weight is not None and weighs_anchors(job):
+    if (class_weight is not None and request.loss.weighs_labels and job.has_labels
+            and job.options.label_smoothing == 0):
         job.label_weight = per_class(class_weight)
         class_weight = None
     elif class_weight is not None:
@@ -409,6 +410,11 @@ def call_with_default_floats(function, *arguments, **keywords):
 def openmp_max_threads():
     """Return the threads that OpenMP would use now (OMP_NUM_THREADS, threadpoolctl)."""
     return fx_max_threads()
+
+
+def loss_names():
+    """Return the names of the losses, in the order of their codes."""
+    return tuple(fx_losses[code].name.decode() for code in range(FX_LOSSES))
 
 
 def openmp_processors():

@@ -7,46 +7,29 @@ from libc.string cimport memset
 from fastxent.native._arrays cimport Dimensions, Operand, element_size, read_operand
 from fastxent.native._job cimport VECTOR_BYTES, Job
 from fastxent.native._kernels cimport (
-    FX_ASYMMETRIC, FX_BINARY_CROSS_ENTROPY, FX_CATEGORICAL_CROSS_ENTROPY, FX_DISTRIBUTION_FOCAL,
-    FX_FLOAT32, FX_FLOAT64, FX_POLY1, FX_QUALITY_FOCAL, FX_SIGMOID_CROSS_ENTROPY,
-    FX_SIGMOID_FOCAL, FX_SOFTMAX_CROSS_ENTROPY, FX_SOFTMAX_FOCAL, FX_VARIFOCAL, fx_kernels_of,
+    FX_BINARY_FAMILY, FX_FACTORS_ANY, FX_FACTORS_NONE, FX_FACTORS_SHARED, FX_FLOAT32, FX_FLOAT64,
+    FX_LOSSES, FX_ROWS_OF_DENSE, FX_SIGMOID_FAMILY, fx_kernels_of, fx_loss_facts, fx_losses,
 )
 
 cdef enum:
     # Row kernels pay off from 13 floats on, or 7 doubles: most of a vector.
     ROW_BYTES = 52
-    # But cross-entropies of labels, for which the lane kernels need one logarithm an anchor, are
-    # faster by lanes up to 23 floats, and with a softmax, but for gradients, up to 31.
-    SIGMOID_ROW_BYTES = 96
-    SOFTMAX_ROW_BYTES = 128
-    # So are scores of each logit, up to 23 floats, but for rows that fill a vector.
+    # But scores are faster by lanes up to 23 floats, except for rows that fill a vector, and
+    # logsumexp up to 31; for losses see losses.def.
     SCORE_ROW_BYTES = 96
+    LOGSUMEXP_ROW_BYTES = 128
 
 
-cdef inline int loss_code(str name) except -1:
-    if name == "sigmoid_cross_entropy":
-        return FX_SIGMOID_CROSS_ENTROPY
-    if name == "softmax_cross_entropy":
-        return FX_SOFTMAX_CROSS_ENTROPY
-    if name == "sigmoid_focal_loss":
-        return FX_SIGMOID_FOCAL
-    if name == "softmax_focal_loss":
-        return FX_SOFTMAX_FOCAL
-    if name == "quality_focal_loss":
-        return FX_QUALITY_FOCAL
-    if name == "varifocal_loss":
-        return FX_VARIFOCAL
-    if name == "distribution_focal_loss":
-        return FX_DISTRIBUTION_FOCAL
-    if name == "asymmetric_loss":
-        return FX_ASYMMETRIC
-    if name == "poly1_cross_entropy":
-        return FX_POLY1
-    if name == "binary_cross_entropy":
-        return FX_BINARY_CROSS_ENTROPY
-    if name == "categorical_cross_entropy":
-        return FX_CATEGORICAL_CROSS_ENTROPY
-    raise ValueError(f"the native backend has no {name}")
+cdef inline int check_loss(int code) except -1:
+    """Return the code of a loss that has native kernels."""
+    if not 0 <= code < FX_LOSSES:
+        raise ValueError(f"the native backend has no loss of the code {code}")
+    return code
+
+
+cdef inline bint is_sigmoid_loss(int loss) noexcept:
+    """Return whether the classes of an anchor are independent of each other."""
+    return fx_losses[loss].family in (FX_SIGMOID_FAMILY, FX_BINARY_FAMILY)
 
 
 cdef inline void choose_precision(Job* job, int isa) noexcept:
@@ -60,8 +43,8 @@ cdef inline int describe_loss(Job* job, object request, int isa) except -1:
     """Fill in a job, but for its factors, labels and kernels."""
     memset(job, 0, sizeof(Job))
     job.dimensions.count = -1
-    job.options.loss = loss_code(request.loss)
-    job.is_sigmoid = job.options.loss <= FX_BINARY_CROSS_ENTROPY
+    job.options.loss = check_loss(request.loss.code)
+    job.is_sigmoid = is_sigmoid_loss(job.options.loss)
     job.has_positions = request.positions is not None
     job.has_labels = request.dense is None
     job.checks_targets = request.late_check is not None
@@ -113,12 +96,6 @@ cdef inline int set_options(Job* job, object request) except -1:
     job.options.epsilon = request.epsilon
     job.options.clip = request.clip
     job.options.iou_weighted = request.iou_weighted
-    job.options.gamma_positive = job.options.gamma_negative = request.gamma
-    if job.options.loss == FX_ASYMMETRIC:
-        job.options.gamma_positive = request.gamma_pos
-        job.options.gamma_negative = request.gamma_neg
-    elif job.options.loss == FX_VARIFOCAL:  # its positives have no modulating factor
-        job.options.gamma_positive = 0
     return 0
 
 
@@ -129,12 +106,6 @@ cdef inline const void* per_class(object values) except? NULL:
     dimensions.count = -1
     read_operand(values, False, False, &operand, &dimensions)
     return operand.data
-
-
-cdef inline bint weighs_anchors(const Job* job) noexcept:
-    """Tell whether the class weight is that of the label, a factor of the whole anchor."""
-    return (job.options.loss in (FX_SOFTMAX_CROSS_ENTROPY, FX_SOFTMAX_FOCAL, FX_POLY1)
-            and job.has_labels and job.options.label_smoothing == 0)
 
 
 cdef inline void set_label_map(Job* job, const int64_t* ignored, int ignored_count,
@@ -171,51 +142,32 @@ cdef inline int64_t* map_labels(Job* job, object request) except NULL:
 cdef inline void choose_kernels(Job* job) noexcept:
     """Pick the kernels of a loss: the row kernel too, where it can do what is asked."""
     cdef int loss = job.options.loss
-    if loss in (FX_BINARY_CROSS_ENTROPY, FX_CATEGORICAL_CROSS_ENTROPY):
-        job.lane_kernel = job.kernels.probability_losses
-        if loss == FX_CATEGORICAL_CROSS_ENTROPY and suits_probability_rows(job):
-            job.row_kernel = job.kernels.probability_rows
-    elif job.is_sigmoid:
-        job.lane_kernel = job.kernels.sigmoid_losses
-        if suits_sigmoid_rows(job):
-            job.row_kernel = job.kernels.sigmoid_rows
-    else:
-        job.lane_kernel = job.kernels.softmax_losses
-        if job.has_labels and not job.has_positions:
-            job.row_kernel = job.kernels.softmax_rows
-    if not (lies_in_rows(job, &job.logits, True) and lies_in_rows(job, &job.grads, True)
-            and (job.has_labels or job.targets.class_stride == job.targets.itemsize)
-            and not job.per_logit and job.logit_weight.data == NULL
-            and job.logit_grad_output.data == NULL and job.options.label_smoothing == 0
-            and not suits_lanes(job)):
-        job.row_kernel = NULL
+    job.lane_kernel = job.kernels.loss_lanes[loss]
+    if (suits_rows(job, &fx_losses[loss]) and not suits_lanes(job, &fx_losses[loss])
+            and lies_in_rows(job, &job.logits, True) and lies_in_rows(job, &job.grads, True)
+            and (job.has_labels or job.targets.class_stride == job.targets.itemsize)):
+        job.row_kernel = job.kernels.loss_rows[loss]
 
 
-cdef inline bint suits_sigmoid_rows(const Job* job) noexcept:
-    """Tell whether the row kernels know these factors and targets."""
-    if job.options.positive_weight != NULL or job.options.negative_weight != NULL:
+cdef inline bint suits_rows(const Job* job, const fx_loss_facts* facts) noexcept:
+    """Return whether the row kernel, if there is one, knows the options, factors and targets."""
+    if (job.per_logit or job.logit_weight.data != NULL or job.logit_grad_output.data != NULL
+            or job.options.label_smoothing != 0 or job.has_positions):
         return False
-    if job.options.loss == FX_SIGMOID_CROSS_ENTROPY:
-        return job.options.positive == 1 and job.options.negative == 1
-    return job.has_labels
-
-
-cdef inline bint suits_probability_rows(const Job* job) noexcept:
-    """Tell whether the row kernel, which takes whole vectors of classes, knows these targets."""
-    return (job.has_labels and job.options.positive_weight == NULL
-            and job.classes * job.itemsize >= VECTOR_BYTES)
-
-
-cdef inline bint suits_lanes(const Job* job) noexcept:
-    """Tell whether the lane kernels, rows being packed for them, are faster than row kernels."""
-    cdef Py_ssize_t row = job.classes * job.itemsize
-    if not job.has_labels:
+    if not job.has_labels and facts.row_targets != FX_ROWS_OF_DENSE:
         return False
-    if job.options.loss == FX_SIGMOID_CROSS_ENTROPY:
-        return row < SIGMOID_ROW_BYTES
-    return (job.options.loss == FX_SOFTMAX_CROSS_ENTROPY and row < SOFTMAX_ROW_BYTES
-            and job.grads.data == NULL and job.options.positive == 1
-            and job.options.positive_weight == NULL)
+    return facts.row_factors == FX_FACTORS_ANY or (
+        job.options.positive_weight == NULL and job.options.negative_weight == NULL
+        and (facts.row_factors == FX_FACTORS_SHARED
+             or job.options.positive == job.options.negative == 1))
+
+
+cdef inline bint suits_lanes(const Job* job, const fx_loss_facts* facts) noexcept:
+    """Return whether the lane kernels, rows being packed for them, are faster than row kernels."""
+    cdef bint has_options = (job.grads.data != NULL or job.options.positive != 1
+                             or job.options.positive_weight != NULL)
+    return (job.has_labels and job.classes * job.itemsize
+            < (facts.lane_bytes_with_options if has_options else facts.lane_bytes))
 
 
 cdef inline bint scores_suit_rows(const Job* job) noexcept:
@@ -224,7 +176,7 @@ cdef inline bint scores_suit_rows(const Job* job) noexcept:
     if not lies_in_rows(job, &job.logits, True):
         return False
     if not job.per_logit:
-        return row >= SOFTMAX_ROW_BYTES
+        return row >= LOGSUMEXP_ROW_BYTES
     return (lies_in_rows(job, &job.out, False)
             and (row >= SCORE_ROW_BYTES or row == VECTOR_BYTES))
 

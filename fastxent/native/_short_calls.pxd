@@ -7,14 +7,14 @@ from libc.string cimport memset
 from fastxent.native._arrays cimport Operand, coalesce, read_operand
 from fastxent.native._job cimport BLOCK_LOGITS, OPERANDS, Job, list_operands
 from fastxent.native._kernels cimport (
-    FX_BINARY_CROSS_ENTROPY, FX_FLOAT32, FX_INT32, FX_INT64,
+    FX_FLOAT32, FX_INT32, FX_INT64,
 )
 from fastxent.native._requests cimport (
-    choose_kernels, choose_precision, loss_code, set_label_map,
+    choose_kernels, choose_precision, is_sigmoid_loss, set_label_map,
 )
 
 
-cdef inline bint describe_short_call(Job* job, str name, object logits, object labels, object out,
+cdef inline bint describe_short_call(Job* job, int code, object logits, object labels, object out,
                                      const int64_t* ignored, int isa) except -1:
     """Fill in a job; false where the call is of another kind, or its labels are not valid."""
     cdef Operand* operands[OPERANDS]
@@ -33,8 +33,8 @@ cdef inline bint describe_short_call(Job* job, str name, object logits, object l
     coalesce(&job.dimensions, operands, OPERANDS)
     if job.dimensions.count > 1 or not are_aligned(job):
         return False
-    job.options.loss = loss_code(name)
-    job.is_sigmoid = job.options.loss <= FX_BINARY_CROSS_ENTROPY
+    job.options.loss = code
+    job.is_sigmoid = is_sigmoid_loss(job.options.loss)
     job.has_labels = True
     job.weight = job.mean_class_weight = job.options.positive = job.options.negative = 1.0
     choose_precision(job, isa)

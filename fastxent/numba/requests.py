@@ -5,13 +5,13 @@ from typing import Any
 
 import numpy as np
 
-from fastxent._factors import term_factors
+from fastxent._factors import modulating_exponents, term_factors
 from fastxent._request import Array, CustomCall, LossRequest
 from fastxent.numba.jobs import SIGMOID_ROW_BYTES, SOFTMAX_ROW_BYTES, Job, others_table
 from fastxent.numba.kernels import kernel_of
 from fastxent.numba.records import POWER
 from fastxent.numba.simd.custom_terms import FORMULAS
-from fastxent.numba.simd.plan import Plan, is_sigmoid_loss
+from fastxent.numba.simd.plan import Plan
 from fastxent.numba.simd.vector_math import (
     POWER_0,
     POWER_1,
@@ -26,8 +26,6 @@ _POWERS = {0: POWER_0, 0.5: POWER_HALF, 1: POWER_1, 2: POWER_2, 3: POWER_3, 4: P
 #: Beyond it, x^g is 0 for all x but 1; times the exponent of x it does not overflow.
 _LARGEST_POWER = 1e30
 _NO_LABEL = np.iinfo(np.int64).min
-#: Losses whose class weight is that of the label, a factor of the whole anchor.
-_WEIGHS_ANCHORS = frozenset({"softmax_cross_entropy", "softmax_focal_loss", "poly1_cross_entropy"})
 #: Losses with row or lane kernels of their own.
 _OWN_ROWS = {"quality_focal_loss": "quality_rows"}
 _OWN_LANES = {
@@ -65,7 +63,7 @@ def describe_loss(request: LossRequest, *, counts_only: bool) -> Job:
     has_labels = request.dense is None
     job = Job(arrays, targets_have_classes=not has_labels, per_logit=request.per_logit)
     record = job.record
-    record["is_sigmoid"] = is_sigmoid_loss(request.loss)
+    record["is_sigmoid"] = request.loss.sigmoid
     record["has_labels"] = has_labels
     record["has_positions"] = request.positions is not None
     job.has_totals = counts_only or request.out is None
@@ -110,9 +108,7 @@ def _set_factors(job: Job, request: LossRequest) -> None:
     record, class_weight = job.record, request.class_weight
     record["mean_class_weight"] = 1.0
     weighs_anchors = (
-        request.loss in _WEIGHS_ANCHORS
-        and request.labels is not None
-        and request.label_smoothing == 0
+        request.loss.weighs_labels and request.labels is not None and request.label_smoothing == 0
     )
     if class_weight is not None and weighs_anchors:
         record["label_weight"] = class_weight.ctypes.data
@@ -143,11 +139,7 @@ def _set_options(job: Job, request: LossRequest) -> None:
         for name, value in request.clipping._asdict().items():
             options[name] = value
     options["others"] = others_table(job.precision).ctypes.data
-    gammas = (request.gamma, request.gamma)
-    if request.loss == "asymmetric_loss":
-        gammas = (request.gamma_pos, request.gamma_neg)
-    elif request.loss == "varifocal_loss":  # its positives have no modulating factor
-        gammas = (0.0, request.gamma)
+    gammas = modulating_exponents(request)
     for name, gamma in zip(("gamma_positive", "gamma_negative"), gammas, strict=True):
         _set_power(options[name], gamma, job.precision)
     if request.custom is not None:
@@ -192,7 +184,7 @@ def _choose_kernels(job: Job, request: LossRequest) -> None:
     if name is not None:
         plan = job.plan(
             name,
-            loss=request.loss,
+            loss=request.loss.name,
             dtype=dtype,
             has_targets=has_targets,
             has_grads=has_grads,
@@ -223,7 +215,7 @@ def _lane_plan(job: Job, request: LossRequest, name: str) -> Plan:
     has_grads = request.custom is not None or name == "sigmoid_plain_lanes"
     return job.plan(
         name,
-        loss=request.loss,
+        loss=request.loss.name,
         dtype=job.precision,
         has_targets=request.dense is not None,
         has_grads="grads" in job.arrays and has_grads,
@@ -263,12 +255,12 @@ def _row_kernel(job: Job, request: LossRequest) -> str | None:
     needs_lanes = (
         request.per_logit
         or request.label_smoothing != 0
-        or request.loss == "binary_cross_entropy"
+        or request.loss.name == "binary_cross_entropy"
         or not job.arrays.keys().isdisjoint({"logit_weight", "logit_grad_output"})
     )
     if not lies_in_rows or needs_lanes or _suits_lanes(job, request):
         return None
-    if request.loss == "categorical_cross_entropy":
+    if request.loss.name == "categorical_cross_entropy":
         suits_rows = _has_plain_labels(job, request) and job.classes >= job.lanes
         return "probability_rows" if suits_rows else None
     if not job.record["is_sigmoid"]:
@@ -276,10 +268,10 @@ def _row_kernel(job: Job, request: LossRequest) -> str | None:
     options = job.record["options"]
     if options["factor_step"] != 0:
         return None
-    if request.loss == "sigmoid_cross_entropy":
+    if request.loss.name == "sigmoid_cross_entropy":
         has_factors = options["positive_value"] != 1 or options["negative_value"] != 1
         return None if has_factors else "sigmoid_rows"
-    name = "custom_rows" if request.custom else _OWN_ROWS.get(request.loss, "modulated_rows")
+    name = "custom_rows" if request.custom else _OWN_ROWS.get(request.loss.name, "modulated_rows")
     return None if request.dense is not None and not request.custom else name
 
 
@@ -288,10 +280,10 @@ def _suits_lanes(job: Job, request: LossRequest) -> bool:
     row = job.classes * job.itemsize
     if request.labels is None:
         return False
-    if request.loss == "sigmoid_cross_entropy":
+    if request.loss.name == "sigmoid_cross_entropy":
         return row < SIGMOID_ROW_BYTES
     return (
-        request.loss == "softmax_cross_entropy"
+        request.loss.name == "softmax_cross_entropy"
         and row < SOFTMAX_ROW_BYTES
         and "grads" not in job.arrays
         and _is_plain(job, request)
@@ -300,18 +292,18 @@ def _suits_lanes(job: Job, request: LossRequest) -> bool:
 
 def _lane_kernel(job: Job, request: LossRequest) -> str:
     """Return the name of the lane kernel that suits the options."""
-    if request.loss == "categorical_cross_entropy" and _has_plain_labels(job, request):
+    if request.loss.name == "categorical_cross_entropy" and _has_plain_labels(job, request):
         return "categorical_label_lanes"
-    if request.loss in _OWN_LANES:
-        return _OWN_LANES[request.loss]
-    if request.loss == "sigmoid_cross_entropy":
+    if request.loss.name in _OWN_LANES:
+        return _OWN_LANES[request.loss.name]
+    if request.loss.name == "sigmoid_cross_entropy":
         has_options = request.per_logit or "logit_grad_output" in job.arrays
         is_plain = _is_plain(job, request) and not has_options
         return "sigmoid_plain_lanes" if is_plain else "sigmoid_lanes"
     if job.record["is_sigmoid"]:
         return "sigmoid_lanes"
     is_plain = _is_plain(job, request) and request.labels is not None and "grads" not in job.arrays
-    if request.loss != "softmax_cross_entropy" or not is_plain:
+    if request.loss.name != "softmax_cross_entropy" or not is_plain:
         return "softmax_lanes"
     return _FEW_LANES.get(job.classes, "softmax_plain_lanes")
 

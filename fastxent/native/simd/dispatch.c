@@ -19,6 +19,16 @@
 const uint32_t fx_others_float[FX_MASK_LENGTH] = FX_OTHERS;
 const uint64_t fx_others_double[FX_MASK_LENGTH] = FX_OTHERS;
 
+#define FX_FACTS(family, code, name, lanes, rows, targets, factors, lane_bytes, with_options)      \
+    {#name, family, FX_ROWS_OF_##targets, FX_FACTORS_##factors, lane_bytes, with_options},
+const fx_loss_facts fx_losses[FX_LOSSES] = {
+#define FX_SIGMOID_LOSS(...) FX_FACTS(FX_SIGMOID_FAMILY, __VA_ARGS__)
+#define FX_BINARY_LOSS(...) FX_FACTS(FX_BINARY_FAMILY, __VA_ARGS__)
+#define FX_SOFTMAX_LOSS(...) FX_FACTS(FX_SOFTMAX_FAMILY, __VA_ARGS__)
+#define FX_CATEGORICAL_LOSS(...) FX_FACTS(FX_CATEGORICAL_FAMILY, __VA_ARGS__)
+#include "losses.def"
+};
+
 extern const fx_kernels fx_kernels_baseline_float, fx_kernels_baseline_double;
 #if FX_HAS_X86_TARGETS
 extern const fx_kernels fx_kernels_avx2_float, fx_kernels_avx2_double;

@@ -11,20 +11,31 @@ typedef struct {
     ptrdiff_t anchor_stride, class_stride;
 } fx_matrix;
 
-/* The losses, as the kernels tell them apart. */
+/* The losses, as the kernels tell them apart; and those of a family, for a switch that the compiler
+ * refuses where it leaves one out. */
 enum {
-    FX_SIGMOID_CROSS_ENTROPY,
-    FX_SIGMOID_FOCAL,
-    FX_QUALITY_FOCAL,
-    FX_VARIFOCAL,
-    FX_ASYMMETRIC,
-    FX_BINARY_CROSS_ENTROPY,
-    FX_SOFTMAX_CROSS_ENTROPY,
-    FX_SOFTMAX_FOCAL,
-    FX_POLY1,
-    FX_DISTRIBUTION_FOCAL,
-    FX_CATEGORICAL_CROSS_ENTROPY
+#define FX_LOSS(code, ...) FX_##code,
+#include "losses.def"
+    FX_LOSSES
 };
+typedef enum {
+#define FX_SIGMOID_LOSS(code, ...) FX_SIGMOID_FAMILY_##code = FX_##code,
+#include "losses.def"
+} fx_sigmoid_loss;
+typedef enum {
+#define FX_SOFTMAX_LOSS(code, ...) FX_SOFTMAX_FAMILY_##code = FX_##code,
+#include "losses.def"
+} fx_softmax_loss;
+
+/* What is known of a loss without its arguments; losses.def explains it. */
+typedef struct {
+    const char *name;
+    enum { FX_SIGMOID_FAMILY, FX_BINARY_FAMILY, FX_SOFTMAX_FAMILY, FX_CATEGORICAL_FAMILY } family;
+    enum { FX_ROWS_OF_LABELS, FX_ROWS_OF_DENSE } row_targets;
+    enum { FX_FACTORS_NONE, FX_FACTORS_SHARED, FX_FACTORS_ANY } row_factors;
+    int lane_bytes, lane_bytes_with_options;
+} fx_loss_facts;
+extern const fx_loss_facts fx_losses[FX_LOSSES];
 
 /* Rows are a stream, of which the hardware sees an end at every page, and two threads that stream
  * from memory wait for it: if asked for a page ahead, they do not. */
@@ -37,7 +48,7 @@ enum { FX_LANES_AHEAD = 512 };
  * are lanes), those of the row kernels class_stride 1 (classes are lanes); all are of the table's
  * precision. What is absent is NULL. */
 typedef struct {
-    int loss; /* one of the enumeration above */
+    int loss; /* one of FX_LOSSES */
     ptrdiff_t anchors, classes;
     fx_matrix logits;
     ptrdiff_t ahead;         /* bytes from these logits to later ones, to ask memory for ... */
@@ -49,7 +60,7 @@ typedef struct {
     fx_matrix weights;       /* per-logit weights */
     fx_matrix results;       /* per-logit results */
     fx_matrix grads;         /* gradients */
-    int grad_type;           /* the kernels' own; row kernels but softmax_rows write halves too */
+    int grad_type;           /* the kernels' own; row kernels write halves too, but the softmax's */
     fx_matrix grad_weights;  /* per-logit factors of the gradients alone */
     const int32_t *labels;   /* column of each anchor's class; -1: none */
     const void *shares;      /* per anchor: the target of the label's class (quality focal), or what
@@ -101,11 +112,9 @@ typedef struct {
 enum { FX_NO_CLASS = -1, FX_IGNORED = -2 };
 
 typedef struct {
-    /* Losses and gradients, anchors as lanes: every option. */
-    fx_tile_kernel sigmoid_losses, softmax_losses, probability_losses;
-    /* Classes as lanes: labels (sigmoid cross-entropy: or dense targets), no per-logit and no
-     * per-class option. */
-    fx_tile_kernel sigmoid_rows, softmax_rows, probability_rows;
+    /* Losses and gradients. Anchors as lanes: every option. Classes as lanes: as losses.def says,
+     * and no per-logit option. */
+    fx_tile_kernel loss_lanes[FX_LOSSES], loss_rows[FX_LOSSES];
     /* Scores over the class axis: anchors as lanes; and classes as lanes. */
     fx_tile_kernel softmax, log_softmax, logsumexp;
     fx_tile_kernel softmax_score_rows, log_softmax_rows, logsumexp_rows;

@@ -117,7 +117,8 @@ FX_CALLED void log_softmax_of_largest(const fx_tile *tile, ptrdiff_t first, int 
 FX_INLINE void lane_scores_by_largest(const fx_tile *tile, finish_largest finish) {
     int most = (tile->classes <= FX_FEW_CLASSES ? FX_LANE_BLOCK : FX_LANE_VECTORS) * LANES;
     ptrdiff_t ahead = tile->ahead + most * (ptrdiff_t)sizeof(real);
-    scores_by_largest(tile, most, ahead, lanes_find_largest_classes, softmax_losses, finish);
+    scores_by_largest(tile, most, ahead, lanes_find_largest_classes, softmax_cross_entropy_lanes,
+                      finish);
 }
 static void log_softmax(const fx_tile *tile) {
     lane_scores_by_largest(tile, log_softmax_of_largest);
@@ -129,21 +130,19 @@ static void logsumexp(const fx_tile *tile) { lane_scores_by_largest(tile, logsum
 
 FX_REDUCE(v_reduce_min, v_min)
 
+FX_INLINE void row_largest_step(const class_row *row, ptrdiff_t k, int count,
+                                lanes_largest *largest, vec *column, const int type) {
+    vec z = row_logits(row, k, count, (real)-INFINITY, type);
+    largest->label = v_select(v_less(largest->maximum, z), *column, largest->label);
+    largest->maximum = v_max(largest->maximum, z);
+    *column = v_add(*column, v_set((real)LANES));
+}
 /* The largest logit in each lane, and the class where it first stands. */
 FX_INLINE lanes_largest row_largest(const class_row *row, ptrdiff_t classes, vec steps,
                                     const int type) {
-    const real lowest = (real)-INFINITY;
-    lanes_largest largest = {v_set(lowest), v_zero()};
+    lanes_largest largest = {v_set((real)-INFINITY), v_zero()};
     vec column = steps;
-#define FX_STEP(k, count)                                                                          \
-    do {                                                                                           \
-        vec z = row_logits(row, k, count, lowest, type);                                           \
-        largest.label = v_select(v_less(largest.maximum, z), column, largest.label);               \
-        largest.maximum = v_max(largest.maximum, z);                                               \
-        column = v_add(column, v_set((real)LANES));                                                \
-    } while (0)
-    FX_FOR_ROW(row, type, classes, FX_STEP);
-#undef FX_STEP
+    FX_FOR_ROW(row, type, classes, row_largest_step, &largest, &column, type);
     return largest;
 }
 
@@ -194,47 +193,45 @@ FX_INLINE void long_row_find_largest(const fx_tile *tile, ptrdiff_t anchor, larg
     }
 }
 
-FX_CALLED void rows_find_largest(const fx_tile *piece, largest_block *block) {
+FX_INLINE void rows_find_largest_typed(const fx_tile *piece, largest_block *block, const int type) {
     real numbers[LANES];
     for (int i = 0; i < LANES; i++) numbers[i] = (real)i;
     vec steps = v_load(numbers);
-#define FX_TYPED(type)                                                                             \
-    if (piece->classes > FX_NUMBERED_CLASSES) {                                                    \
-        for (ptrdiff_t anchor = 0; anchor < piece->anchors; anchor++)                              \
-            long_row_find_largest(piece, anchor, block, steps, type);                              \
-        return;                                                                                    \
-    }                                                                                              \
-    for (ptrdiff_t start = 0; start < piece->anchors; start += LANES) {                            \
-        lane_range group = group_of(0, (int)piece->anchors, (int)start);                           \
-        group_find_largest(piece, &group, block, start, steps, type);                              \
+    if (piece->classes > FX_NUMBERED_CLASSES) {
+        for (ptrdiff_t anchor = 0; anchor < piece->anchors; anchor++)
+            long_row_find_largest(piece, anchor, block, steps, type);
+        return;
     }
-    FX_FOR_TYPE(piece, FX_TYPED);
-#undef FX_TYPED
+    for (ptrdiff_t start = 0; start < piece->anchors; start += LANES) {
+        lane_range group = group_of(0, (int)piece->anchors, (int)start);
+        group_find_largest(piece, &group, block, start, steps, type);
+    }
+}
+FX_CALLED void rows_find_largest(const fx_tile *piece, largest_block *block) {
+    FX_WITH_TYPE(piece->logit_type, rows_find_largest_typed, piece, block);
 }
 
-FX_INLINE void log_softmax_row(const class_row *row, ptrdiff_t classes, real *results,
-                               ptrdiff_t ahead, vec maximum, vec loss, const int type) {
-#define FX_STEP(k, count)                                                                          \
-    do {                                                                                           \
-        vec gap = v_sub(row_logits(row, k, count, 0, type), maximum);                              \
-        prefetch_line(results + (k) + ahead);                                                      \
-        row_store(results + (k), count, v_sub(gap, loss));                                         \
-    } while (0)
-    FX_FOR_ROW(row, type, classes, FX_STEP);
-#undef FX_STEP
+FX_INLINE void log_softmax_step(const class_row *row, ptrdiff_t k, int count, real *results,
+                                ptrdiff_t ahead, vec maximum, vec loss, const int type) {
+    vec gap = v_sub(row_logits(row, k, count, 0, type), maximum);
+    prefetch_line(results + k + ahead);
+    row_store(results + k, count, v_sub(gap, loss));
+}
+FX_INLINE void log_softmax_rows_typed(const fx_tile *tile, ptrdiff_t first, int count,
+                                      const largest_block *block, const int type) {
+    ptrdiff_t ahead = FX_ROW_BLOCK * tile->results.anchor_stride;
+    for (int i = 0; i < count; i++) {
+        class_row row = class_row_of(tile, first + i, type, FX_OWN_TYPE);
+        row.ahead = 0;
+        real *results = row_of(&tile->results, first + i);
+        vec maximum = v_set(block->maxima[i]), loss = v_set(block->losses[i]);
+        FX_FOR_ROW(&row, type, tile->classes, log_softmax_step, results, ahead, maximum, loss,
+                   type);
+    }
 }
 FX_CALLED void log_softmax_rows_of_largest(const fx_tile *tile, ptrdiff_t first, int count,
                                            const largest_block *block) {
-    ptrdiff_t ahead = FX_ROW_BLOCK * tile->results.anchor_stride;
-#define FX_TYPED(type)                                                                             \
-    for (int i = 0; i < count; i++) {                                                              \
-        class_row row = class_row_of(tile, first + i, type, FX_OWN_TYPE);                          \
-        row.ahead = 0;                                                                             \
-        log_softmax_row(&row, tile->classes, row_of(&tile->results, first + i), ahead,             \
-                        v_set(block->maxima[i]), v_set(block->losses[i]), type);                   \
-    }
-    FX_FOR_TYPE(tile, FX_TYPED);
-#undef FX_TYPED
+    FX_WITH_TYPE(tile->logit_type, log_softmax_rows_typed, tile, first, count, block);
     for (int start = 0; start < count; start += LANES) {
         largest_group group = largest_group_of(block, first, count, start);
         repair_log_softmax(tile, &group);
@@ -243,8 +240,8 @@ FX_CALLED void log_softmax_rows_of_largest(const fx_tile *tile, ptrdiff_t first,
 
 FX_INLINE void row_scores_by_largest(const fx_tile *tile, finish_largest finish) {
     ptrdiff_t step = tile->logits.anchor_stride * size_of_type(tile->logit_type);
-    scores_by_largest(tile, FX_ROW_BLOCK, FX_ROW_BLOCK * step, rows_find_largest, softmax_rows,
-                      finish);
+    scores_by_largest(tile, FX_ROW_BLOCK, FX_ROW_BLOCK * step, rows_find_largest,
+                      softmax_cross_entropy_rows, finish);
 }
 static void log_softmax_rows(const fx_tile *tile) {
     row_scores_by_largest(tile, log_softmax_rows_of_largest);

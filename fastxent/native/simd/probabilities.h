@@ -205,14 +205,15 @@ FX_CALLED void categorical_lanes_with_options(const fx_tile *tile, const lane_ra
     categorical_range(tile, range, 1);
 }
 
-static void probability_losses(const fx_tile *tile) {
+static void binary_cross_entropy_lanes(const fx_tile *tile) {
+    if (tile->label_smoothing != 0 || clips_at_tiny(tile))
+        FX_FOR_LANES(tile, binary_lanes_with_options);
+    else
+        FX_FOR_LANES(tile, binary_lanes);
+}
+static void categorical_cross_entropy_lanes(const fx_tile *tile) {
     const int smooths = tile->label_smoothing != 0, has_options = smooths || clips_at_tiny(tile);
-    if (tile->loss == FX_BINARY_CROSS_ENTROPY) {
-        if (has_options)
-            FX_FOR_LANES(tile, binary_lanes_with_options);
-        else
-            FX_FOR_LANES(tile, binary_lanes);
-    } else if (!tile->targets.data && !tile->positive_weight && !smooths) {
+    if (!tile->targets.data && !tile->positive_weight && !smooths) {
         if (has_options)
             FX_FOR_LANES(tile, categorical_labels_at_tiny);
         else

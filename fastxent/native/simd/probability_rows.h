@@ -16,7 +16,7 @@ FX_INLINE vec vectors_of_others(const class_row *row, const real *others, ptrdif
 }
 
 FX_INLINE vec row_of_others(const class_row *row, ptrdiff_t classes, const int type) {
-    const real *others = others_than(row->label, 0);
+    const real *others = label_mask(row->label, 0);
     ptrdiff_t rest = classes % LANES;
     vec sum = v_zero();
     if (rest > 0) {
@@ -29,7 +29,7 @@ FX_INLINE vec row_of_others(const class_row *row, ptrdiff_t classes, const int t
     for (ptrdiff_t start = rest; start < classes; start += FX_ROW_PIECE) {
         ptrdiff_t left = classes - start;
         class_row piece = class_row_from(*row, start, type, type);
-        sum = vectors_of_others(&piece, others_than(row->label, start), 0,
+        sum = vectors_of_others(&piece, label_mask(row->label, start), 0,
                                 left < FX_ROW_PIECE ? left : FX_ROW_PIECE, v_zero(), type);
         compensated_add(&total, sum);
     }
@@ -43,40 +43,42 @@ typedef struct {
     vec others[FX_ROW_BLOCK];
 } probability_block;
 
+FX_INLINE void rows_of_others_typed(const fx_tile *tile, ptrdiff_t first, int count,
+                                    probability_block *block, const int type) {
+    for (int i = 0; i < count; i++) {
+        class_row row = class_row_of(tile, first + i, type, type);
+        block->own[i] = row_logit(&row, row.label >= 0 ? row.label : 0, type);
+        block->others[i] = row_of_others(&row, tile->classes, type);
+    }
+}
 FX_CALLED void rows_of_others(const fx_tile *tile, ptrdiff_t first, int count,
                               probability_block *block) {
-#define FX_TYPED(type)                                                                             \
-    for (int i = 0; i < count; i++) {                                                              \
-        class_row row = class_row_of(tile, first + i, type, type);                                 \
-        block->own[i] = row_logit(&row, row.label >= 0 ? row.label : 0, type);                     \
-        block->others[i] = row_of_others(&row, tile->classes, type);                               \
-    }
-    FX_FOR_TYPE(tile, FX_TYPED);
-#undef FX_TYPED
+    FX_WITH_TYPE(tile->logit_type, rows_of_others_typed, tile, first, count, block);
     for (int i = count; i % LANES; i++) {
         block->own[i] = 0;
         block->others[i] = v_zero();
     }
 }
 
-/* A row's gradient is one number, but at the label. */
-FX_CALLED void categorical_row_grads(const fx_tile *tile, const lane_range *group,
-                                     const label_slopes *slopes) {
+FX_INLINE void categorical_row_grads_typed(const fx_tile *tile, const lane_range *group,
+                                           const label_slopes *slopes, const int type) {
     real own[LANES], others[LANES];
     ptrdiff_t rest = tile->classes % LANES;
     v_store(own, slopes->own);
     v_store(others, slopes->others);
-#define FX_TYPED(type)                                                                             \
-    for (int i = 0; i < group->count; i++) {                                                       \
-        class_row row = class_row_of(tile, group->first + i, type, type);                          \
-        vec slope = v_set(others[i]);                                                              \
-        if (rest > 0) row_put_grads(&row, 0, LANES, slope, type);                                  \
-        for (ptrdiff_t k = rest; k < tile->classes; k += LANES)                                    \
-            row_put_grads(&row, k, LANES, slope, type);                                            \
-        if (row.label >= 0) row_put_grad(&row, row.label, own[i], type);                           \
+    for (int i = 0; i < group->count; i++) {
+        class_row row = class_row_of(tile, group->first + i, type, type);
+        vec slope = v_set(others[i]);
+        if (rest > 0) row_put_grads(&row, 0, LANES, slope, type);
+        for (ptrdiff_t k = rest; k < tile->classes; k += LANES)
+            row_put_grads(&row, k, LANES, slope, type);
+        if (row.label >= 0) row_put_grad(&row, row.label, own[i], type);
     }
-    FX_FOR_TYPE(tile, FX_TYPED);
-#undef FX_TYPED
+}
+/* A row's gradient is one number except at the label. */
+FX_CALLED void categorical_row_grads(const fx_tile *tile, const lane_range *group,
+                                     const label_slopes *slopes) {
+    FX_WITH_TYPE(tile->logit_type, categorical_row_grads_typed, tile, group, slopes);
 }
 
 FX_INLINE void probability_rows_block(const fx_tile *tile, ptrdiff_t first, int count) {
@@ -91,6 +93,6 @@ FX_INLINE void probability_rows_block(const fx_tile *tile, ptrdiff_t first, int 
     }
 }
 
-static void probability_rows(const fx_tile *tile) {
+static void categorical_rows(const fx_tile *tile) {
     FX_FOR_BLOCKS(tile, probability_rows_block(tile, first, count));
 }

@@ -1,6 +1,6 @@
 /* How the row kernels see a tile: one anchor after the other, its classes as lanes. */
 /* Pointer into the table of masks that leaves the label out, for classes from `start` on. */
-FX_INLINE const real *others_than(int32_t label, ptrdiff_t start) {
+FX_INLINE const real *label_mask(int32_t label, ptrdiff_t start) {
 #if FX_DOUBLE
     const real *others = (const real *)fx_others_double;
 #else
@@ -97,36 +97,37 @@ FX_INLINE void chunk_join(compensated *total, vec sum, ptrdiff_t classes) {
         compensated_join(total, sum);
 }
 
-/* Call step(k, LANES) for every vector of classes, and step(k, rest) at the end; that step is
- * apart, for masks and buffers would cost the others their registers. Unrolled, the loop would
- * spill its constants. */
-#define FX_FOR_ROW(row, type, classes, step)                                                       \
+/* Call step(row, k, LANES, ...) for every vector of classes, and step(row, k, rest, ...) for those
+ * that are left. That call is separate, because masks and buffers would cost the others their
+ * registers. Unrolled, the loop would spill its constants. */
+#define FX_FOR_ROW(row, type, classes, step, ...)                                                  \
     do {                                                                                           \
         ptrdiff_t k = 0;                                                                           \
         FX_NO_UNROLL                                                                               \
-        for (; k + LANES <= classes; k += LANES) {                                                 \
+        for (; k + LANES <= (classes); k += LANES) {                                               \
             row_prefetch(row, k, type);                                                            \
-            step(k, LANES);                                                                        \
+            step(row, k, LANES, __VA_ARGS__);                                                      \
         }                                                                                          \
-        if (k < classes) {                                                                         \
+        if (k < (classes)) {                                                                       \
             row_prefetch(row, k, type);                                                            \
-            step(k, (int)(classes - k));                                                           \
+            step(row, k, (int)((classes) - k), __VA_ARGS__);                                       \
         }                                                                                          \
     } while (0)
 
-/* Replace each x of a row by step(x). The last vector overlaps the one before: one under a mask,
+/* Replace each x of a row by map(x, ...). The last vector overlaps the one before: a masked one,
  * stored, loaded and stored again, costs as much as three others. */
-#define FX_REWRITE_ROW(row, classes, step)                                                         \
+#define FX_REWRITE_ROW(row, classes, map, ...)                                                     \
     do {                                                                                           \
         ptrdiff_t end = (classes) - LANES;                                                         \
         if (end < 0) {                                                                             \
-            int count = (int)(classes);                                                            \
-            v_store_first(row, count, step(v_load_first(row, count, v_zero())));                   \
+            int width = (int)(classes);                                                            \
+            v_store_first(row, width, map(v_load_first(row, width, v_zero()), __VA_ARGS__));       \
             break;                                                                                 \
         }                                                                                          \
-        vec last = step(v_load((row) + end));                                                      \
+        vec last = map(v_load((row) + end), __VA_ARGS__);                                          \
         FX_NO_UNROLL                                                                               \
-        for (ptrdiff_t k = 0; k < end; k += LANES) v_store((row) + k, step(v_load((row) + k)));    \
+        for (ptrdiff_t k = 0; k < end; k += LANES)                                                 \
+            v_store((row) + k, map(v_load((row) + k), __VA_ARGS__));                               \
         v_store((row) + end, last);                                                                \
     } while (0)
 
@@ -155,19 +156,3 @@ FX_INLINE int group_has_labels(const fx_tile *tile, const lane_range *group) {
     }
     return highest >= 0;
 }
-
-/* Call body(type) with the type of the logits as a constant. */
-#if FX_DOUBLE
-#define FX_FOR_TYPE(tile, body) body(FX_OWN_TYPE)
-#else
-#define FX_FOR_TYPE(tile, body)                                                                    \
-    do {                                                                                           \
-        if ((tile)->logit_type == FX_OWN_TYPE) {                                                   \
-            body(FX_OWN_TYPE);                                                                     \
-        } else if ((tile)->logit_type == FX_FLOAT16) {                                             \
-            body(FX_FLOAT16);                                                                      \
-        } else {                                                                                   \
-            body(FX_BFLOAT16);                                                                     \
-        }                                                                                          \
-    } while (0)
-#endif

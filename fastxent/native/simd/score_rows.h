@@ -7,9 +7,7 @@ FX_CALLED void softmax_divide(const fx_tile *tile, const lane_range *group, vec 
     for (int i = 0; i < group->count; i++) {
         real *p = row_of(&tile->results, group->first + i);
         vec divisor = v_set(sums[i]), inverse = v_set(inverses[i]);
-#define FX_STEP(e) v_divide_by(e, divisor, inverse)
-        FX_REWRITE_ROW(p, tile->classes, FX_STEP);
-#undef FX_STEP
+        FX_REWRITE_ROW(p, tile->classes, v_divide_by, divisor, inverse);
     }
 }
 

@@ -10,31 +10,36 @@ FX_INLINE ptrdiff_t reals_before_line(const real *p) {
     static void name##_map(const void *values, void *results, ptrdiff_t count, int streams) {      \
         const real *x = (const real *)values;                                                      \
         real *y = (real *)results;                                                                 \
+        exp_constants constants = make_exp_constants();                                            \
         ptrdiff_t i = 0;                                                                           \
         if (streams && count >= LANES) {                                                           \
             i = reals_before_line(y);                                                              \
-            v_store_first(y, (int)i, v_##name(v_load_first(x, (int)i, v_zero())));                 \
-            for (; i + LANES <= count; i += LANES) v_stream(y + i, v_##name(v_load(x + i)));       \
+            v_store_first(y, (int)i, v_##name(v_load_first(x, (int)i, v_zero()), &constants));     \
+            for (; i + LANES <= count; i += LANES)                                                 \
+                v_stream(y + i, v_##name(v_load(x + i), &constants));                              \
             v_end_streams();                                                                       \
         }                                                                                          \
-        for (; i + LANES <= count; i += LANES) v_store(y + i, v_##name(v_load(x + i)));            \
+        for (; i + LANES <= count; i += LANES)                                                     \
+            v_store(y + i, v_##name(v_load(x + i), &constants));                                   \
         if (i < count) {                                                                           \
             int left = (int)(count - i);                                                           \
-            v_store_first(y + i, left, v_##name(v_load_first(x + i, left, v_zero())));             \
+            v_store_first(y + i, left, v_##name(v_load_first(x + i, left, v_zero()), &constants)); \
         }                                                                                          \
     }
 
-FX_INLINE vec v_sigmoid(vec x) {
-    vec e = v_exp_nonpositive(v_negative_abs(x));
+FX_INLINE vec v_sigmoid(vec x, const exp_constants *constants) {
+    vec e = v_exp_nonpositive(v_negative_abs(x), constants);
     return v_div(v_select(v_less(x, v_zero()), e, v_one()), v_add(v_one(), e));
 }
-FX_INLINE vec v_softplus(vec x) {
-    vec tail = v_log1p_unit(v_exp_nonpositive(v_negative_abs(x)));
+FX_INLINE vec v_softplus(vec x, const exp_constants *constants) {
+    vec tail = v_log1p_unit(v_exp_nonpositive(v_negative_abs(x), constants));
     /* The logarithm of a NaN is not one: take it from the relu. */
     vec relu = v_relu(x);
     return v_select(v_equal(x, x), v_add(relu, tail), relu);
 }
-FX_INLINE vec v_log_sigmoid(vec x) { return v_negate(v_softplus(v_negate(x))); }
+FX_INLINE vec v_log_sigmoid(vec x, const exp_constants *constants) {
+    return v_negate(v_softplus(v_negate(x), constants));
+}
 
 /* Subnormal probabilities are brought into the range of v_log. */
 #if FX_DOUBLE
@@ -54,7 +59,8 @@ FX_CALLED vec logit_size_of_tiny(vec q) {
 
 /* log(p / (1 - p)): with q the smaller of p and 1 - p, its size is log1p(|2p - 1| / q), accurate
  * near p = 1/2 too. */
-FX_INLINE vec v_logit(vec p) {
+FX_INLINE vec v_logit(vec p, const exp_constants *unused) {
+    (void)unused;
     vec distance = v_fma(v_set((real)2), p, v_set((real)-1));
     mask lower = v_less(distance, v_zero());
     vec q = v_select(lower, p, v_sub(v_one(), p));
@@ -65,7 +71,8 @@ FX_INLINE vec v_logit(vec p) {
     vec result = v_select(lower, v_negate(size), size);
     return v_select(v_less(q, v_zero()), v_set((real)NAN), v_select(v_equal(p, p), result, p));
 }
-FX_INLINE vec v_odds(vec p) {
+FX_INLINE vec v_odds(vec p, const exp_constants *unused) {
+    (void)unused;
     vec rest = v_sub(v_one(), p);
     vec result = v_div(p, rest);
     mask outside = v_less(v_min(p, rest), v_zero());
@@ -107,7 +114,7 @@ static double logsumexp_exact(const fx_tile *tile, ptrdiff_t anchor) {
 
 /* The sum of exp(z - c) over the classes; the exponentials are kept in the results. */
 FX_INLINE vec lanes_exponentials(const fx_tile *tile, const lane_range *range, const centre *c,
-                                 const exp_numbers *numbers, const int any_far) {
+                                 const exp_constants *constants, const int any_far) {
     compensated total = compensated_zero();
     for (ptrdiff_t group = 0; group < tile->classes; group += FX_CLASS_GROUP) {
         ptrdiff_t end = group + FX_CLASS_GROUP;
@@ -115,7 +122,7 @@ FX_INLINE vec lanes_exponentials(const fx_tile *tile, const lane_range *range, c
         vec terms = v_zero();
         FX_NO_UNROLL
         for (ptrdiff_t k = group; k < end; k++) {
-            vec e = v_exp_centred_by(lanes_stream(tile, range, k), c, any_far, numbers);
+            vec e = v_exp_centred(lanes_stream(tile, range, k), c, any_far, constants);
             lanes_prefetch(&tile->results, range, k, FX_LANES_AHEAD);
             lanes_store(&tile->results, range, k, e);
             terms = v_add(terms, e);
@@ -126,9 +133,9 @@ FX_INLINE vec lanes_exponentials(const fx_tile *tile, const lane_range *range, c
     return compensated_value(total);
 }
 FX_CALLED vec lanes_far_exponentials(const fx_tile *tile, const lane_range *range, vec rounded) {
-    exp_numbers numbers = exp_constants();
+    exp_constants constants = make_exp_constants();
     centre c = centre_at(rounded);
-    return lanes_exponentials(tile, range, &c, &numbers, 1);
+    return lanes_exponentials(tile, range, &c, &constants, 1);
 }
 
 FX_INLINE void softmax_divide_lanes(const fx_tile *tile, const lane_range *range, vec sum) {
@@ -143,9 +150,9 @@ FX_INLINE void softmax_divide_lanes(const fx_tile *tile, const lane_range *range
 /* Sums start from the first class, as those of softmax_plain do from the label's. One vector of
  * anchors at a time: of two, logits and results of 81 classes do not fit the first-level cache. */
 FX_INLINE void softmax_lanes(const fx_tile *tile, const lane_range *range) {
-    exp_numbers numbers = exp_numbers_kept();
+    exp_constants constants = pinned_exp_constants();
     centre c = centre_at(v_on_grid(lanes_load(&tile->logits, range, 0)));
-    vec sum = lanes_exponentials(tile, range, &c, &numbers, 0);
+    vec sum = lanes_exponentials(tile, range, &c, &constants, 0);
     if (v_mask_any(c.far)) sum = lanes_far_exponentials(tile, range, c.value);
     if (!v_all_summed(sum))
         sum = lanes_far_exponentials(tile, range, v_on_grid(lanes_maximum(tile, range)));

@@ -61,11 +61,11 @@ FX_INLINE sigmoid_anchors sigmoid_anchors_of(const fx_tile *tile, ptrdiff_t firs
  * softplus(z) - z = softplus(-z): its linear term is relu(-z), which lanes_label_terms may add
  * instead, and its slope -sigmoid(-z). */
 FX_INLINE void sigmoid_add_class(sigmoid_sums *sums, const fx_tile *tile, sigmoid_anchors *anchors,
-                                 ptrdiff_t k, const exp_numbers *numbers, const int has_targets,
+                                 ptrdiff_t k, const exp_constants *constants, const int has_targets,
                                  const int has_grads, const int with_label) {
     const lane_range *range = &anchors->range;
     vec z = lanes_stream(tile, range, k), y = v_zero(), scale = anchors->scales;
-    vec e = v_exp_nonpositive_by(v_negative_abs(z), numbers);
+    vec e = v_exp_nonpositive(v_negative_abs(z), constants);
     sums->product = product_add(sums->product, e);
     if (has_targets) {
         y = lanes_stream_targets(tile, range, k);
@@ -107,7 +107,7 @@ FX_CALLED vec lanes_label_terms(const fx_tile *tile, const lane_range *range) {
  * operations run side by side. */
 FX_INLINE void sigmoid_range(const fx_tile *tile, sigmoid_anchors *anchors, const int vectors,
                              ptrdiff_t start, ptrdiff_t end, compensated *totals,
-                             const exp_numbers *numbers, const int has_targets,
+                             const exp_constants *constants, const int has_targets,
                              const int has_grads) {
     compensated products[FX_LANE_VECTORS];
     for (int v = 0; v < vectors; v++) products[v] = compensated_zero();
@@ -118,7 +118,7 @@ FX_INLINE void sigmoid_range(const fx_tile *tile, sigmoid_anchors *anchors, cons
         FX_NO_UNROLL
         for (ptrdiff_t k = group; k < group_end; k++)
             for (int v = 0; v < vectors; v++)
-                sigmoid_add_class(&sums[v], tile, &anchors[v], k, numbers, has_targets, has_grads,
+                sigmoid_add_class(&sums[v], tile, &anchors[v], k, constants, has_targets, has_grads,
                                   0);
         for (int v = 0; v < vectors; v++) sigmoid_join(&totals[v], &products[v], sums[v]);
     }
@@ -129,7 +129,7 @@ FX_INLINE void sigmoid_range(const fx_tile *tile, sigmoid_anchors *anchors, cons
 /* No weights, no smoothing, losses per anchor. */
 FX_INLINE void sigmoid_many(const fx_tile *tile, ptrdiff_t first, const int vectors, int count,
                             const int has_targets, const int has_grads) {
-    exp_numbers numbers = exp_numbers_kept();
+    exp_constants constants = pinned_exp_constants();
     sigmoid_anchors anchors[FX_LANE_VECTORS];
     compensated totals[FX_LANE_VECTORS];
     for (int v = 0; v < vectors; v++) {
@@ -139,7 +139,7 @@ FX_INLINE void sigmoid_many(const fx_tile *tile, ptrdiff_t first, const int vect
     for (ptrdiff_t start = 0; start < tile->classes; start += FX_PRODUCT_FACTORS) {
         ptrdiff_t end = start + FX_PRODUCT_FACTORS;
         sigmoid_range(tile, anchors, vectors, start, end < tile->classes ? end : tile->classes,
-                      totals, &numbers, has_targets, has_grads);
+                      totals, &constants, has_targets, has_grads);
     }
     for (int v = 0; v < vectors; v++) {
         const lane_range *range = &anchors[v].range;
@@ -156,7 +156,7 @@ FX_INLINE void sigmoid_many(const fx_tile *tile, ptrdiff_t first, const int vect
 /* So few classes that their sums need no compensation. Of one class, one logarithm a logit is one
  * an anchor, and its argument is at most 1. */
 FX_INLINE void sigmoid_few(const fx_tile *tile, ptrdiff_t first, const int vectors, int count,
-                           const exp_numbers *numbers, const int classes, const int has_targets,
+                           const exp_constants *constants, const int classes, const int has_targets,
                            const int has_grads) {
     sigmoid_sums sums[FX_LANE_BLOCK];
     FX_NO_UNROLL
@@ -164,7 +164,7 @@ FX_INLINE void sigmoid_few(const fx_tile *tile, ptrdiff_t first, const int vecto
         sigmoid_anchors anchors = sigmoid_anchors_of(tile, first + v * LANES, count, has_grads);
         sums[v].product = sums[v].linear = v_zero();
         for (int k = 0; k < classes; k++)
-            sigmoid_add_class(&sums[v], tile, &anchors, k, numbers, has_targets, has_grads, 1);
+            sigmoid_add_class(&sums[v], tile, &anchors, k, constants, has_targets, has_grads, 1);
     }
     FX_NO_UNROLL
     for (int v = 0; v < vectors; v++) {
@@ -179,44 +179,28 @@ FX_INLINE void sigmoid_few(const fx_tile *tile, ptrdiff_t first, const int vecto
 /* Loops in which the compiler knows what tiles have, and how many classes, where these are few. */
 FX_INLINE void sigmoid_few_loop(const fx_tile *tile, const int classes, const int has_targets,
                                 const int has_grads) {
-    exp_numbers numbers = exp_numbers_kept();
-#define FX_BODY(first, vectors, count)                                                             \
-    sigmoid_few(tile, first, vectors, count, &numbers, classes, has_targets, has_grads)
-    FX_FOR_LANE_VECTORS(tile, classes == 1 ? 1 : FX_LANE_BLOCK, FX_BODY);
-#undef FX_BODY
+    exp_constants constants = pinned_exp_constants();
+    FX_FOR_LANE_VECTORS(tile, classes == 1 ? 1 : FX_LANE_BLOCK, sigmoid_few, &constants, classes,
+                        has_targets, has_grads);
 }
 FX_INLINE void sigmoid_many_loop(const fx_tile *tile, const int has_targets, const int has_grads) {
-#define FX_BODY(first, vectors, count)                                                             \
-    sigmoid_many(tile, first, vectors, count, has_targets, has_grads)
-    FX_FOR_LANE_VECTORS(tile, FX_LANE_VECTORS, FX_BODY);
-#undef FX_BODY
+    FX_FOR_LANE_VECTORS(tile, FX_LANE_VECTORS, sigmoid_many, has_targets, has_grads);
 }
-#define FX_SIGMOID_LOOP(name, loop)                                                                \
-    FX_CALLED void name(const fx_tile *tile) {                                                     \
-        if (tile->targets.data && tile->grads.data)                                                \
-            loop(1, 1);                                                                            \
-        else if (tile->targets.data)                                                               \
-            loop(1, 0);                                                                            \
-        else if (tile->grads.data)                                                                 \
-            loop(0, 1);                                                                            \
-        else                                                                                       \
-            loop(0, 0);                                                                            \
-    }
-#define FX_ONE(has_targets, has_grads) sigmoid_few_loop(tile, 1, has_targets, has_grads)
-#define FX_TWO(has_targets, has_grads) sigmoid_few_loop(tile, 2, has_targets, has_grads)
-#define FX_THREE(has_targets, has_grads) sigmoid_few_loop(tile, 3, has_targets, has_grads)
-#define FX_FOUR(has_targets, has_grads) sigmoid_few_loop(tile, 4, has_targets, has_grads)
-#define FX_MORE(has_targets, has_grads) sigmoid_many_loop(tile, has_targets, has_grads)
-FX_SIGMOID_LOOP(sigmoid_one, FX_ONE)
-FX_SIGMOID_LOOP(sigmoid_two, FX_TWO)
-FX_SIGMOID_LOOP(sigmoid_three, FX_THREE)
-FX_SIGMOID_LOOP(sigmoid_four, FX_FOUR)
-FX_SIGMOID_LOOP(sigmoid_more, FX_MORE)
-#undef FX_ONE
-#undef FX_TWO
-#undef FX_THREE
-#undef FX_FOUR
-#undef FX_MORE
+FX_CALLED void sigmoid_one(const fx_tile *tile) {
+    FX_WITH_FLAGS(tile->targets.data, tile->grads.data, sigmoid_few_loop, tile, 1);
+}
+FX_CALLED void sigmoid_two(const fx_tile *tile) {
+    FX_WITH_FLAGS(tile->targets.data, tile->grads.data, sigmoid_few_loop, tile, 2);
+}
+FX_CALLED void sigmoid_three(const fx_tile *tile) {
+    FX_WITH_FLAGS(tile->targets.data, tile->grads.data, sigmoid_few_loop, tile, 3);
+}
+FX_CALLED void sigmoid_four(const fx_tile *tile) {
+    FX_WITH_FLAGS(tile->targets.data, tile->grads.data, sigmoid_few_loop, tile, 4);
+}
+FX_CALLED void sigmoid_more(const fx_tile *tile) {
+    FX_WITH_FLAGS(tile->targets.data, tile->grads.data, sigmoid_many_loop, tile);
+}
 
 FX_INLINE void sigmoid_without_options(const fx_tile *tile) {
     switch (tile->classes) {
@@ -276,29 +260,26 @@ FX_INLINE void sigmoid_general(const fx_tile *tile, const lane_range *range, con
     repair(tile, range, loss, sigmoid_exact_anchor);
 }
 
-#define FX_SIGMOID_KIND(name, kind)                                                                \
-    FX_CALLED void name(const fx_tile *tile, const lane_range *range) {                            \
+/* The lane kernel of a loss: its loop is compiled for it. */
+#define FX_SIGMOID_LANES(name, kind)                                                               \
+    FX_CALLED void name##_general(const fx_tile *tile, const lane_range *range) {                  \
         sigmoid_general(tile, range, kind);                                                        \
-    }
-FX_SIGMOID_KIND(sigmoid_cross_entropy_general, FX_SIGMOID_CROSS_ENTROPY)
-FX_SIGMOID_KIND(sigmoid_focal_general, FX_SIGMOID_FOCAL)
-FX_SIGMOID_KIND(quality_focal_general, FX_QUALITY_FOCAL)
-FX_SIGMOID_KIND(varifocal_general, FX_VARIFOCAL)
-FX_SIGMOID_KIND(asymmetric_general, FX_ASYMMETRIC)
+    }                                                                                              \
+    static void name##_lanes(const fx_tile *tile) { FX_FOR_LANES(tile, name##_general); }
+FX_SIGMOID_LANES(sigmoid_focal, FX_SIGMOID_FOCAL)
+FX_SIGMOID_LANES(quality_focal, FX_QUALITY_FOCAL)
+FX_SIGMOID_LANES(varifocal, FX_VARIFOCAL)
+FX_SIGMOID_LANES(asymmetric, FX_ASYMMETRIC)
 
-static void sigmoid_losses(const fx_tile *tile) {
+FX_CALLED void sigmoid_cross_entropy_general(const fx_tile *tile, const lane_range *range) {
+    sigmoid_general(tile, range, FX_SIGMOID_CROSS_ENTROPY);
+}
+static void sigmoid_cross_entropy_lanes(const fx_tile *tile) {
     int has_options = tile->weights.data || tile->results.data || tile->grad_weights.data ||
                       tile->positive_weight || tile->negative_weight || tile->positive != 1 ||
                       tile->negative != 1 || tile->label_smoothing != 0;
-    switch (tile->loss) {
-    case FX_SIGMOID_FOCAL: FX_FOR_LANES(tile, sigmoid_focal_general); break;
-    case FX_QUALITY_FOCAL: FX_FOR_LANES(tile, quality_focal_general); break;
-    case FX_VARIFOCAL: FX_FOR_LANES(tile, varifocal_general); break;
-    case FX_ASYMMETRIC: FX_FOR_LANES(tile, asymmetric_general); break;
-    default:
-        if (has_options)
-            FX_FOR_LANES(tile, sigmoid_cross_entropy_general);
-        else
-            sigmoid_without_options(tile);
-    }
+    if (has_options)
+        FX_FOR_LANES(tile, sigmoid_cross_entropy_general);
+    else
+        sigmoid_without_options(tile);
 }

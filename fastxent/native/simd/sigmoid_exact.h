@@ -63,7 +63,7 @@ static exact_value exact_sigmoid_value(const fx_tile *tile, double z, double y, 
     double gamma = tile->gamma_negative, miss;
     exact_value value = {NAN, NAN}, other;
     if (isnan(z) || isnan(y)) return value;
-    switch (tile->loss) {
+    switch ((fx_sigmoid_loss)tile->loss) {
     case FX_SIGMOID_CROSS_ENTROPY: {
         double keep = 1 - tile->label_smoothing, spread = tile->label_smoothing / 2;
         return exact_cross_entropy(&parts, (y * keep + spread) * positive,
@@ -84,12 +84,13 @@ static exact_value exact_sigmoid_value(const fx_tile *tile, double z, double y, 
         value = y > 0 ? entropy : exact_modulated(z, gamma);
         positive = y > 0 ? positive * (tile->iou_weighted ? y : 1) : negative;
         break;
-    default: /* FX_ASYMMETRIC */
+    case FX_ASYMMETRIC:
         value = exact_modulated(-z, tile->gamma_positive);
         other = exact_shifted(z, gamma, tile->clip);
         value.loss = weighted(y * positive, value.loss) + weighted((1 - y) * negative, other.loss);
         value.slope = (1 - y) * negative * other.slope - y * positive * value.slope;
         positive = 1;
+        break;
     }
     value.loss = weighted(positive, value.loss);
     value.slope *= positive;

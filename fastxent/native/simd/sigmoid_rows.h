@@ -8,11 +8,11 @@
 /* --- cross-entropy: one logarithm an anchor ------------------------------------------------------
  */
 
-FX_INLINE void sigmoid_row_step(sigmoid_sums *sums, const class_row *row, const real *others,
-                                ptrdiff_t k, int count, const exp_numbers *numbers,
+FX_INLINE void sigmoid_row_step(const class_row *row, ptrdiff_t k, int count, sigmoid_sums *sums,
+                                const real *others, const exp_constants *constants,
                                 const int has_targets, const int has_grads, const int type) {
     vec z = row_logits(row, k, count, 0, type);
-    vec e = row_term(v_exp_nonpositive_by(v_negative_abs(z), numbers), count);
+    vec e = row_term(v_exp_nonpositive(v_negative_abs(z), constants), count);
     vec y = has_targets ? row_load(row->targets + k, count, 0) : v_zero();
     if (has_targets)
         sums->linear = v_sub(sums->linear, negative_linear_term(z, y));
@@ -26,19 +26,18 @@ FX_INLINE void sigmoid_row_step(sigmoid_sums *sums, const class_row *row, const 
 
 /* The sums of up to FX_ROW_PIECE classes; `others` masks the label out of the linear term. */
 FX_INLINE sigmoid_sums sigmoid_row(const class_row *row, const real *others, ptrdiff_t classes,
-                                   const exp_numbers *numbers, const int has_targets,
+                                   const exp_constants *constants, const int has_targets,
                                    const int has_grads, const int type) {
     sigmoid_sums sums = {v_zero(), v_zero()};
-#define FX_STEP(k, count)                                                                          \
-    sigmoid_row_step(&sums, row, others, k, count, numbers, has_targets, has_grads, type)
-    FX_FOR_ROW(row, type, classes, FX_STEP);
-#undef FX_STEP
+    FX_FOR_ROW(row, type, classes, sigmoid_row_step, &sums, others, constants, has_targets,
+               has_grads, type);
     return sums;
 }
 
 /* The sum of a row so long that the product of its terms would overflow. */
-FX_INLINE vec sigmoid_long_row(const class_row *row, ptrdiff_t classes, const exp_numbers *numbers,
-                               const int has_targets, const int has_grads, const int type) {
+FX_INLINE vec sigmoid_long_row(const class_row *row, ptrdiff_t classes,
+                               const exp_constants *constants, const int has_targets,
+                               const int has_grads, const int type) {
     compensated total = compensated_zero();
     for (ptrdiff_t chunk = 0; chunk < classes; chunk += FX_ROW_CHUNK) {
         ptrdiff_t end = chunk + FX_ROW_CHUNK < classes ? chunk + FX_ROW_CHUNK : classes;
@@ -46,9 +45,9 @@ FX_INLINE vec sigmoid_long_row(const class_row *row, ptrdiff_t classes, const ex
         for (ptrdiff_t start = chunk; start < end; start += FX_ROW_PIECE) {
             ptrdiff_t left = end - start;
             class_row piece = class_row_from(*row, start, type, type);
-            sums = sigmoid_sums_join(sums, sigmoid_row(&piece, others_than(row->label, start),
+            sums = sigmoid_sums_join(sums, sigmoid_row(&piece, label_mask(row->label, start),
                                                        left < FX_ROW_PIECE ? left : FX_ROW_PIECE,
-                                                       numbers, has_targets, has_grads, type));
+                                                       constants, has_targets, has_grads, type));
         }
         chunk_join(&total, v_add(v_log1p(sums.product), sums.linear), classes);
     }
@@ -58,19 +57,19 @@ FX_INLINE vec sigmoid_long_row(const class_row *row, ptrdiff_t classes, const ex
 FX_INLINE void sigmoid_sums_typed(const fx_tile *tile, ptrdiff_t first, int count, vec *products,
                                   vec *linears, const int has_targets, const int has_grads,
                                   const int type) {
-    exp_numbers numbers = exp_numbers_kept();
+    exp_constants constants = pinned_exp_constants();
     if (tile->classes > FX_PRODUCT_FACTORS) {
         for (int i = 0; i < count; i++) {
             class_row row = class_row_of(tile, first + i, type, type);
             products[i] = v_zero();
             linears[i] =
-                sigmoid_long_row(&row, tile->classes, &numbers, has_targets, has_grads, type);
+                sigmoid_long_row(&row, tile->classes, &constants, has_targets, has_grads, type);
         }
         return;
     }
     for (int i = 0; i < count; i++) {
         class_row row = class_row_of(tile, first + i, type, type);
-        sigmoid_sums sums = sigmoid_row(&row, others_than(row.label, 0), tile->classes, &numbers,
+        sigmoid_sums sums = sigmoid_row(&row, label_mask(row.label, 0), tile->classes, &constants,
                                         has_targets, has_grads, type);
         products[i] = sums.product;
         linears[i] = sums.linear;
@@ -80,23 +79,8 @@ FX_INLINE void sigmoid_sums_typed(const fx_tile *tile, ptrdiff_t first, int coun
 /* The sums of a block's anchors, and their gradients. */
 FX_CALLED void sigmoid_block_sums(const fx_tile *tile, ptrdiff_t first, int count, vec *products,
                                   vec *linears) {
-    int has_targets = tile->targets.data != NULL, has_grads = tile->grads.data != NULL;
-#define FX_SUMS(has_targets, has_grads, type)                                                      \
-    sigmoid_sums_typed(tile, first, count, products, linears, has_targets, has_grads, type)
-#define FX_TYPED(type)                                                                             \
-    do {                                                                                           \
-        if (has_targets && has_grads)                                                              \
-            FX_SUMS(1, 1, type);                                                                   \
-        else if (has_targets)                                                                      \
-            FX_SUMS(1, 0, type);                                                                   \
-        else if (has_grads)                                                                        \
-            FX_SUMS(0, 1, type);                                                                   \
-        else                                                                                       \
-            FX_SUMS(0, 0, type);                                                                   \
-    } while (0)
-    FX_FOR_TYPE(tile, FX_TYPED);
-#undef FX_TYPED
-#undef FX_SUMS
+    FX_WITH_FLAGS_AND_TYPE(tile->targets.data, tile->grads.data, tile->logit_type,
+                           sigmoid_sums_typed, tile, first, count, products, linears);
 }
 
 /* What the labels add, relu(-z); and the gradients there, -sigmoid(-z). */
@@ -110,7 +94,8 @@ FX_MATH vec sigmoid_labels(const fx_tile *tile, const lane_range *group) {
         losses[i] = z > 0 ? 0 : -z; /* NaN stays one */
     }
     if (!tile->grads.data) return v_load(losses);
-    v_store(grads, v_negate(sigmoid_parts_of(v_load(logits)).q));
+    exp_constants constants = make_exp_constants();
+    v_store(grads, v_negate(sigmoid_parts_of(v_load(logits), &constants).q));
     for (int i = 0; i < group->count; i++) {
         class_row row = class_row_of(tile, group->first + i, type, type);
         if (row.label >= 0)
@@ -137,37 +122,33 @@ FX_INLINE void sigmoid_rows_block(const fx_tile *tile, ptrdiff_t first, int coun
 /* --- losses with a modulating factor -------------------------------------------------------------
  */
 
-FX_INLINE vec modulated_row(const class_row *row, const real *others, ptrdiff_t classes,
-                            const sigmoid_options *options, const exp_numbers *numbers,
-                            const int has_grads, const int type) {
-    vec sum = v_zero();
-#define FX_STEP(k, count)                                                                          \
-    do {                                                                                           \
-        vec z = row_logits(row, k, count, 0, type);                                                \
-        sigmoid_value value = options->is_clipped                                                  \
-                                  ? shifted_value(z, options)                                      \
-                                  : modulated_value_by(z, options->gamma_negative, numbers);       \
-        sum = v_add(sum, row_term(v_and(value.loss, v_load(others + (k))), count));                \
-        if (has_grads) row_put_grads(row, k, count, v_mul(value.slope, row->scale), type);         \
-    } while (0)
-    FX_FOR_ROW(row, type, classes, FX_STEP);
-#undef FX_STEP
-    return sum;
+FX_INLINE void modulated_row_step(const class_row *row, ptrdiff_t k, int count, vec *sum,
+                                  const real *others, const sigmoid_options *options,
+                                  const int has_grads, const int type) {
+    vec z = row_logits(row, k, count, 0, type);
+    sigmoid_value value = options->is_clipped
+                              ? shifted_value(z, options)
+                              : modulated_value(z, options->gamma_negative, &options->exp);
+    *sum = v_add(*sum, row_term(v_and(value.loss, v_load(others + k)), count));
+    if (has_grads) row_put_grads(row, k, count, v_mul(value.slope, row->scale), type);
 }
 
 FX_INLINE vec modulated_long_row(const class_row *row, ptrdiff_t classes,
-                                 const sigmoid_options *options, const exp_numbers *numbers,
-                                 const int has_grads, const int type) {
+                                 const sigmoid_options *options, const int has_grads,
+                                 const int type) {
     compensated total = compensated_zero();
     for (ptrdiff_t chunk = 0; chunk < classes; chunk += FX_ROW_CHUNK) {
         ptrdiff_t end = chunk + FX_ROW_CHUNK < classes ? chunk + FX_ROW_CHUNK : classes;
         vec sum = v_zero();
         for (ptrdiff_t start = chunk; start < end; start += FX_ROW_PIECE) {
             ptrdiff_t left = end - start;
+            ptrdiff_t length = left < FX_ROW_PIECE ? left : FX_ROW_PIECE;
             class_row piece = class_row_from(*row, start, type, type);
-            sum = v_add(sum, modulated_row(&piece, others_than(row->label, start),
-                                           left < FX_ROW_PIECE ? left : FX_ROW_PIECE, options,
-                                           numbers, has_grads, type));
+            const real *others = label_mask(row->label, start);
+            vec terms = v_zero();
+            FX_FOR_ROW(&piece, type, length, modulated_row_step, &terms, others, options, has_grads,
+                       type);
+            sum = v_add(sum, terms);
         }
         chunk_join(&total, sum, classes);
     }
@@ -177,11 +158,12 @@ FX_INLINE vec modulated_long_row(const class_row *row, ptrdiff_t classes,
 FX_INLINE void modulated_sums_typed(const fx_tile *tile, ptrdiff_t first, int count, vec *sums,
                                     const sigmoid_options *options, const int has_grads,
                                     const int type) {
-    exp_numbers numbers = exp_numbers_kept();
+    sigmoid_options pinned = *options;
+    pinned.exp = pinned_exp_constants();
     for (int i = 0; i < count; i++) {
         class_row row = class_row_of(tile, first + i, type, type);
         row.scale = v_mul(row.scale, v_set((real)tile->negative));
-        sums[i] = modulated_long_row(&row, tile->classes, options, &numbers, has_grads, type);
+        sums[i] = modulated_long_row(&row, tile->classes, &pinned, has_grads, type);
     }
 }
 
@@ -193,21 +175,12 @@ FX_CALLED void modulated_block_sums(const fx_tile *tile, ptrdiff_t first, int co
     square.gamma_negative.kind = POWER_2;
     square.gamma_negative.exponent = 2;
     square.is_clipped = 0;
-    int is_square = options->gamma_negative.kind == POWER_2 && !options->is_clipped;
-    int has_grads = tile->grads.data != NULL;
-#define FX_TYPED(type)                                                                             \
-    do {                                                                                           \
-        if (is_square && has_grads)                                                                \
-            modulated_sums_typed(tile, first, count, sums, &square, 1, type);                      \
-        else if (is_square)                                                                        \
-            modulated_sums_typed(tile, first, count, sums, &square, 0, type);                      \
-        else if (has_grads)                                                                        \
-            modulated_sums_typed(tile, first, count, sums, options, 1, type);                      \
-        else                                                                                       \
-            modulated_sums_typed(tile, first, count, sums, options, 0, type);                      \
-    } while (0)
-    FX_FOR_TYPE(tile, FX_TYPED);
-#undef FX_TYPED
+    if (options->gamma_negative.kind == POWER_2 && !options->is_clipped)
+        FX_WITH_FLAG_AND_TYPE(tile->grads.data, tile->logit_type, modulated_sums_typed, tile, first,
+                              count, sums, &square);
+    else
+        FX_WITH_FLAG_AND_TYPE(tile->grads.data, tile->logit_type, modulated_sums_typed, tile, first,
+                              count, sums, options);
 }
 
 /* The logit of what is not there: sigmoid(-2^100) = 0. */
@@ -232,7 +205,7 @@ FX_MATH vec modulated_labels(const fx_tile *tile, const lane_range *group,
         slopes[i] = (real)value.slope;
     }
     if (!is_quality) {
-        sigmoid_value value = modulated_value(v_load(own), options->gamma_positive);
+        sigmoid_value value = modulated_value(v_load(own), options->gamma_positive, &options->exp);
         v_store(losses, v_mul(value.loss, v_set((real)tile->positive)));
         v_store(slopes, v_mul(value.slope, v_set((real)-tile->positive)));
     }
@@ -260,11 +233,10 @@ FX_INLINE void modulated_rows_block(const fx_tile *tile, ptrdiff_t first, int co
     }
 }
 
-static void sigmoid_rows(const fx_tile *tile) {
-    if (tile->loss == FX_SIGMOID_CROSS_ENTROPY) {
-        FX_FOR_BLOCKS(tile, sigmoid_rows_block(tile, first, count));
-    } else {
-        sigmoid_options options = sigmoid_options_of(tile);
-        FX_FOR_BLOCKS(tile, modulated_rows_block(tile, first, count, &options));
-    }
+static void sigmoid_cross_entropy_rows(const fx_tile *tile) {
+    FX_FOR_BLOCKS(tile, sigmoid_rows_block(tile, first, count));
+}
+static void modulated_rows(const fx_tile *tile) {
+    sigmoid_options options = sigmoid_options_of(tile);
+    FX_FOR_BLOCKS(tile, modulated_rows_block(tile, first, count, &options));
 }

@@ -12,17 +12,13 @@ typedef struct {
     vec p, q, tail; /* sigmoid(z), sigmoid(-z), log1p(exp(-|z|)) */
 } sigmoid_parts;
 
-FX_MATH sigmoid_parts sigmoid_parts_by(vec z, const exp_numbers *numbers) {
-    vec e = v_exp_nonpositive_by(v_negative_abs(z), numbers);
+FX_MATH sigmoid_parts sigmoid_parts_of(vec z, const exp_constants *constants) {
+    vec e = v_exp_nonpositive(v_negative_abs(z), constants);
     vec larger = v_div(v_one(), v_add(v_one(), e)), smaller = v_mul(e, larger);
     mask is_negative = v_less(z, v_zero());
     sigmoid_parts parts = {v_select(is_negative, smaller, larger),
                            v_select(is_negative, larger, smaller), v_log1p_unit(e)};
     return parts;
-}
-FX_INLINE sigmoid_parts sigmoid_parts_of(vec z) {
-    exp_numbers numbers = exp_constants();
-    return sigmoid_parts_by(z, &numbers);
 }
 
 /* positive softplus(-z) + negative softplus(z) */
@@ -36,16 +32,12 @@ FX_MATH sigmoid_value cross_entropy_value(vec z, const sigmoid_parts *parts, vec
 }
 
 /* p^gamma softplus(z): the focal loss of a negative; of a positive, for -z. */
-FX_MATH sigmoid_value modulated_value_by(vec z, power gamma, const exp_numbers *numbers) {
-    sigmoid_parts parts = sigmoid_parts_by(z, numbers);
+FX_MATH sigmoid_value modulated_value(vec z, power gamma, const exp_constants *constants) {
+    sigmoid_parts parts = sigmoid_parts_of(z, constants);
     vec softplus = v_add(v_relu(z), parts.tail), modulation = v_power(parts.p, gamma);
     vec growth = v_mul(v_mul(v_set(gamma.exponent), parts.q), softplus);
     sigmoid_value value = {v_mul(modulation, softplus), v_mul(modulation, v_add(growth, parts.p))};
     return value;
-}
-FX_INLINE sigmoid_value modulated_value(vec z, power gamma) {
-    exp_numbers numbers = exp_constants();
-    return modulated_value_by(z, gamma, &numbers);
 }
 
 /* What the parameters of a call amount to, once a tile. */
@@ -54,6 +46,7 @@ typedef struct {
     vec keep, spread;                   /* smoothed targets are y keep + spread */
     vec clip, threshold, threshold_low; /* clip = sigmoid(threshold), in two parts */
     int is_clipped;
+    exp_constants exp;
 } sigmoid_options;
 
 FX_INLINE sigmoid_options sigmoid_options_of(const fx_tile *tile) {
@@ -64,6 +57,7 @@ FX_INLINE sigmoid_options sigmoid_options_of(const fx_tile *tile) {
         .spread = v_set((real)(tile->label_smoothing / 2)),
         .clip = v_set((real)tile->clip),
         .is_clipped = tile->clip > 0,
+        .exp = make_exp_constants(),
     };
     double threshold = options.is_clipped ? log(tile->clip) - log1p(-tile->clip) : 0;
     options.threshold = v_set((real)threshold);
@@ -76,8 +70,8 @@ FX_INLINE sigmoid_options sigmoid_options_of(const fx_tile *tile) {
  * p - clip would cancel near clip = sigmoid(threshold). There
  * sigmoid(z) - sigmoid(t) = sigmoid(z) (1 - sigmoid(t)) (1 - exp(t - z)). */
 FX_MATH sigmoid_value shifted_value(vec z, const sigmoid_options *options) {
-    if (!options->is_clipped) return modulated_value(z, options->gamma_negative);
-    sigmoid_parts parts = sigmoid_parts_of(z);
+    if (!options->is_clipped) return modulated_value(z, options->gamma_negative, &options->exp);
+    sigmoid_parts parts = sigmoid_parts_of(z, &options->exp);
     vec above = v_sub(v_sub(z, options->threshold), options->threshold_low);
     vec share = v_negate(v_expm1_nonpositive(v_negate(v_relu(above))));
     vec m = v_mul(v_mul(parts.p, v_sub(v_one(), options->clip)), share);
@@ -105,7 +99,7 @@ FX_INLINE sigmoid_value focal_value(const fx_tile *tile, const sigmoid_options *
                                     vec y, ptrdiff_t k) {
     power gamma = options->gamma_positive;
     vec rest = v_sub(v_one(), y);
-    sigmoid_parts parts = sigmoid_parts_of(z);
+    sigmoid_parts parts = sigmoid_parts_of(z, &options->exp);
     sigmoid_value entropy = cross_entropy_value(z, &parts, y, rest);
     vec miss = v_fma(y, parts.q, v_mul(rest, parts.p));
     vec factor = v_fma(y, lanes_positive(tile, k), v_mul(rest, lanes_negative(tile, k)));
@@ -121,7 +115,7 @@ FX_INLINE sigmoid_value varifocal_value(const fx_tile *tile, const sigmoid_optio
                                         vec y, ptrdiff_t k) {
     power gamma = options->gamma_negative;
     mask is_positive = v_less(v_zero(), y);
-    sigmoid_parts parts = sigmoid_parts_of(z);
+    sigmoid_parts parts = sigmoid_parts_of(z, &options->exp);
     sigmoid_value entropy = cross_entropy_value(z, &parts, y, v_sub(v_one(), y));
     vec of_positive = v_mul(lanes_positive(tile, k), tile->iou_weighted ? y : v_one());
     vec of_negative = v_mul(lanes_negative(tile, k), v_power(parts.p, gamma));
@@ -136,7 +130,8 @@ FX_INLINE sigmoid_value varifocal_value(const fx_tile *tile, const sigmoid_optio
 /* Linear in y: y times the loss of a positive, 1 - y times that of a negative. */
 FX_INLINE sigmoid_value asymmetric_value(const fx_tile *tile, const sigmoid_options *options, vec z,
                                          vec y, ptrdiff_t k) {
-    sigmoid_value of_positive = modulated_value(v_negate(z), options->gamma_positive);
+    sigmoid_value of_positive =
+        modulated_value(v_negate(z), options->gamma_positive, &options->exp);
     sigmoid_value of_negative = shifted_value(z, options);
     vec positive = v_mul(y, lanes_positive(tile, k));
     vec negative = v_mul(v_sub(v_one(), y), lanes_negative(tile, k));
@@ -154,14 +149,14 @@ FX_INLINE sigmoid_value smoothed_value(const fx_tile *tile, const sigmoid_option
     vec negative = v_fma(rest, options->keep, options->spread);
     positive = v_mul(positive, lanes_positive(tile, k));
     negative = v_mul(negative, lanes_negative(tile, k));
-    sigmoid_parts parts = sigmoid_parts_of(z);
+    sigmoid_parts parts = sigmoid_parts_of(z, &options->exp);
     return cross_entropy_value(z, &parts, positive, negative);
 }
 
 /* The target is 0 everywhere but at the label, where the caller puts the exact value. */
 FX_INLINE sigmoid_value quality_value(const fx_tile *tile, const sigmoid_options *options, vec z,
                                       vec y, ptrdiff_t k) {
-    sigmoid_value value = modulated_value(z, options->gamma_negative);
+    sigmoid_value value = modulated_value(z, options->gamma_negative, &options->exp);
     vec factor = lanes_positive(tile, k);
     (void)y;
     value.loss = v_mul(value.loss, factor);
@@ -172,11 +167,13 @@ FX_INLINE sigmoid_value quality_value(const fx_tile *tile, const sigmoid_options
 FX_INLINE sigmoid_value sigmoid_value_of(const int loss, const fx_tile *tile,
                                          const sigmoid_options *options, vec z, vec y,
                                          ptrdiff_t k) {
-    switch (loss) {
-    case FX_SIGMOID_FOCAL: return focal_value(tile, options, z, y, k);
-    case FX_QUALITY_FOCAL: return quality_value(tile, options, z, y, k);
-    case FX_VARIFOCAL: return varifocal_value(tile, options, z, y, k);
-    case FX_ASYMMETRIC: return asymmetric_value(tile, options, z, y, k);
-    default: return smoothed_value(tile, options, z, y, k);
+    sigmoid_value value = {v_zero(), v_zero()};
+    switch ((fx_sigmoid_loss)loss) {
+    case FX_SIGMOID_CROSS_ENTROPY: value = smoothed_value(tile, options, z, y, k); break;
+    case FX_SIGMOID_FOCAL: value = focal_value(tile, options, z, y, k); break;
+    case FX_QUALITY_FOCAL: value = quality_value(tile, options, z, y, k); break;
+    case FX_VARIFOCAL: value = varifocal_value(tile, options, z, y, k); break;
+    case FX_ASYMMETRIC: value = asymmetric_value(tile, options, z, y, k); break;
     }
+    return value;
 }

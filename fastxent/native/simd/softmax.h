@@ -30,16 +30,17 @@ FX_INLINE vec shifted_sum(vec sum, vec small) {
  * the label's logit or the maximum, rounded to a grid. Near the centre, log1p(others / exp(own));
  * elsewhere others hold the maximum, and the sum with the label's own term is at least about 1. */
 FX_MATH vec softmax_loss(vec others, vec own) {
+    exp_constants constants = make_exp_constants();
     mask is_near = v_less(v_set(FX_NEAR), own);
-    vec with_own = v_add(others, v_sub(v_exp_nonpositive(own), v_one()));
+    vec with_own = v_add(others, v_sub(v_exp_nonpositive(own, &constants), v_one()));
     vec rest = v_select(is_near, shifted_sum(others, own), with_own);
     return v_sub(v_log1p(rest), v_select(is_near, v_zero(), own));
 }
 
 /* exp(z_k - c), but 0 for the label. */
 FX_INLINE vec softmax_term(const fx_tile *tile, const lane_range *range, ptrdiff_t k, vec labels,
-                           const centre *c, const exp_numbers *numbers, const int any_far) {
-    vec e = v_exp_centred_by(lanes_stream(tile, range, k), c, any_far, numbers);
+                           const centre *c, const exp_constants *constants, const int any_far) {
+    vec e = v_exp_centred(lanes_stream(tile, range, k), c, any_far, constants);
     return v_where(v_differs(labels, v_set((real)k)), e);
 }
 
@@ -47,7 +48,7 @@ FX_INLINE vec softmax_term(const fx_tile *tile, const lane_range *range, ptrdiff
  * they join the others: half of the roundings. */
 FX_INLINE void softmax_others(const fx_tile *tile, const lane_range *ranges, const int vectors,
                               const vec *labels, const centre *centres, vec *others,
-                              const exp_numbers *numbers, const int any_far) {
+                              const exp_constants *constants, const int any_far) {
     compensated totals[FX_LANE_VECTORS];
     for (int v = 0; v < vectors; v++) totals[v] = compensated_zero();
     for (ptrdiff_t group = 0; group < tile->classes; group += FX_CLASS_GROUP) {
@@ -55,7 +56,7 @@ FX_INLINE void softmax_others(const fx_tile *tile, const lane_range *ranges, con
         if (end > tile->classes) end = tile->classes;
         vec sums[FX_LANE_VECTORS];
         for (int v = 0; v < vectors; v++) sums[v] = v_zero();
-#define FX_TERM(v, k) softmax_term(tile, &ranges[v], k, labels[v], &centres[v], numbers, any_far)
+#define FX_TERM(v, k) softmax_term(tile, &ranges[v], k, labels[v], &centres[v], constants, any_far)
         ptrdiff_t k = group;
         FX_NO_UNROLL
         for (; k + 1 < end; k += 2)
@@ -71,9 +72,9 @@ FX_INLINE void softmax_others(const fx_tile *tile, const lane_range *ranges, con
 }
 FX_CALLED vec softmax_far_others(const fx_tile *tile, const lane_range *range, vec labels,
                                  const centre *c) {
-    exp_numbers numbers = exp_constants();
+    exp_constants constants = make_exp_constants();
     vec others;
-    softmax_others(tile, range, 1, &labels, c, &others, &numbers, 1);
+    softmax_others(tile, range, 1, &labels, c, &others, &constants, 1);
     return others;
 }
 
@@ -115,8 +116,8 @@ FX_CALLED void softmax_plain_from_maximum(const fx_tile *tile, const lane_range 
     repair(tile, range, loss, softmax_exact_anchor);
 }
 
-FX_INLINE void softmax_plain(const fx_tile *tile, ptrdiff_t first, const int vectors, int count) {
-    exp_numbers numbers = exp_numbers_kept();
+FX_INLINE void softmax_plain(const fx_tile *tile, ptrdiff_t first, const int vectors, int count,
+                             const exp_constants *constants) {
     lane_range ranges[FX_LANE_VECTORS];
     vec labels[FX_LANE_VECTORS], own[FX_LANE_VECTORS], others[FX_LANE_VECTORS];
     centre centres[FX_LANE_VECTORS];
@@ -127,7 +128,7 @@ FX_INLINE void softmax_plain(const fx_tile *tile, ptrdiff_t first, const int vec
         own[v] = lanes_label_logits(tile, &range, labels[v]);
         centres[v] = centre_at(v_on_grid(own[v]));
     }
-    softmax_others(tile, ranges, vectors, labels, centres, others, &numbers, 0);
+    softmax_others(tile, ranges, vectors, labels, centres, others, constants, 0);
     for (int v = 0; v < vectors; v++) {
         if (v_mask_any(centres[v].far))
             others[v] = softmax_far_others(tile, &ranges[v], labels[v], &centres[v]);
@@ -141,16 +142,15 @@ FX_INLINE void softmax_plain(const fx_tile *tile, ptrdiff_t first, const int vec
     }
 }
 FX_CALLED void softmax_many(const fx_tile *tile) {
-#define FX_BODY(first, vectors, count) softmax_plain(tile, first, vectors, count)
-    FX_FOR_LANE_VECTORS(tile, FX_LANE_VECTORS, FX_BODY);
-#undef FX_BODY
+    exp_constants constants = pinned_exp_constants();
+    FX_FOR_LANE_VECTORS(tile, FX_LANE_VECTORS, softmax_plain, &constants);
 }
 
 /* The same for so few classes that their sums need no compensation, several vectors of anchors at a
  * time (see sigmoid_few). */
 FX_INLINE void softmax_few(const fx_tile *tile, ptrdiff_t first, const int vectors, int count,
                            const int classes) {
-    exp_numbers numbers = exp_numbers_kept();
+    exp_constants constants = pinned_exp_constants();
     vec own[FX_LANE_BLOCK], centres[FX_LANE_BLOCK], sums[FX_LANE_BLOCK];
     FX_NO_UNROLL
     for (int v = 0; v < vectors; v++) {
@@ -161,7 +161,7 @@ FX_INLINE void softmax_few(const fx_tile *tile, ptrdiff_t first, const int vecto
                              logit);
         centre c = centre_at(v_on_grid(logit));
         vec sum = v_zero();
-#define FX_TERM(k) softmax_term(tile, &range, k, labels, &c, &numbers, 0)
+#define FX_TERM(k) softmax_term(tile, &range, k, labels, &c, &constants, 0)
         for (int k = 0; k + 1 < classes; k += 2)
             sum = v_add(sum, v_add(FX_TERM(k), FX_TERM(k + 1)));
         if (classes % 2) sum = v_add(sum, FX_TERM(classes - 1));
@@ -181,14 +181,10 @@ FX_INLINE void softmax_few(const fx_tile *tile, ptrdiff_t first, const int vecto
     }
 }
 FX_CALLED void softmax_three(const fx_tile *tile) {
-#define FX_BODY(first, vectors, count) softmax_few(tile, first, vectors, count, 3)
-    FX_FOR_LANE_VECTORS(tile, FX_LANE_BLOCK, FX_BODY);
-#undef FX_BODY
+    FX_FOR_LANE_VECTORS(tile, FX_LANE_BLOCK, softmax_few, 3);
 }
 FX_CALLED void softmax_four(const fx_tile *tile) {
-#define FX_BODY(first, vectors, count) softmax_few(tile, first, vectors, count, 4)
-    FX_FOR_LANE_VECTORS(tile, FX_LANE_BLOCK, FX_BODY);
-#undef FX_BODY
+    FX_FOR_LANE_VECTORS(tile, FX_LANE_BLOCK, softmax_few, 4);
 }
 
 /* Two classes: softplus(d) with d = z_other - z_label, whose rounding error is kept, for exp would
@@ -200,7 +196,8 @@ FX_INLINE void softmax_pair(const fx_tile *tile, const lane_range *range) {
     vec distance = v_sub(other, own);
     vec lost = v_rounding_error(other, v_negate(own), distance);
     vec change = v_select(v_less(distance, v_zero()), lost, v_negate(lost));
-    vec e = v_exp_nonpositive(v_negative_abs(distance));
+    exp_constants constants = make_exp_constants();
+    vec e = v_exp_nonpositive(v_negative_abs(distance), &constants);
     vec loss = v_add(v_relu(distance), v_log1p_unit(v_fma(e, change, e)));
     lanes_store_losses(tile, range, loss);
     repair(tile, range, loss, softmax_exact_anchor);
@@ -228,6 +225,7 @@ typedef struct {
 } lanes_normalizer;
 
 FX_MATH lanes_normalizer lanes_normalize(const fx_tile *tile, const lane_range *range) {
+    exp_constants constants = make_exp_constants();
     lanes_largest found = lanes_find_largest(tile, range);
     vec maximum = found.maximum, largest = found.label;
     centre at = centre_at(v_on_grid(maximum));
@@ -235,7 +233,7 @@ FX_MATH lanes_normalizer lanes_normalize(const fx_tile *tile, const lane_range *
     for (ptrdiff_t k = 0; k < tile->classes; k++) {
         mask is_largest = v_equal(largest, v_set((real)k));
         vec z = lanes_load(&tile->logits, range, k);
-        vec e = v_exp_centred(z, &at, 1);
+        vec e = v_exp_centred(z, &at, 1, &constants);
         /* z - z is 0, or NaN where the first class, which is the largest so far, is NaN. */
         compensated_add(&others, v_select(is_largest, v_sub(z, z), e));
     }
@@ -250,5 +248,7 @@ FX_INLINE vec lanes_log_sum(const lanes_normalizer *normalizer) {
 }
 /* 1 / sum of exp(z - centre) */
 FX_INLINE vec lanes_inverse(const lanes_normalizer *normalizer) {
-    return v_div(v_one(), v_add(normalizer->others, v_exp_nonpositive(normalizer->own)));
+    exp_constants constants = make_exp_constants();
+    vec of_own = v_exp_nonpositive(normalizer->own, &constants);
+    return v_div(v_one(), v_add(normalizer->others, of_own));
 }

@@ -34,14 +34,20 @@ typedef struct {
 
 static exact_class exact_softmax_class(const fx_tile *tile, double surprise, double p, double q) {
     exact_class value = {surprise, 1};
-    if (tile->loss == FX_SOFTMAX_FOCAL) {
+    switch ((fx_softmax_loss)tile->loss) {
+    case FX_SOFTMAX_CROSS_ENTROPY:
+    case FX_DISTRIBUTION_FOCAL: break;
+    case FX_SOFTMAX_FOCAL: {
         double modulation = pow(q, tile->gamma_positive);
         double ratio = q > 0 ? surprise / q : 1;
         value.loss = modulation == 0 ? 0 : modulation * surprise;
         value.slope = modulation * (1 + tile->gamma_positive * (p == 0 ? 0 : p * ratio));
-    } else if (tile->loss == FX_POLY1) {
+        break;
+    }
+    case FX_POLY1:
         value.loss = surprise + tile->epsilon * q;
         value.slope = 1 + tile->epsilon * p;
+        break;
     }
     return value;
 }

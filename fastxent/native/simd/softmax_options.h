@@ -9,19 +9,26 @@ typedef struct {
 FX_MATH softmax_value softmax_value_of(const int kind, const fx_tile *tile, power gamma,
                                        vec surprise, vec p, vec q) {
     softmax_value value = {surprise, v_one()};
-    if (kind == FX_SOFTMAX_FOCAL) {
+    switch ((fx_softmax_loss)kind) {
+    case FX_SOFTMAX_CROSS_ENTROPY:
+    case FX_DISTRIBUTION_FOCAL: break;
+    case FX_SOFTMAX_FOCAL: {
         vec modulation = v_power(q, gamma);
         vec ratio = v_div(surprise, v_max(q, v_set(FX_SMALLEST)));
         vec growth = v_mul(v_mul(v_set(gamma.exponent), p), ratio);
         value.loss = v_mul(modulation, surprise);
         value.slope = v_fma(modulation, growth, modulation);
-    } else if (kind == FX_POLY1) {
+        break;
+    }
+    case FX_POLY1: {
         vec epsilon = v_set((real)tile->epsilon);
         /* 1 + epsilon p, for negative epsilon too without cancelling at p = 1. */
         vec from_p = v_fma(epsilon, p, v_one());
         vec from_q = v_sub(v_set((real)(1 + tile->epsilon)), v_mul(epsilon, q));
         value.loss = v_fma(epsilon, q, surprise);
         value.slope = v_select(v_less(p, v_set((real)0.5)), from_p, from_q);
+        break;
+    }
     }
     return value;
 }
@@ -32,6 +39,7 @@ FX_INLINE void softmax_general(const fx_tile *tile, const lane_range *range, con
     vec keep = v_set((real)(1 - tile->label_smoothing));
     vec spread = v_set((real)(tile->label_smoothing / (double)tile->classes));
     power gamma = power_of(tile->gamma_positive);
+    exp_constants constants = make_exp_constants();
     lane_labels labels = lanes_targets(tile, range);
     lanes_normalizer normalizer = lanes_normalize(tile, range);
     vec log_sum = lanes_log_sum(&normalizer), inverse = lanes_inverse(&normalizer);
@@ -40,7 +48,7 @@ FX_INLINE void softmax_general(const fx_tile *tile, const lane_range *range, con
     for (ptrdiff_t k = 0; k < tile->classes; k++) {
         vec z = lanes_load(&tile->logits, range, k), p = v_one(), q = v_one();
         if (needs_p) {
-            p = v_mul(v_exp_centred(z, &normalizer.at, 1), inverse);
+            p = v_mul(v_exp_centred(z, &normalizer.at, 1, &constants), inverse);
             q = v_select(v_equal(normalizer.largest, v_set((real)k)),
                          v_mul(normalizer.others, inverse), v_sub(v_one(), p));
         }
@@ -57,7 +65,7 @@ FX_INLINE void softmax_general(const fx_tile *tile, const lane_range *range, con
     vec all = compensated_value(pulls), scale = lanes_per_anchor(tile->grad_scales, range);
     for (ptrdiff_t k = 0; tile->grads.data && k < tile->classes; k++) {
         vec z = lanes_load(&tile->logits, range, k);
-        vec p = v_mul(v_exp_centred(z, &normalizer.at, 1), inverse);
+        vec p = v_mul(v_exp_centred(z, &normalizer.at, 1, &constants), inverse);
         vec q = v_select(v_equal(normalizer.largest, v_set((real)k)),
                          v_mul(normalizer.others, inverse), v_sub(v_one(), p));
         vec pull = lanes_load(&tile->grads, range, k);
@@ -81,7 +89,8 @@ typedef struct {
 FX_INLINE target_terms target_terms_of(const int kind, const fx_tile *tile,
                                        const lanes_normalizer *normalizer, vec log_sum, vec inverse,
                                        vec z, vec column, vec mass) {
-    vec p = v_mul(v_exp_centred(z, &normalizer->at, 1), inverse);
+    exp_constants constants = make_exp_constants();
+    vec p = v_mul(v_exp_centred(z, &normalizer->at, 1, &constants), inverse);
     vec q = v_select(v_equal(normalizer->largest, column), v_mul(normalizer->others, inverse),
                      v_sub(v_one(), p));
     vec surprise = v_add(v_sub(normalizer->maximum, z), log_sum);
@@ -103,15 +112,16 @@ FX_INLINE vec lanes_logits_at(const fx_tile *tile, const lane_range *range, vec 
 /* Labels, no smoothing: as softmax_general, but only the label, and with shares the class after it,
  * has a mass, so that all other classes need their exponentials alone. */
 FX_INLINE void softmax_of_labels(const fx_tile *tile, const lane_range *range, const int kind) {
+    exp_constants constants = make_exp_constants();
     lane_labels labels = lanes_targets(tile, range);
     vec next_column = v_add(labels.columns, v_one()), factor = v_set((real)tile->positive);
     mask has_none = v_less(labels.columns, v_zero());
     lanes_normalizer normalizer = lanes_normalize(tile, range);
     vec log_sum = lanes_log_sum(&normalizer), inverse = lanes_inverse(&normalizer);
     vec mass = v_mul(tile->shares ? v_sub(v_one(), labels.shares) : v_one(), factor);
-    vec z = lanes_label_logits(tile, range, labels.columns);
-    target_terms own = target_terms_of(kind, tile, &normalizer, log_sum, inverse, z, labels.columns,
-                                       v_select(has_none, v_zero(), mass));
+    vec label_logits = lanes_label_logits(tile, range, labels.columns);
+    target_terms own = target_terms_of(kind, tile, &normalizer, log_sum, inverse, label_logits,
+                                       labels.columns, v_select(has_none, v_zero(), mass));
     target_terms next = {v_zero(), v_zero(), v_zero()};
     compensated total = {own.loss, v_zero()}, pulls = {own.pull, v_zero()};
     vec undefined = v_zero(); /* NaN where a logit is infinite: see repair */
@@ -120,9 +130,9 @@ FX_INLINE void softmax_of_labels(const fx_tile *tile, const lane_range *range, c
         undefined = v_add(undefined, v_sub(z, z));
     }
     if (tile->shares) {
-        z = lanes_logits_at(tile, range, next_column);
+        vec next_logits = lanes_logits_at(tile, range, next_column);
         mass = v_mul(labels.shares, factor);
-        next = target_terms_of(kind, tile, &normalizer, log_sum, inverse, z, next_column,
+        next = target_terms_of(kind, tile, &normalizer, log_sum, inverse, next_logits, next_column,
                                v_select(has_none, v_zero(), mass));
         compensated_add(&total, next.loss);
         compensated_add(&pulls, next.pull);
@@ -133,7 +143,7 @@ FX_INLINE void softmax_of_labels(const fx_tile *tile, const lane_range *range, c
         vec pull = v_select(v_equal(labels.columns, v_set((real)k)), own.pull,
                             v_select(is_next, next.pull, v_zero()));
         vec z = lanes_load(&tile->logits, range, k);
-        vec p = v_mul(v_exp_centred(z, &normalizer.at, 1), inverse);
+        vec p = v_mul(v_exp_centred(z, &normalizer.at, 1, &constants), inverse);
         vec q = v_select(is_next, next.q, own.q);
         vec slope = v_sub(v_mul(p, v_sub(all, pull)), v_mul(q, pull));
         lanes_store(&tile->grads, range, k, v_mul(slope, scale));
@@ -143,42 +153,38 @@ FX_INLINE void softmax_of_labels(const fx_tile *tile, const lane_range *range, c
     repair(tile, range, loss, softmax_exact_anchor);
 }
 
-#define FX_SOFTMAX_KIND(name, kind)                                                                \
+/* The lane kernel of a loss: its loops are compiled for it. */
+#define FX_SOFTMAX_LANES(name, kind)                                                               \
     FX_CALLED void name##_general(const fx_tile *tile, const lane_range *range) {                  \
         softmax_general(tile, range, kind);                                                        \
     }                                                                                              \
     FX_CALLED void name##_labels(const fx_tile *tile, const lane_range *range) {                   \
         softmax_of_labels(tile, range, kind);                                                      \
     }                                                                                              \
-    FX_INLINE void name(const fx_tile *tile) {                                                     \
+    static void name##_lanes(const fx_tile *tile) {                                                \
         if (tile->targets.data || tile->positive_weight || tile->label_smoothing != 0 ||           \
             tile->expectations)                                                                    \
             FX_FOR_LANES(tile, name##_general);                                                    \
         else                                                                                       \
             FX_FOR_LANES(tile, name##_labels);                                                     \
     }
-FX_SOFTMAX_KIND(softmax_cross_entropy, FX_SOFTMAX_CROSS_ENTROPY)
-FX_SOFTMAX_KIND(softmax_focal, FX_SOFTMAX_FOCAL)
-FX_SOFTMAX_KIND(poly1, FX_POLY1)
+FX_SOFTMAX_LANES(softmax_with_options, FX_SOFTMAX_CROSS_ENTROPY)
+FX_SOFTMAX_LANES(softmax_focal, FX_SOFTMAX_FOCAL)
+FX_SOFTMAX_LANES(poly1, FX_POLY1)
 
 #define FX_FEW_CLASSES 4 /* up to here, the kernel knows their number */
-static void softmax_losses(const fx_tile *tile) {
+static void softmax_cross_entropy_lanes(const fx_tile *tile) {
     int has_options = tile->targets.data || tile->shares || tile->positive_weight ||
                       tile->positive != 1 || tile->label_smoothing != 0 || tile->grads.data ||
                       tile->expectations;
-    switch (tile->loss) {
-    case FX_SOFTMAX_FOCAL: softmax_focal(tile); break;
-    case FX_POLY1: poly1(tile); break;
-    default:
-        if (has_options)
-            softmax_cross_entropy(tile);
-        else if (tile->classes == 2)
-            FX_FOR_LANES(tile, softmax_pair);
-        else if (tile->classes == 3)
-            softmax_three(tile);
-        else if (tile->classes == 4)
-            softmax_four(tile);
-        else
-            softmax_many(tile);
-    }
+    if (has_options)
+        softmax_with_options_lanes(tile);
+    else if (tile->classes == 2)
+        FX_FOR_LANES(tile, softmax_pair);
+    else if (tile->classes == 3)
+        softmax_three(tile);
+    else if (tile->classes == 4)
+        softmax_four(tile);
+    else
+        softmax_many(tile);
 }

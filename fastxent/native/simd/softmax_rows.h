@@ -6,45 +6,47 @@
  */
 FX_REDUCE(v_reduce_max, v_max)
 
+FX_INLINE void row_maximum_step(const class_row *row, ptrdiff_t k, int count, vec *maximum,
+                                const int type) {
+    *maximum = v_max(*maximum, row_logits(row, k, count, (real)-INFINITY, type));
+}
 FX_MATH vec row_maximum(const class_row *row, ptrdiff_t classes, const int type) {
-    const real lowest = (real)-INFINITY;
-    vec maximum = v_set(lowest);
-#define FX_STEP(k, count) maximum = v_max(maximum, row_logits(row, k, count, lowest, type))
-    FX_FOR_ROW(row, type, classes, FX_STEP);
-#undef FX_STEP
+    vec maximum = v_set((real)-INFINITY);
+    FX_FOR_ROW(row, type, classes, row_maximum_step, &maximum, type);
     return maximum;
 }
 
 /* The sum of exp(z_k - c) over up to FX_ROW_PIECE classes other than the label. The exponentials
  * are kept where the gradient will be. */
+FX_INLINE void others_step(const class_row *row, ptrdiff_t k, int count, vec *sum,
+                           const real *others, const centre *c, const exp_constants *constants,
+                           const int any_far, const int has_grads, const int type) {
+    vec e = v_exp_centred(row_logits(row, k, count, 0, type), c, any_far, constants);
+    *sum = v_add(*sum, row_term(v_and(e, v_load(others + k)), count));
+    if (has_grads) row_put_grads(row, k, count, e, FX_OWN_TYPE);
+}
 FX_INLINE vec piece_others(const class_row *row, const real *others, ptrdiff_t classes,
-                           const centre *c, const exp_numbers *numbers, const int any_far,
+                           const centre *c, const exp_constants *constants, const int any_far,
                            const int has_grads, const int type) {
     vec sum = v_zero();
-#define FX_STEP(k, count)                                                                          \
-    do {                                                                                           \
-        vec e = v_exp_centred_by(row_logits(row, k, count, 0, type), c, any_far, numbers);         \
-        sum = v_add(sum, row_term(v_and(e, v_load(others + (k))), count));                         \
-        if (has_grads) row_put_grads(row, k, count, e, FX_OWN_TYPE);                               \
-    } while (0)
-    FX_FOR_ROW(row, type, classes, FX_STEP);
-#undef FX_STEP
+    FX_FOR_ROW(row, type, classes, others_step, &sum, others, c, constants, any_far, has_grads,
+               type);
     return sum;
 }
 
 FX_INLINE vec row_others(const class_row *row, ptrdiff_t classes, real centre_of_row,
-                         const exp_numbers *numbers, const int any_far, const int has_grads,
+                         const exp_constants *constants, const int any_far, const int has_grads,
                          const int type) {
     centre at = centre_at(v_set(centre_of_row));
     vec sum = v_zero();
     if (classes <= FX_ROW_PIECE)
-        return piece_others(row, others_than(row->label, 0), classes, &at, numbers, any_far,
+        return piece_others(row, label_mask(row->label, 0), classes, &at, constants, any_far,
                             has_grads, type);
     for (ptrdiff_t start = 0; start < classes; start += FX_ROW_PIECE) {
         ptrdiff_t left = classes - start;
         class_row piece = class_row_from(*row, start, type, FX_OWN_TYPE);
-        sum = v_add(sum, piece_others(&piece, others_than(row->label, start),
-                                      left < FX_ROW_PIECE ? left : FX_ROW_PIECE, &at, numbers,
+        sum = v_add(sum, piece_others(&piece, label_mask(row->label, start),
+                                      left < FX_ROW_PIECE ? left : FX_ROW_PIECE, &at, constants,
                                       any_far, has_grads, type));
     }
     return sum;
@@ -52,15 +54,15 @@ FX_INLINE vec row_others(const class_row *row, ptrdiff_t classes, real centre_of
 
 /* The same for a row of any length, chunk by chunk. */
 FX_INLINE vec long_row_others(const class_row *row, ptrdiff_t classes, real centre_of_row,
-                              const exp_numbers *numbers, const int any_far, const int has_grads,
-                              const int type) {
+                              const exp_constants *constants, const int any_far,
+                              const int has_grads, const int type) {
     compensated total = compensated_zero();
     for (ptrdiff_t start = 0; start < classes; start += FX_ROW_CHUNK) {
         ptrdiff_t left = classes - start;
         class_row chunk = class_row_from(*row, start, type, FX_OWN_TYPE);
         chunk.label = (int32_t)(row->label - start);
         compensated_join(&total, row_others(&chunk, left < FX_ROW_CHUNK ? left : FX_ROW_CHUNK,
-                                            centre_of_row, numbers, any_far, has_grads, type));
+                                            centre_of_row, constants, any_far, has_grads, type));
     }
     return compensated_value(total);
 }
@@ -72,12 +74,12 @@ typedef struct {
 } softmax_block;
 
 FX_INLINE void far_rows_others(const fx_tile *tile, const lane_range *group, softmax_block *block,
-                               int start, const exp_numbers *numbers, const int has_grads,
+                               int start, const exp_constants *constants, const int has_grads,
                                const int type) {
     for (int i = 0; i < group->count; i++) {
         class_row row = class_row_of(tile, group->first + i, type, FX_OWN_TYPE);
         block->others[start + i] = long_row_others(&row, tile->classes, block->centres[start + i],
-                                                   numbers, 1, has_grads, type);
+                                                   constants, 1, has_grads, type);
     }
 }
 
@@ -89,7 +91,7 @@ FX_INLINE int any_is_far(vec centres) {
 /* Up to LANES anchors, from anchor `start` of the block on. The sums start from the labels' logits,
  * those of the first class where there is none. */
 FX_INLINE void group_others(const fx_tile *tile, const lane_range *group, softmax_block *block,
-                            int start, const exp_numbers *numbers, const int is_long,
+                            int start, const exp_constants *constants, const int is_long,
                             const int has_grads, const int type) {
     v_store(block->own_logits + start, v_zero());
     v_store(block->centres + start, v_zero());
@@ -100,34 +102,28 @@ FX_INLINE void group_others(const fx_tile *tile, const lane_range *group, softma
         block->own_logits[i] = own;
         block->centres[i] = at;
         block->others[i] =
-            is_long ? long_row_others(&row, tile->classes, at, numbers, 0, has_grads, type)
-                    : row_others(&row, tile->classes, at, numbers, 0, has_grads, type);
+            is_long ? long_row_others(&row, tile->classes, at, constants, 0, has_grads, type)
+                    : row_others(&row, tile->classes, at, constants, 0, has_grads, type);
     }
     vec logits = v_load(block->own_logits + start);
     if (!any_is_far(logits)) return;
     v_store(block->centres + start, v_on_grid(logits));
-    far_rows_others(tile, group, block, start, numbers, has_grads, type);
+    far_rows_others(tile, group, block, start, constants, has_grads, type);
 }
 
+FX_INLINE void rows_others_typed(const fx_tile *tile, ptrdiff_t first, int count,
+                                 softmax_block *block, const exp_constants *constants,
+                                 const int is_long, const int has_grads, const int type) {
+    for (int start = 0; start < count; start += LANES) {
+        lane_range group = group_of(first, count, start);
+        group_others(tile, &group, block, start, constants, is_long, has_grads, type);
+    }
+}
 FX_INLINE void rows_others_of(const fx_tile *tile, ptrdiff_t first, int count, softmax_block *block,
                               const int is_long) {
-    int has_grads = tile->grads.data != NULL;
-    exp_numbers numbers = exp_numbers_kept();
-#define FX_OTHERS(has_grads, type)                                                                 \
-    for (int start = 0; start < count; start += LANES) {                                           \
-        lane_range group = group_of(first, count, start);                                          \
-        group_others(tile, &group, block, start, &numbers, is_long, has_grads, type);              \
-    }
-#define FX_TYPED(type)                                                                             \
-    do {                                                                                           \
-        if (has_grads)                                                                             \
-            FX_OTHERS(1, type)                                                                     \
-        else                                                                                       \
-            FX_OTHERS(0, type)                                                                     \
-    } while (0)
-    FX_FOR_TYPE(tile, FX_TYPED);
-#undef FX_TYPED
-#undef FX_OTHERS
+    exp_constants constants = pinned_exp_constants();
+    FX_WITH_FLAG_AND_TYPE(tile->grads.data, tile->logit_type, rows_others_typed, tile, first, count,
+                          block, &constants, is_long);
 }
 /* The sums of some anchors. The loops are functions of their own, for their constants to have all
  * registers. */
@@ -146,27 +142,24 @@ FX_INLINE void rows_others(const fx_tile *tile, ptrdiff_t first, int count, soft
         long_rows_others(tile, first, count, block);
 }
 
+FX_INLINE void group_others_from_maxima_typed(const fx_tile *tile, const lane_range *group,
+                                              softmax_block *block, const int has_grads,
+                                              const int type) {
+    vec maxima[LANES];
+    exp_constants constants = make_exp_constants();
+    for (int i = 0; i < group->count; i++) {
+        class_row row = class_row_of(tile, group->first + i, type, FX_OWN_TYPE);
+        maxima[i] = row_maximum(&row, tile->classes, type);
+    }
+    for (int i = group->count; i < LANES; i++) maxima[i] = v_zero();
+    v_store(block->centres, v_on_grid(v_reduce_max(maxima)));
+    far_rows_others(tile, group, block, 0, &constants, has_grads, type);
+}
 /* The sums of a group again, from its maxima, rounded to the grid. */
 FX_CALLED void group_others_from_maxima(const fx_tile *tile, const lane_range *group,
                                         softmax_block *block) {
-    vec maxima[LANES];
-    exp_numbers numbers = exp_constants();
-    int has_grads = tile->grads.data != NULL;
-#define FX_TYPED(type)                                                                             \
-    do {                                                                                           \
-        for (int i = 0; i < group->count; i++) {                                                   \
-            class_row row = class_row_of(tile, group->first + i, type, FX_OWN_TYPE);               \
-            maxima[i] = row_maximum(&row, tile->classes, type);                                    \
-        }                                                                                          \
-        for (int i = group->count; i < LANES; i++) maxima[i] = v_zero();                           \
-        v_store(block->centres, v_on_grid(v_reduce_max(maxima)));                                  \
-        if (has_grads)                                                                             \
-            far_rows_others(tile, group, block, 0, &numbers, 1, type);                             \
-        else                                                                                       \
-            far_rows_others(tile, group, block, 0, &numbers, 0, type);                             \
-    } while (0)
-    FX_FOR_TYPE(tile, FX_TYPED);
-#undef FX_TYPED
+    FX_WITH_FLAG_AND_TYPE(tile->grads.data, tile->logit_type, group_others_from_maxima_typed, tile,
+                          group, block);
 }
 
 /* Exponentials to gradients: pull p_k, but -pull q at the label. */
@@ -180,9 +173,7 @@ FX_MATH void softmax_row_grads(const fx_tile *tile, const lane_range *group, vec
         class_row row = class_row_of(tile, group->first + i, FX_OWN_TYPE, FX_OWN_TYPE);
         vec scale = v_set(factors[i]);
         real *grads = (real *)row.grads;
-#define FX_STEP(e) v_mul(e, scale)
-        FX_REWRITE_ROW(grads, tile->classes, FX_STEP);
-#undef FX_STEP
+        FX_REWRITE_ROW(grads, tile->classes, v_mul, scale);
         if (row.label >= 0) grads[row.label] = own[i];
     }
 }
@@ -204,7 +195,8 @@ FX_INLINE void softmax_rows_group(const fx_tile *tile, const lane_range *group, 
     vec factors = label_factors(tile, group);
     vec p = v_one(), q = v_one(), total = v_one();
     if (kind != FX_SOFTMAX_CROSS_ENTROPY || tile->grads.data) {
-        vec of_own = v_exp_nonpositive(own);
+        exp_constants constants = make_exp_constants();
+        vec of_own = v_exp_nonpositive(own, &constants);
         total = v_add(others, of_own);
         p = v_div(of_own, total);
         q = v_div(others, total);
@@ -239,9 +231,9 @@ FX_INLINE void softmax_rows_block(const fx_tile *tile, ptrdiff_t first, int coun
     }
 }
 
+static void softmax_cross_entropy_rows(const fx_tile *tile) {
+    FX_FOR_BLOCKS(tile, softmax_rows_block(tile, first, count, FX_SOFTMAX_CROSS_ENTROPY));
+}
 static void softmax_rows(const fx_tile *tile) {
-    if (tile->loss == FX_SOFTMAX_CROSS_ENTROPY)
-        FX_FOR_BLOCKS(tile, softmax_rows_block(tile, first, count, FX_SOFTMAX_CROSS_ENTROPY));
-    else
-        FX_FOR_BLOCKS(tile, softmax_rows_block(tile, first, count, tile->loss));
+    FX_FOR_BLOCKS(tile, softmax_rows_block(tile, first, count, tile->loss));
 }

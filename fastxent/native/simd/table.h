@@ -12,6 +12,8 @@ FX_TARGET_BEGIN(FX_AVX2_FEATURES)
 
 #include "tile.h"
 
+#include "dispatch_constants.h"
+
 #include "sigmoid_exact.h"
 #include "sigmoid_terms.h"
 
@@ -41,12 +43,16 @@ FX_TARGET_BEGIN(FX_AVX2_FEATURES)
 #include "pack.h"
 
 const fx_kernels FX_TABLE = {
-    .sigmoid_losses = sigmoid_losses,
-    .softmax_losses = softmax_losses,
-    .probability_losses = probability_losses,
-    .sigmoid_rows = sigmoid_rows,
-    .softmax_rows = softmax_rows,
-    .probability_rows = probability_rows,
+    .loss_lanes =
+        {
+#define FX_LOSS(code, name, lanes, ...) [FX_##code] = lanes,
+#include "losses.def"
+        },
+    .loss_rows =
+        {
+#define FX_LOSS(code, name, lanes, rows, ...) [FX_##code] = rows,
+#include "losses.def"
+        },
     .softmax = softmax,
     .log_softmax = log_softmax,
     .logsumexp = logsumexp,

@@ -84,16 +84,16 @@ FX_INLINE vec lanes_labels(const fx_tile *tile, const lane_range *range) {
         }                                                                                          \
     } while (0)
 
-/* The same with body(first, vectors, count) for several vectors at a time. */
-#define FX_FOR_LANE_VECTORS(tile, most, body)                                                      \
+/* The same with body(tile, first, vectors, count, ...) for several vectors at a time. */
+#define FX_FOR_LANE_VECTORS(tile, most, body, ...)                                                 \
     do {                                                                                           \
         ptrdiff_t first = 0, left = (tile)->anchors;                                               \
         for (; left >= (most) * LANES; left -= (most) * LANES) {                                   \
-            body(first, most, LANES);                                                              \
+            body(tile, first, most, LANES, __VA_ARGS__);                                           \
             first += (most) * LANES;                                                               \
         }                                                                                          \
         for (; left > 0; left -= LANES) {                                                          \
-            body(first, 1, left < LANES ? (int)left : LANES);                                      \
+            body(tile, first, 1, left < LANES ? (int)left : LANES, __VA_ARGS__);                   \
             first += LANES;                                                                        \
         }                                                                                          \
     } while (0)

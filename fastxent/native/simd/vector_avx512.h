@@ -21,7 +21,7 @@ FX_INLINE vec v_set(real x) {
 #endif
 }
 /* A constant that stays in a register: the compiler cannot make it again where it is used. */
-FX_INLINE vec v_keep(vec x) {
+FX_INLINE vec v_pin(vec x) {
 #if defined(__GNUC__)
     __asm__("" : "+v"(x));
 #endif

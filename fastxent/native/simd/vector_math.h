@@ -43,15 +43,12 @@ FX_INLINE vec v_polynomial(const real *coefficients, int count, vec x) {
     return sum;
 }
 
-/* The numbers of exp. On AVX-512, which has registers for all of them, a loop takes them by
- * exp_numbers_kept, once: left to itself, the compiler reads them again in every row, which costs a
- * row of 21 classes a quarter of its time. Elsewhere they are constants of the code. */
-#if defined(FX_ISA_AVX512)
+/* The constants of exp. A function that loops over vectors takes them once and passes them on. */
 typedef struct {
     vec underflow, log2_e, magic, ln2_high, ln2_low, one, tail[FX_COUNT(exp_tail)];
-} exp_numbers;
-FX_INLINE exp_numbers exp_constants(void) {
-    exp_numbers numbers = {
+} exp_constants;
+FX_INLINE exp_constants make_exp_constants(void) {
+    exp_constants constants = {
         .underflow = v_set(FX_EXP_UNDERFLOW),
         .log2_e = v_set(FX_LOG2_E),
         .magic = v_set(FX_ROUND_MAGIC),
@@ -59,50 +56,38 @@ FX_INLINE exp_numbers exp_constants(void) {
         .ln2_low = v_set(FX_LN2_LOW),
         .one = v_one(),
     };
-    for (int i = 0; i < FX_COUNT(exp_tail); i++) numbers.tail[i] = v_set(exp_tail[i]);
-    return numbers;
+    for (int i = 0; i < FX_COUNT(exp_tail); i++) constants.tail[i] = v_set(exp_tail[i]);
+    return constants;
 }
-FX_INLINE exp_numbers exp_numbers_kept(void) {
-    exp_numbers numbers = exp_constants();
-    vec *all = (vec *)&numbers;
-    for (int i = 0; i < (int)(sizeof numbers / sizeof *all); i++) all[i] = v_keep(all[i]);
-    return numbers;
-}
-#define FX_NUMBER(numbers, name, constant) ((numbers)->name)
-#else
-typedef struct {
-    char none;
-} exp_numbers;
-FX_INLINE exp_numbers exp_constants(void) { return (exp_numbers){0}; }
-FX_INLINE exp_numbers exp_numbers_kept(void) { return exp_constants(); }
-#define FX_NUMBER(numbers, name, constant) ((void)(numbers), v_set(constant))
+/* The same in registers, where there are enough of them, on AVX-512: left to itself, the compiler
+ * reads them from memory again in every row, which costs a row of 21 classes a quarter of its
+ * time. */
+FX_INLINE exp_constants pinned_exp_constants(void) {
+    exp_constants constants = make_exp_constants();
+#if defined(FX_ISA_AVX512)
+    vec *all = (vec *)&constants;
+    for (int i = 0; i < (int)(sizeof constants / sizeof *all); i++) all[i] = v_pin(all[i]);
 #endif
+    return constants;
+}
 
 /* exp(r) for r within half an octave. */
-FX_INLINE vec v_exp_reduced_by(vec r, const exp_numbers *numbers) {
+FX_INLINE vec v_exp_reduced(vec r, const exp_constants *constants) {
     const int last = FX_COUNT(exp_tail) - 1;
-    vec one = FX_NUMBER(numbers, one, 1), p = FX_NUMBER(numbers, tail[last], exp_tail[last]);
-    for (int i = last - 1; i >= 0; i--) p = v_fma(p, r, FX_NUMBER(numbers, tail[i], exp_tail[i]));
-    return v_fma(v_fma(p, r, one), r, one);
-}
-FX_INLINE vec v_exp_reduced(vec r) {
-    exp_numbers numbers = exp_constants();
-    return v_exp_reduced_by(r, &numbers);
+    vec p = constants->tail[last];
+    for (int i = last - 1; i >= 0; i--) p = v_fma(p, r, constants->tail[i]);
+    return v_fma(v_fma(p, r, constants->one), r, constants->one);
 }
 
 /* exp(x) for x <= 0 (Cody and Waite: x = n ln 2 + r); exp(-inf) = 0, NaN stays NaN. */
-FX_MATH vec v_exp_nonpositive_by(vec x, const exp_numbers *numbers) {
-    vec magic = FX_NUMBER(numbers, magic, FX_ROUND_MAGIC);
-    vec clamped = v_max(FX_NUMBER(numbers, underflow, FX_EXP_UNDERFLOW), x);
-    vec biased = v_fma(clamped, FX_NUMBER(numbers, log2_e, FX_LOG2_E), magic);
+FX_MATH vec v_exp_nonpositive(vec x, const exp_constants *constants) {
+    vec magic = constants->magic;
+    vec clamped = v_max(constants->underflow, x);
+    vec biased = v_fma(clamped, constants->log2_e, magic);
     vec n = v_sub(biased, magic);
-    vec r = v_fnma(n, FX_NUMBER(numbers, ln2_high, FX_LN2_HIGH), clamped);
-    r = v_fnma(n, FX_NUMBER(numbers, ln2_low, FX_LN2_LOW), r);
-    return v_scale(v_exp_reduced_by(r, numbers), n, biased);
-}
-FX_INLINE vec v_exp_nonpositive(vec x) {
-    exp_numbers numbers = exp_constants();
-    return v_exp_nonpositive_by(x, &numbers);
+    vec r = v_fnma(n, constants->ln2_high, clamped);
+    r = v_fnma(n, constants->ln2_low, r);
+    return v_scale(v_exp_reduced(r, constants), n, biased);
 }
 
 /* exp(z - centre), to the last bits of the difference; what is above FX_EXP_LIMIT may be any number
@@ -111,8 +96,8 @@ FX_INLINE vec v_exp_nonpositive(vec x) {
  * z - centre rounded to a float is off by up to |z - centre| / 2 ULP, and exp makes that the
  * relative error of a tiny loss. Instead z is reduced by centre + n ln 2: with the centre on a grid
  * that holds n FX_LN2_HIGH too, their sum is exact, and z less that sum is exact as well, for they
- * are close. Beyond FX_CENTRE_LIMIT (`far` lanes) numbers lie so wide apart that z - centre itself
- * is exact. */
+ * are close. Beyond FX_CENTRE_LIMIT (`far` lanes) numbers lie so wide apart that z - centre
+ * itself is exact. */
 #if FX_DOUBLE
 #define FX_EXP_LIMIT 0x1p960
 #define FX_CENTRE_LIMIT 8192.0
@@ -136,22 +121,18 @@ FX_INLINE centre centre_at(vec on_grid) {
     centre result = {on_grid, v_add(on_grid, v_set(FX_EXP_UNDERFLOW)), v_is_far(on_grid)};
     return result;
 }
-FX_MATH vec v_exp_centred_by(vec z, const centre *c, int any_far, const exp_numbers *numbers) {
-    vec magic = FX_NUMBER(numbers, magic, FX_ROUND_MAGIC);
-    vec ln2_high = FX_NUMBER(numbers, ln2_high, FX_LN2_HIGH);
+FX_MATH vec v_exp_centred(vec z, const centre *c, int any_far, const exp_constants *constants) {
+    vec magic = constants->magic;
+    vec ln2_high = constants->ln2_high;
     vec clamped = v_max(c->lowest, z);
     vec x = v_sub(clamped, c->value);
     if (any_far) x = v_max(v_set(FX_EXP_UNDERFLOW), v_sub(z, c->value));
-    vec biased = v_fma(x, FX_NUMBER(numbers, log2_e, FX_LOG2_E), magic);
+    vec biased = v_fma(x, constants->log2_e, magic);
     vec n = v_sub(biased, magic);
     vec r = v_sub(clamped, v_fma(n, ln2_high, c->value));
     if (any_far) r = v_select(c->far, v_fnma(n, ln2_high, x), r);
-    r = v_fnma(n, FX_NUMBER(numbers, ln2_low, FX_LN2_LOW), r);
-    return v_scale_up(v_exp_reduced_by(r, numbers), n, biased);
-}
-FX_INLINE vec v_exp_centred(vec z, const centre *c, int any_far) {
-    exp_numbers numbers = exp_constants();
-    return v_exp_centred_by(z, c, any_far, &numbers);
+    r = v_fnma(n, constants->ln2_low, r);
+    return v_scale_up(v_exp_reduced(r, constants), n, biased);
 }
 
 /* k ln 2 + log(1 + f) for f in [-0.25, 0.5]. */
@@ -234,6 +215,7 @@ FX_INLINE power power_of(double exponent) {
 #define FX_POWER_UNDERFLOW -151.0f
 #endif
 FX_CALLED vec v_pow(vec x, power exponent) {
+    exp_constants constants = make_exp_constants();
     vec g = v_set(exponent.exponent);
     mask is_small = v_less(x, v_set(FX_SMALL_NORMAL)); /* v_exponent takes no subnormals */
     vec scaled = v_select(is_small, v_mul(x, v_set(FX_SMALL_SCALE)), x);
@@ -249,7 +231,7 @@ FX_CALLED vec v_pow(vec x, power exponent) {
     vec n = v_sub(biased, v_set(FX_ROUND_MAGIC));
     vec distance = v_sub(octaves, n);
     vec r = v_fma(distance, v_set(FX_LN2_HIGH), v_fma(distance, v_set(FX_LN2_LOW), rest));
-    vec result = v_scale(v_exp_reduced(r), n, biased);
+    vec result = v_scale(v_exp_reduced(r, &constants), n, biased);
     result = v_select(v_less(whole, v_set(FX_POWER_UNDERFLOW + 1)), v_zero(), result);
     return v_select(v_equal(x, v_zero()), v_zero(), result);
 }

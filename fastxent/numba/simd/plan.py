@@ -18,18 +18,9 @@ from numba.extending import (
     typeof_impl,
 )
 
+from fastxent._catalogue import LOSSES
 from fastxent.numba.simd.lanes import REALS, Real
 
-SIGMOID_LOSSES = frozenset(
-    {
-        "sigmoid_cross_entropy",
-        "sigmoid_focal_loss",
-        "quality_focal_loss",
-        "varifocal_loss",
-        "asymmetric_loss",
-        "binary_cross_entropy",
-    }
-)
 #: What the names of custom losses begin with.
 CUSTOM = "custom_"
 DTYPE_SIZES = {
@@ -51,7 +42,7 @@ DTYPE_SIZES = {
 
 def is_sigmoid_loss(loss: str) -> bool:
     """Tell whether every class is a question of its own."""
-    return loss in SIGMOID_LOSSES or loss.startswith(CUSTOM)
+    return loss.startswith(CUSTOM) or LOSSES[loss].sigmoid
 
 
 @dataclass(frozen=True)
