@@ -6,7 +6,13 @@ import mpmath
 import numpy as np
 import oracles_family as exact
 import pytest
-from family_support import PER_CLASS, SOFTMAX_LOSSES, public
+from family_support import (
+    PER_CLASS,
+    PROBABILITY_LOSSES,
+    SIGMOID_LOSSES,
+    SOFTMAX_LOSSES,
+    public,
+)
 from oracles import assert_accurate, one_hot
 
 import fastxent as fx
@@ -280,7 +286,7 @@ def test_alpha_of_each_class(name, engine):
     check(name, engine, {}, result, anchors)
 
 
-@pytest.mark.parametrize("name", exact.SIGMOID_LOSSES)
+@pytest.mark.parametrize("name", SIGMOID_LOSSES)
 def test_losses_of_logits(name, engine):
     """reduction="none" does not add up, but its gradient is the same."""
     logits, targets, soft = inputs(name, 21, 10.0, np.float32, dense=False)
@@ -319,7 +325,7 @@ def probability_case(name, dtype, dense):
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("dense", [False, True])
-@pytest.mark.parametrize("name", exact.PROBABILITY_LOSSES)
+@pytest.mark.parametrize("name", PROBABILITY_LOSSES)
 def test_probabilities(name, dense, dtype, engine):
     probs, targets, soft = probability_case(name, dtype, dense)
     result = call(name, probs, targets)
@@ -334,7 +340,7 @@ def test_probabilities(name, dense, dtype, engine):
 @pytest.mark.parametrize("dense", [False, True])
 def test_exact_slopes_are_those_of_the_exact_losses(name, dense):
     rng = np.random.default_rng(11)
-    values = rng.random(4) if name in exact.PROBABILITY_LOSSES else rng.normal(0, 4, 4)
+    values = rng.random(4) if name in PROBABILITY_LOSSES else rng.normal(0, 4, 4)
     targets = rng.random(4) if dense else np.eye(4)[1]
     arguments = {"class_weight": rng.random(4)}
     step = mpmath.mpf(10) ** -18
