@@ -40,9 +40,9 @@ DTYPE_SIZES = {
 }
 
 
-def is_sigmoid_loss(loss: str) -> bool:
-    """Tell whether every class is a question of its own."""
-    return loss.startswith(CUSTOM) or LOSSES[loss].sigmoid
+def is_sigmoid_loss(name: str) -> bool:
+    """Return whether this is a loss of independent classes, and no score."""
+    return name.startswith(CUSTOM) or (name in LOSSES and LOSSES[name].sigmoid)
 
 
 @dataclass(frozen=True)
