@@ -113,8 +113,9 @@ class LossRequest:
     #: 0: as many as `automatic_threads` says when the call turns out to be long enough.
     threads: int = 1
     #: Raises the error of a dense target that is not valid: outside [0, 1] and not in `ignore`, or,
-    #: with a softmax, missing where other targets of the anchor are not. Where it is given, nobody
-    #: has checked `dense`, nor sees what is written: the backend calls it when it meets such one.
+    #: with a softmax, missing where other targets of the anchor are not. Where it is given,
+    #: `dense` is unchecked, and the caller sees nothing that is written: the backend calls it when
+    #: it meets such a target.
     late_check: Callable[[], object] | None = None
 
 
