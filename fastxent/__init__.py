@@ -1,7 +1,5 @@
 """Object-detection losses and scores on the CPU, fast and accurate."""
 
-__version__ = "0.1.0"
-
 from fastxent import math as math
 from fastxent._config import (
     backend,
@@ -11,6 +9,7 @@ from fastxent._config import (
     show_config,
     threads,
 )
+from fastxent._version import __version__
 from fastxent.custom import custom_loss
 from fastxent.detection import recommend_loss
 from fastxent.focal_losses import asymmetric_loss, sigmoid_focal_loss, softmax_focal_loss

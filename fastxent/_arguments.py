@@ -1,6 +1,6 @@
 """Checks of single arguments: arrays, numbers, an axis, ``out=``.
 
-``_validate`` puts them together. A `name` passed along is the one that error messages use.
+``_call.validate`` puts them together. A `name` passed along is the one that error messages use.
 """
 
 import operator
@@ -11,8 +11,8 @@ from typing import Any, SupportsIndex
 import numpy as np
 from numpy.typing import ArrayLike
 
+from fastxent._contract import Array
 from fastxent._foreign import read_array, refuse
-from fastxent._request import Array
 
 #: Dtypes of logits and probabilities, and of everything else. Both include bfloat16, which NumPy
 #: does not know and ml_dtypes defines: it is told by its name, so that nobody has to import that.

@@ -18,7 +18,8 @@ import numpy as np
 
 from fastxent import _cpus, native
 from fastxent._arguments import as_integer, listed, shown
-from fastxent._request import Backend, BackendName
+from fastxent._contract import Backend, BackendName
+from fastxent._version import __version__
 
 MAX_THREADS = 1024
 
@@ -29,7 +30,7 @@ HOME_PROCESS = os.getpid()
 BACKENDS = {
     "native": "fastxent.native",
     "numba": "fastxent.numba",
-    "numpy": "fastxent._reference",
+    "numpy": "fastxent.reference",
 }
 
 
@@ -299,8 +300,6 @@ def show_config() -> Configuration:
         An object that prints as a table, with the attributes ``version``, ``backend``, ``isa``,
         ``available_isas``, ``threads``, ``threads_source``, ``numpy`` and ``build``.
     """
-    from fastxent import __version__  # noqa: PLC0415 - the package imports this module
-
     return Configuration(
         version=__version__,
         backend=_backend_name(),

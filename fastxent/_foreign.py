@@ -9,7 +9,7 @@ from typing import Protocol
 
 import numpy as np
 
-from fastxent._request import Array
+from fastxent._contract import Array
 
 _MASKED = (
     "a masked array, whose mask would be lost: fill it, and leave the masked anchors out by their "

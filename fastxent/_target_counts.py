@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fastxent._request import Array
+from fastxent._contract import Array
 
 #: How far from 1 the sum of a row may be that counts as a distribution, for rounded numbers.
 _SUM_TOLERANCE = 1e-3

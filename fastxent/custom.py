@@ -11,19 +11,19 @@ from typing import Any, Literal, SupportsIndex, overload
 from numpy.typing import ArrayLike
 
 from fastxent._arguments import as_number, shown
+from fastxent._call.evaluate import evaluate_loss
 from fastxent._catalogue import Loss
-from fastxent._docs import SIGMOID_PARTS
-from fastxent._evaluate import evaluate_loss
-from fastxent._programs import Formula
-from fastxent._request import (
+from fastxent._contract import (
     Array,
     ArrayOrScalar,
     CustomCall,
+    Formula,
     IgnoreIndex,
     Normalizer,
     Reduction,
 )
-from fastxent._tracing import Function, name_of, place_of, trace
+from fastxent._docs import SIGMOID_PARTS
+from fastxent._tracing.trace import Function, name_of, place_of, trace
 
 __all__ = ["custom_loss"]
 

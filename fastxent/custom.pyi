@@ -2,8 +2,8 @@
 # fmt: off
 
 from collections.abc import Callable
-from fastxent._request import Array, ArrayOrScalar, IgnoreIndex, Normalizer, Reduction
-from fastxent._tracing import Function
+from fastxent._contract import Array, ArrayOrScalar, IgnoreIndex, Normalizer, Reduction
+from fastxent._tracing.trace import Function
 from numpy.typing import ArrayLike
 from typing import Literal, SupportsIndex, overload
 import numpy as np

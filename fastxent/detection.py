@@ -11,10 +11,10 @@ from numpy.typing import ArrayLike  # noqa: TC002 - likewise
 
 from fastxent import native
 from fastxent._arguments import as_array, as_integer, format_position
+from fastxent._call.targets import DEFAULT_IGNORE_INDEX, ignored_labels, missing_values
 from fastxent._config import thread_count
-from fastxent._request import Array, IgnoreIndex  # noqa: TC001 - likewise
+from fastxent._contract import Array, IgnoreIndex  # noqa: TC001 - likewise
 from fastxent._target_counts import Found, Kind, count_labels, count_rows, has_value
-from fastxent._targets import DEFAULT_IGNORE_INDEX, ignored_labels, missing_values
 
 __all__ = ["recommend_loss"]
 

@@ -1,7 +1,7 @@
 # scripts/type_stubs.py made this of focal_losses.py: change that, and run the script again.
 # fmt: off
 
-from fastxent._request import Array, ArrayOrScalar, BackendName, IgnoreIndex, Normalizer, Reduction
+from fastxent._contract import Array, ArrayOrScalar, BackendName, IgnoreIndex, Normalizer, Reduction
 from numpy.typing import ArrayLike
 from typing import Literal, SupportsIndex, overload
 import numpy as np

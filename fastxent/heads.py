@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike  # noqa: TC002 - typing.get_type_hints looks for it here
 
 from fastxent._arguments import as_array, check_out, overlap, score_dtype
-from fastxent._request import Array, ArrayOrScalar  # noqa: TC001 - likewise
+from fastxent._contract import Array, ArrayOrScalar  # noqa: TC001 - likewise
 from fastxent.native import call_with_default_floats
 
 __all__ = ["sigmoid_to_softmax_logits", "softmax_to_sigmoid_logit"]

@@ -15,7 +15,7 @@ Examples
 """
 
 from fastxent._docs import fill_docstring
-from fastxent._expressions import Value, apply
+from fastxent._tracing.expressions import Value, apply
 
 __all__ = [
     "abs",

@@ -6,10 +6,9 @@ from typing import Literal, SupportsIndex
 
 from numpy.typing import ArrayLike  # noqa: TC002 - typing.get_type_hints looks for it here
 
+from fastxent._call.evaluate import evaluate_loss
 from fastxent._catalogue import LOSSES
-from fastxent._docs import DISTRIBUTION_PARTS, SIGMOID_PARTS, fill_docstring
-from fastxent._evaluate import evaluate_loss
-from fastxent._request import (  # noqa: TC001 - typing.get_type_hints looks for them here
+from fastxent._contract import (  # noqa: TC001 - typing.get_type_hints looks for them here
     Array,
     ArrayOrScalar,
     BackendName,
@@ -17,6 +16,7 @@ from fastxent._request import (  # noqa: TC001 - typing.get_type_hints looks for
     Normalizer,
     Reduction,
 )
+from fastxent._docs import DISTRIBUTION_PARTS, SIGMOID_PARTS, fill_docstring
 
 __all__ = ["distribution_focal_loss", "quality_focal_loss", "varifocal_loss"]
 

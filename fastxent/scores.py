@@ -6,9 +6,9 @@ from typing import SupportsIndex
 
 from numpy.typing import ArrayLike  # noqa: TC002 - typing.get_type_hints looks for it here
 
+from fastxent._call.evaluate import evaluate_class_score, evaluate_element_score
+from fastxent._contract import Array, ArrayOrScalar, BackendName  # noqa: TC001 - likewise
 from fastxent._docs import SCORE_PARTS, fill_docstring
-from fastxent._evaluate import evaluate_class_score, evaluate_element_score
-from fastxent._request import Array, ArrayOrScalar, BackendName  # noqa: TC001 - likewise
 
 __all__ = [
     "log_sigmoid",

@@ -1,7 +1,7 @@
 # scripts/type_stubs.py made this of scores.py: change that, and run the script again.
 # fmt: off
 
-from fastxent._request import Array, ArrayOrScalar, BackendName
+from fastxent._contract import Array, ArrayOrScalar, BackendName
 from numpy.typing import ArrayLike
 from typing import Any, SupportsIndex, overload
 import numpy as np

@@ -36,8 +36,8 @@ How other libraries call the losses and scores of fastxent: the parameters of ea
 order and what stands for them here, what the function lacks, and what we lack.
 
 `scripts/peer_table.py` wrote this page, after the documentation and the sources of the versions
-below; change it there. `tests/test_peer_table.py` compares the parameters with ours and with those
-of the libraries that are installed.
+below; change it there. `tests/harness/test_peer_table.py` compares the parameters with ours and
+with those of the libraries that are installed.
 
 In the tables, *none* is a parameter without a counterpart, and `fx` is fastxent. A *dense* target
 has the shape of the logits. C is the number of classes, p_t the probability given to the

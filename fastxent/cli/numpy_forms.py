@@ -1,8 +1,8 @@
 """The package's functions as one writes them in NumPy: what their speed is compared with.
 
 Each takes a block of anchors with the classes on axis 1, computes in its dtype, and has the
-defaults of the function of its name. ``fastxent._formulas`` is the place for all digits, these are
-not: small losses are rounded away, as they usually are.
+defaults of the function of its name. ``fastxent.reference.formulas`` is the place for all digits,
+these are not: small losses are rounded away, as they usually are.
 """
 
 # What NumPy's functions return is Any for mypy.

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 import fastxent
 from fastxent._arguments import result_dtype
-from fastxent._validate import MOST_CLASSES
+from fastxent._call.validate import MOST_CLASSES
 from fastxent.cli.arrays import StoredArray
 from fastxent.cli.errors import CommandError
 from fastxent.cli.output import Destination, write_array

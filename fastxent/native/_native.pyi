@@ -1,7 +1,7 @@
 from collections.abc import Callable
 from typing import ParamSpec, TypeVar
 
-from fastxent._request import Array, LossRequest, LossTotals
+from fastxent._contract import Array, LossRequest, LossTotals
 
 _Arguments = ParamSpec("_Arguments")
 _Result = TypeVar("_Result")

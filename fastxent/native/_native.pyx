@@ -32,8 +32,8 @@ from fastxent.native._threads cimport (
 
 import numpy as np
 
-from fastxent._factors import modulating_exponents, term_factors
-from fastxent._request import LossTotals
+from fastxent._contract import modulating_exponents, term_factors
+from fastxent._contract import LossTotals
 
 cdef extern from *:
     """

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastxent._request import LossRequest, LossTotals
+from fastxent._contract import LossRequest, LossTotals
 from fastxent.numba import parallel
 from fastxent.numba.jobs import (
     SCORE_ROW_BYTES,

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from fastxent._request import Array
+from fastxent._contract import Array
 from fastxent.numba.records import JOB, TILE, TOTALS
 from fastxent.numba.simd.plan import Plan
 from fastxent.numba.simd.rows import MASK_CENTRE, MASK_LENGTH

@@ -20,7 +20,7 @@ from numba.core.compiler_lock import global_compiler_lock
 from fastxent import native
 from fastxent._binding import all_cpus
 from fastxent._config import HOME_PROCESS, automatic_threads
-from fastxent._request import Array
+from fastxent._contract import Array
 from fastxent.numba.compilation import compile_cached
 from fastxent.numba.jobs import VECTOR_BYTES, Job
 from fastxent.numba.kernels import kernel_of

@@ -5,8 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from fastxent._factors import modulating_exponents, term_factors
-from fastxent._request import Array, CustomCall, LossRequest
+from fastxent._contract import Array, CustomCall, LossRequest, modulating_exponents, term_factors
 from fastxent.numba.jobs import SIGMOID_ROW_BYTES, SOFTMAX_ROW_BYTES, Job, others_table
 from fastxent.numba.kernels import kernel_of
 from fastxent.numba.records import POWER

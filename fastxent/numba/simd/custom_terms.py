@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 from llvmlite import ir
 from numba.core import types
 
-from fastxent._programs import Formula, Instruction, Program
+from fastxent._contract import Formula, Instruction, Program
 from fastxent.numba.records import POWER
 from fastxent.numba.simd import wide_math
 from fastxent.numba.simd.branches import choose_if

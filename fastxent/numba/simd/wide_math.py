@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fastxent._programs import is_product
+from fastxent._tracing.programs import is_product
 from fastxent.numba.simd.branches import choose_case
 from fastxent.numba.simd.lanes import Lanes, Number, Operand, lane_function
 from fastxent.numba.simd.summation import rounding_error

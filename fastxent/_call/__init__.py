@@ -1,0 +1,1 @@
+"""One call, from the arguments of a public function to its result."""

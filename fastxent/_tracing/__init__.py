@@ -1,0 +1,1 @@
+"""Custom losses, until they are a list of instructions."""

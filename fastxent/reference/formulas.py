@@ -1,0 +1,358 @@
+"""Float64 formulas in NumPy, written to be read and to be right.
+
+Differences of nearly equal numbers are avoided: a loss of 1e-12 is right to all its digits, and so
+is its gradient. Infinite logits give the limits that the docstrings promise. Each loss has
+
+- ``terms(values, targets, request)``: the loss of each class, not yet weighted, and
+- ``gradient(values, targets, factors, request)``: the derivatives, with respect to the values, of
+  the sum of all terms multiplied by these factors.
+
+All arrays are float64 and have the shape (anchors, classes).
+"""
+
+# What NumPy's functions return is Any for mypy.
+# mypy: disable-error-code="no-any-return"
+
+import math
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastxent._catalogue import check_complete
+from fastxent._contract import LossRequest
+from fastxent.reference.score_formulas import (
+    Float64Array,
+    log_softmax,
+    partition,
+    sigmoid,
+    softplus,
+)
+
+Terms = Callable[[Float64Array, Float64Array, LossRequest], Float64Array]
+Gradient = Callable[[Float64Array, Float64Array, Float64Array, LossRequest], Float64Array]
+
+
+class Formula(NamedTuple):
+    """A loss, as this module has it."""
+
+    terms: Terms
+    gradient: Gradient
+
+
+def times(factor: Float64Array, value: Float64Array) -> Float64Array:
+    """Multiply, taking zero times an infinite value as zero: the limit of a loss weighted by 0."""
+    product = factor * value
+    product[(factor == 0) & np.isinf(value)] = 0.0
+    return product
+
+
+def _elementwise(slopes: Terms) -> Gradient:
+    """Return the gradient of terms that depend on the value of their own class alone."""
+
+    def gradient(
+        z: Float64Array, y: Float64Array, factors: Float64Array, request: LossRequest
+    ) -> Float64Array:
+        return times(factors, slopes(z, y, request))
+
+    return gradient
+
+
+# --- sigmoid family: p = sigmoid(z), q = 1 - p ----------------------------------------------------
+
+
+def _cross_entropy(z: Float64Array, y: Float64Array) -> Float64Array:
+    return times(y, softplus(-z)) + times(1 - y, softplus(z))
+
+
+def _residual(p: Float64Array, q: Float64Array, y: Float64Array) -> Float64Array:
+    """Return p - y, which is -q and not p - 1 for y = 1."""
+    return (1 - y) * p - y * q
+
+
+def _smoothed(y: Float64Array, request: LossRequest) -> tuple[Float64Array, Float64Array]:
+    """Return the factors of the positive and of the negative half of a sigmoid cross-entropy."""
+    keep, spread = 1 - request.label_smoothing, request.label_smoothing / 2
+    positive, negative = y * keep + spread, (1 - y) * keep + spread
+    if request.pos_weight is not None:
+        positive *= request.pos_weight
+    return positive, negative
+
+
+def _sigmoid_cross_entropy(z: Float64Array, y: Float64Array, request: LossRequest) -> Float64Array:
+    positive, negative = _smoothed(y, request)
+    return times(positive, softplus(-z)) + times(negative, softplus(z))
+
+
+def _sigmoid_cross_entropy_slopes(
+    z: Float64Array, y: Float64Array, request: LossRequest
+) -> Float64Array:
+    positive, negative = _smoothed(y, request)
+    return negative * sigmoid(z) - positive * sigmoid(-z)
+
+
+def _focal_factors(
+    z: Float64Array, y: Float64Array, request: LossRequest
+) -> tuple[Float64Array, Float64Array, Float64Array, Float64Array]:
+    """Return p, q, the miss m = y q + (1 - y) p, and alpha_t m^gamma."""
+    p, q = sigmoid(z), sigmoid(-z)
+    miss = y * q + (1 - y) * p
+    factor = miss**request.gamma
+    if request.alpha is not None:
+        factor *= request.alpha * y + (1 - request.alpha) * (1 - y)
+    return p, q, miss, factor
+
+
+def _sigmoid_focal_loss(z: Float64Array, y: Float64Array, request: LossRequest) -> Float64Array:
+    *_, factor = _focal_factors(z, y, request)
+    return times(factor, _cross_entropy(z, y))
+
+
+def _sigmoid_focal_slopes(z: Float64Array, y: Float64Array, request: LossRequest) -> Float64Array:
+    p, q, miss, factor = _focal_factors(z, y, request)
+    # p q / m, where p or q may be 0 and cancel.
+    ratio = np.select([y == 0, y == 1], [q, p], p * q / miss)
+    change = factor * request.gamma * (1 - 2 * y) * ratio
+    return times(change, _cross_entropy(z, y)) + factor * _residual(p, q, y)
+
+
+def _quality_focal_loss(z: Float64Array, y: Float64Array, request: LossRequest) -> Float64Array:
+    distance = np.abs(_residual(sigmoid(z), sigmoid(-z), y))
+    return times(distance**request.gamma, _cross_entropy(z, y))
+
+
+def _quality_focal_slopes(z: Float64Array, y: Float64Array, request: LossRequest) -> Float64Array:
+    p, q = sigmoid(z), sigmoid(-z)
+    residual = _residual(p, q, y)
+    distance = np.abs(residual)
+    factor = distance**request.gamma
+    ratio = np.select([y == 0, y == 1], [q, p], p * q / distance)  # p q / |p - y|
+    change = factor * request.gamma * np.sign(residual) * ratio
+    slopes = times(change, _cross_entropy(z, y)) + factor * residual
+    return np.where(residual == 0, 0.0, slopes)
+
+
+def _varifocal_parts(
+    z: Float64Array, y: Float64Array, request: LossRequest
+) -> tuple[Float64Array, Float64Array, Float64Array]:
+    """Return p, and the factors of the loss with y > 0 and with y = 0."""
+    p = sigmoid(z)
+    alpha = 1.0 if request.alpha is None else request.alpha
+    return p, y if request.iou_weighted else np.ones_like(y), alpha * p**request.gamma
+
+
+def _varifocal_loss(z: Float64Array, y: Float64Array, request: LossRequest) -> Float64Array:
+    _, positive, negative = _varifocal_parts(z, y, request)
+    return np.where(y > 0, times(positive, _cross_entropy(z, y)), times(negative, softplus(z)))
+
+
+def _varifocal_slopes(z: Float64Array, y: Float64Array, request: LossRequest) -> Float64Array:
+    p, positive, negative = _varifocal_parts(z, y, request)
+    q = sigmoid(-z)
+    change = times(negative * request.gamma * q, softplus(z))
+    return np.where(y > 0, positive * _residual(p, q, y), change + negative * p)
+
+
+def _shifted(
+    z: Float64Array, p: Float64Array, q: Float64Array, clip: float
+) -> tuple[Float64Array, Float64Array]:
+    """Return p_m = max(p - clip, 0) and -log(1 - p_m)."""
+    if clip == 0:
+        return p, softplus(z)
+    # sigmoid(a) - sigmoid(b) = sigmoid(a) (1 - sigmoid(b)) (1 - exp(b - a)), with sigmoid(b) = clip
+    threshold = math.log(clip) - math.log1p(-clip)
+    shifted = p * (1 - clip) * -np.expm1(np.minimum(threshold - z, 0.0))
+    return shifted, np.where(shifted < 0.5, -np.log1p(-shifted), -np.log(q + clip))
+
+
+def _asymmetric_loss(z: Float64Array, y: Float64Array, request: LossRequest) -> Float64Array:
+    p, q = sigmoid(z), sigmoid(-z)
+    shifted, surprise = _shifted(z, p, q, request.clip)
+    positive = times(q**request.gamma_pos, softplus(-z))
+    negative = times(shifted**request.gamma_neg, surprise)
+    return times(y, positive) + times(1 - y, negative)
+
+
+def _asymmetric_slopes(z: Float64Array, y: Float64Array, request: LossRequest) -> Float64Array:
+    p, q = sigmoid(z), sigmoid(-z)
+    shifted, surprise = _shifted(z, p, q, request.clip)
+    power = q**request.gamma_pos
+    positive = times(power * request.gamma_pos * p, softplus(-z)) + power * q
+    power = shifted**request.gamma_neg
+    if request.clip == 0:
+        negative = times(power * request.gamma_neg * q, surprise) + power * p
+    else:
+        change = power * request.gamma_neg * (p * q) * (surprise / shifted)
+        negative = change + power * (p * q) / (q + request.clip)
+        negative[shifted == 0] = 0.0
+    return (1 - y) * negative - y * positive
+
+
+# --- softmax family: p = softmax(z), q = 1 - p ----------------------------------------------------
+
+
+def _softmax_gradient(z: Float64Array, pulls: Float64Array) -> Float64Array:
+    """Return p_k sum_c b_c - b_k, for the pulls b_c = -(dloss / dlog p_c).
+
+    b_k leaves the sum, which turns its factor p_k - 1 into -q_k.
+    """
+    p, q = _softmax_and_rest(z)
+    return p * _sum_of_others(pulls) - q * pulls
+
+
+def _softmax_and_rest(z: Float64Array) -> tuple[Float64Array, Float64Array]:
+    """Return p and q = 1 - p."""
+    _, distance, others = partition(z)
+    p = np.exp(-distance) / (1 + others)
+    q = 1 - p
+    np.put_along_axis(q, z.argmax(axis=-1)[:, None], others / (1 + others), axis=-1)
+    return p, q
+
+
+def _sum_of_others(values: Float64Array) -> Float64Array:
+    """Return, for each column, the sum of all other columns; the largest column drowns nothing."""
+    largest = np.abs(values).argmax(axis=-1)[:, None]
+    rest = values.copy()
+    np.put_along_axis(rest, largest, 0.0, axis=-1)
+    small = rest.sum(axis=-1, keepdims=True)
+    others = values.sum(axis=-1, keepdims=True) - values
+    np.put_along_axis(others, largest, small, axis=-1)
+    return others
+
+
+def _softmax_targets(z: Float64Array, y: Float64Array, request: LossRequest) -> Float64Array:
+    return y * (1 - request.label_smoothing) + request.label_smoothing / z.shape[-1]
+
+
+def _softmax_cross_entropy(z: Float64Array, y: Float64Array, request: LossRequest) -> Float64Array:
+    return times(_softmax_targets(z, y, request), -log_softmax(z))
+
+
+def _softmax_cross_entropy_gradient(
+    z: Float64Array, y: Float64Array, factors: Float64Array, request: LossRequest
+) -> Float64Array:
+    return _softmax_gradient(z, factors * _softmax_targets(z, y, request))
+
+
+def _softmax_focal_loss(z: Float64Array, y: Float64Array, request: LossRequest) -> Float64Array:
+    _, q = _softmax_and_rest(z)
+    alpha = 1.0 if request.alpha is None else request.alpha
+    return times(alpha * y, q**request.gamma * -log_softmax(z))
+
+
+def _softmax_focal_gradient(
+    z: Float64Array, y: Float64Array, factors: Float64Array, request: LossRequest
+) -> Float64Array:
+    p, q = _softmax_and_rest(z)
+    surprise = -log_softmax(z)
+    alpha = 1.0 if request.alpha is None else request.alpha
+    power = q**request.gamma
+    ratio = np.where(q == 0, 1.0, surprise / q)
+    pulls = power + times(power * request.gamma * p, ratio)
+    return _softmax_gradient(z, factors * alpha * y * pulls)
+
+
+def _poly1_cross_entropy(z: Float64Array, y: Float64Array, request: LossRequest) -> Float64Array:
+    _, q = _softmax_and_rest(z)
+    return times(y, request.epsilon * q - log_softmax(z))
+
+
+def _poly1_cross_entropy_gradient(
+    z: Float64Array, y: Float64Array, factors: Float64Array, request: LossRequest
+) -> Float64Array:
+    p, _ = _softmax_and_rest(z)
+    return _softmax_gradient(z, factors * y * (1 + request.epsilon * p))
+
+
+# --- losses of probabilities ----------------------------------------------------------------------
+
+
+def _binary_cross_entropy(p: Float64Array, y: Float64Array, request: LossRequest) -> Float64Array:
+    positive, negative = _smoothed(y, request)
+    low, high = math.log(request.eps), math.log1p(-request.eps)
+    log_p = np.clip(np.log(np.maximum(p, 0)), low, high)
+    log_q = np.clip(np.log1p(-np.minimum(p, 1)), low, high)
+    return -(positive * log_p + negative * log_q)
+
+
+def _binary_cross_entropy_gradient(
+    p: Float64Array, y: Float64Array, factors: Float64Array, request: LossRequest
+) -> Float64Array:
+    positive, negative = _smoothed(y, request)
+    clipped = (p < request.eps) | (1 - p < request.eps)  # 1 - eps may be rounded to 1
+    # A quotient by a tiny p may overflow, unless the factors come first.
+    return np.where(clipped, 0.0, factors * negative / (1 - p) - factors * positive / p)
+
+
+#: Quotients below it are not exact, and may be 0.
+_TINY = 1e-300
+
+
+class _Shares(NamedTuple):
+    """Probabilities that are divided by the sum of their row."""
+
+    total: Float64Array
+    #: Each column's sum of the others.
+    others: Float64Array
+    #: -log of the quotients; infinite where they are below eps.
+    surprise: Float64Array
+    clipped: NDArray[np.bool_]
+
+
+def _shares(p: Float64Array, request: LossRequest) -> _Shares:
+    total = p.sum(axis=-1, keepdims=True)
+    total[~np.isfinite(total)] = np.nan
+    others = _sum_of_others(p)
+    share = p / total
+    # -log(p / total) = log1p((total - p) / p), where total - p would cancel.
+    surprise = np.log1p(others / p)
+    of_tiny = np.log(total) - np.log(np.maximum(p, 0))
+    surprise = np.where(share < _TINY, of_tiny, surprise)
+    is_below = np.where(share < _TINY, of_tiny > -math.log(request.eps), share < request.eps)
+    surprise[is_below] = np.inf
+    return _Shares(total, others, surprise, is_below | (others / total < request.eps))
+
+
+def _categorical_cross_entropy(
+    p: Float64Array, y: Float64Array, request: LossRequest
+) -> Float64Array:
+    total, _, surprise, _ = _shares(p, request)
+    surprise[np.isnan(total[:, 0])] = np.nan
+    clipped = np.clip(surprise, -math.log1p(-request.eps), -math.log(request.eps))
+    return _softmax_targets(p, y, request) * clipped
+
+
+def _categorical_cross_entropy_gradient(
+    p: Float64Array, y: Float64Array, factors: Float64Array, request: LossRequest
+) -> Float64Array:
+    total, others, _, clipped = _shares(p, request)
+    pulls = np.where(clipped, 0.0, factors * _softmax_targets(p, y, request))
+    # -b_k / p_k + (sum_c b_c) / total, with b_k taken out of the sum.
+    rest = _sum_of_others(pulls)
+    gradient = (rest - np.where(pulls == 0, 0.0, pulls * (others / p))) / total
+    of_tiny = rest / total - np.where(pulls == 0, 0.0, pulls * (others / total) / p)
+    gradient = np.where(p / total < _TINY, of_tiny, gradient)
+    gradient[~(np.abs(total[:, 0]) > 0)] = np.nan
+    return gradient
+
+
+LOSSES = {
+    "sigmoid_cross_entropy": Formula(
+        _sigmoid_cross_entropy, _elementwise(_sigmoid_cross_entropy_slopes)
+    ),
+    "sigmoid_focal_loss": Formula(_sigmoid_focal_loss, _elementwise(_sigmoid_focal_slopes)),
+    "quality_focal_loss": Formula(_quality_focal_loss, _elementwise(_quality_focal_slopes)),
+    "varifocal_loss": Formula(_varifocal_loss, _elementwise(_varifocal_slopes)),
+    "asymmetric_loss": Formula(_asymmetric_loss, _elementwise(_asymmetric_slopes)),
+    "binary_cross_entropy": Formula(_binary_cross_entropy, _binary_cross_entropy_gradient),
+    "softmax_cross_entropy": Formula(_softmax_cross_entropy, _softmax_cross_entropy_gradient),
+    "softmax_focal_loss": Formula(_softmax_focal_loss, _softmax_focal_gradient),
+    "poly1_cross_entropy": Formula(_poly1_cross_entropy, _poly1_cross_entropy_gradient),
+    # Whose targets are made of positions, two of them next to each other.
+    "distribution_focal_loss": Formula(_softmax_cross_entropy, _softmax_cross_entropy_gradient),
+    "categorical_cross_entropy": Formula(
+        _categorical_cross_entropy, _categorical_cross_entropy_gradient
+    ),
+}
+check_complete(LOSSES, "the formulas of the reference")

@@ -1,0 +1,81 @@
+"""Every backend has every loss and every score, and says so where its library is missing."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from support import family
+from test_docstrings import LOSSES
+
+import fastxent as fx
+from fastxent import _config, scores
+
+
+def test_the_lists_of_the_tests_are_complete():
+    assert {function.__name__ for function in LOSSES} == set(family.LOSSES)
+
+
+@pytest.mark.parametrize("dense", [False, True])
+@pytest.mark.parametrize("name", [function.__name__ for function in LOSSES])
+def test_losses(name, dense, backend):
+    """Compared with the reference; other tests are about the last digits."""
+    if dense and name not in family.WITH_DENSE:
+        pytest.skip("takes no dense targets")
+    rng = np.random.default_rng(0)
+    for classes in (2, 6, 40):
+        values = family.values_for(name, rng, (9, classes))
+        targets = family.targets_for(name, rng, values, dense=dense)
+        arguments = {"return_grad": True, "reduction": "mean"}
+        result = family.public(name)(values, *targets, backend=backend, **arguments)
+        expected = family.public(name)(values, *targets, backend="numpy", **arguments)
+        for ours, theirs in zip(result, expected, strict=True):
+            family.assert_near(ours, theirs, 1e-12)
+
+
+@pytest.mark.parametrize("name", scores.__all__)
+def test_scores(name, backend):
+    values = np.random.default_rng(0).uniform(0.1, 0.9, (9, 40))
+    result, expected = (getattr(fx, name)(values, backend=b) for b in (backend, "numpy"))
+    family.assert_near(result, expected, 1e-12)
+
+
+def run_without_numba(code):
+    """Run code in an interpreter that finds no Numba."""
+    block = "import sys; sys.modules['numba'] = None\n"
+    return subprocess.run(
+        [sys.executable, "-W", "error", "-c", block + code],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize("code", ["fx.sigmoid(0.0, backend='numba')", "fx.set_backend('numba')"])
+def test_without_numba(code):
+    result = run_without_numba(f"import fastxent as fx\n{code}")
+    assert result.returncode != 0
+    last = result.stderr.strip().splitlines()[-1]
+    assert last.startswith("ImportError: ")
+    assert "pip install fastxent[numba]" in last
+
+
+def test_without_numba_the_others_work():
+    code = "import fastxent as fx; fx.sigmoid(0.0); print(fx.sigmoid(0.0, backend='numpy'))"
+    result = run_without_numba(code)
+    assert result.stdout == "0.5\n", result.stderr
+
+
+def test_nothing_is_imported_before_it_is_used():
+    code = (
+        "import sys, fastxent as fx; fx.sigmoid(0.0); "
+        "print([name for name in sys.modules if name.split('.')[0] in ('numba', 'llvmlite')])"
+    )
+    command = [sys.executable, "-c", code]
+    run = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)
+    assert run.stdout == "[]\n"
+
+
+def test_backends_are_modules_of_the_package():
+    assert set(_config.BACKENDS) == {"native", "numba", "numpy"}

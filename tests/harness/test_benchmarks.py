@@ -1,0 +1,193 @@
+"""The benchmarks: their grid, what is timed, and how."""
+
+import importlib.util
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+import fastxent as fx
+from fastxent import _catalogue
+
+ROOT = Path(__file__).parents[2]
+if not (ROOT / "benchmarks").is_dir():
+    pytest.skip("only in the source tree", allow_module_level=True)
+if str(ROOT) not in sys.path:
+    sys.path.append(str(ROOT))
+
+from benchmarks import conftest, contenders, inputs, shapes, timing  # noqa: E402
+
+# --- the grid -------------------------------------------------------------------------------------
+
+
+def cases(grid, **options):
+    return [case for kind in shapes.KINDS for case in shapes.cases(grid, kind, **options)]
+
+
+def test_every_loss_and_score_is_timed():
+    assert set(shapes.LOSSES) == set(_catalogue.LOSSES)
+    assert set(shapes.SCORES) == set(_catalogue.SCORES)
+    full = cases("full")
+    for function in shapes.LOSSES:
+        kinds = {case.gradient for case in full if case.function == function}
+        assert kinds == {False, True}
+    assert {case.function for case in full} == set(shapes.LOSSES + shapes.SCORES)
+
+
+def test_grid_has_the_shapes_of_detection_heads():
+    named = [
+        ((8_000_000,), None),
+        ((4_000_000, 2), -1),
+        ((2_000_000, 4), -1),
+        ((800_000, 21), -1),
+        ((200_000, 80), -1),
+        ((200_000, 91), -1),
+        ((13_000, 1_203), -1),
+        ((32, 81, 8_732), 1),
+        ((8, 80, 16_800), 1),
+        ((100, 80), -1),
+    ]
+    assert [(shape.dims, shape.axis) for shape in shapes.SHAPES] == named
+    for function in shapes.MAIN_LOSSES:
+        seen = {case.shape for case in cases("full") if case.function == function}
+        assert seen == {shape for shape in shapes.SHAPES if shapes.fits(function, shape)}
+
+
+@pytest.mark.parametrize("grid", ["full", "cross"])
+def test_grid_varies_dtype_and_foreground(grid):
+    for function in shapes.LOSSES:
+        of_function = [case for case in cases(grid) if case.function == function]
+        assert {case.dtype for case in of_function} == {"float32", "float64", "bfloat16"}
+        assert {case.foreground for case in of_function} == {0.01, 0.5}
+
+
+def test_quick_grid_is_part_of_the_full_one():
+    quick = cases("quick")
+    assert set(quick) <= set(cases("full")) <= set(cases("cross"))
+    assert {case.kind for case in quick} == set(shapes.KINDS)
+    assert {case.shape for case in quick} == set(shapes.SHAPES)
+
+
+def test_rows_of_the_targets_have_variants():
+    timed = {case.name for case in cases("quick") if case.has_variants}
+    assert timed == {
+        f"{function}-200000x80-float32-1%{kind}"
+        for function in shapes.MAIN_LOSSES
+        for kind in ("", "-gradient")
+    }
+    assert {case.name for case in cases("cross") if case.has_variants} == timed
+
+
+def test_names_tell_cases_apart():
+    every = cases("cross")
+    assert len({case.name for case in every}) == len(every)
+
+
+def test_scale_leaves_the_classes_alone():
+    scaled = {case.shape for case in cases("full", scale=0.001)}
+    assert {shape.classes for shape in scaled} == {shape.classes for shape in shapes.SHAPES}
+    assert max(shape.size for shape in scaled) < 100_000
+
+
+# --- what is timed, and how -----------------------------------------------------------------------
+
+
+class Clock:
+    """A clock that only contenders move."""
+
+    now = 0.0
+
+    def __call__(self):
+        return self.now
+
+
+def test_contenders_take_turns():
+    clock, calls = Clock(), []
+
+    def contender(name, seconds):
+        def run():
+            calls.append(name)
+            clock.now += seconds
+
+        return run
+
+    runs = {"a": contender("a", 1.0), "b": contender("b", 2.0), "c": contender("c", 2**-10)}
+    contest = timing.RoundRobin(runs, pause=0, clock=clock)
+    calls.clear()
+    for _ in range(3):
+        contest.round()
+    short = ["c"] * 3  # 2 ms are a turn
+    assert calls == ["a", "b", *short, "b", *short, "a", *short, "a", "b"]
+    assert {name: turns.median for name, turns in contest.turns.items()} == pytest.approx(
+        {"a": 1.0, "b": 2.0, "c": 2**-10}
+    )
+    assert contest.turns["a"].spread == 0
+
+
+def test_slow_contenders_have_fewer_turns():
+    clock = Clock()
+
+    def slow():
+        clock.now += 10.0
+
+    contest = timing.RoundRobin({"slow": slow, "fast": lambda: None}, 5.0, pause=0, clock=clock)
+    contest.turns["fast"].calls = 1
+    for _ in range(6):
+        contest.round()
+    assert len(contest.turns["slow"].seconds) == timing.FEWEST_ROUNDS
+    assert len(contest.turns["fast"].seconds) == 6
+
+
+@pytest.mark.parametrize("gradient", [False, True])
+def test_variants_of_ours_take_part(gradient):
+    pytest.importorskip("numba")
+    case = shapes.Case("sigmoid_focal_loss", shapes.COCO.scaled(0.001), gradient=gradient)
+    admitted = contenders.make_contenders(inputs.make_inputs(case), 1, [])
+    ours = ["fastxent", "fastxent, Numba", "fastxent, custom loss"]
+    assert list(admitted.runs) == ["parallel read", *ours]
+    results = [contenders.our_arrays(admitted.runs[name]()) for name in ours]
+    kept = {id(array) for arrays in results for array in arrays}
+    assert len(kept) == sum(map(len, results)), "two write to one array"
+
+
+def test_wrong_variants_are_an_error(monkeypatch):
+    pytest.importorskip("numba")
+    monkeypatch.setattr(contenders, "focal_loss", lambda logit, target: logit * target)
+    case = shapes.Case("sigmoid_focal_loss", shapes.COCO.scaled(0.001))
+    with pytest.raises(AssertionError, match="fastxent, custom loss is wrong"):
+        contenders.make_contenders(inputs.make_inputs(case), 1, [])
+
+
+def test_without_numba_the_variants_are_left_out(monkeypatch):
+    monkeypatch.setattr(contenders, "find_spec", lambda name: None)
+    case = shapes.Case("sigmoid_focal_loss", shapes.COCO.scaled(0.001))
+    admitted = contenders.make_contenders(inputs.make_inputs(case), 1, [])
+    assert list(admitted.runs) == ["parallel read", "fastxent"]
+
+
+def test_contenders_that_are_missing_are_named(monkeypatch):
+    absent = {"numba", "onnxruntime"}
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: name not in absent or None)
+    monkeypatch.setattr(conftest, "find_spec", importlib.util.find_spec)
+    config = SimpleNamespace(getoption={"peers": "numpy_formulas,onnx_runtime"}.get)
+    assert conftest.pytest_report_header(config) == [
+        "SKIPPED: onnx_runtime, for onnxruntime is not installed",
+        "SKIPPED: fastxent on backend numba, for numba is not installed",
+    ]
+
+
+def test_wrong_results_are_not_timed():
+    case = shapes.Case("sigmoid", shapes.Shape((40, 7)))
+    made = inputs.make_inputs(case)
+    right = fx.sigmoid(made.values)
+    wrong = right.copy()
+    wrong[3, 4] += 0.001
+    broken = np.where(right == right.max(), np.float32(np.nan), right)
+    admitted = contenders.Contenders()
+    for name, array in {"right": right, "wrong": wrong, "nan": broken, "few": right[1:]}.items():
+        admitted.admit(name, lambda array=array: array, made, lambda result: (result,))
+    assert list(admitted.runs) == ["right"]
+    assert admitted.unequal["wrong"] > 1
+    assert admitted.unequal["nan"] == admitted.unequal["few"] == np.inf
