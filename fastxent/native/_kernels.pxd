@@ -139,5 +139,6 @@ cdef extern from "float_control.h" nogil:
     ctypedef struct fx_float_control:
         pass
 
+    fx_float_control fx_get_floats()
     fx_float_control fx_begin_floats()
     void fx_end_floats(fx_float_control callers)

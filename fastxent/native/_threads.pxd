@@ -1,5 +1,6 @@
 # The loops over the blocks of a call: who computes which block, and with which floating-point
-# control. They are called with the GIL, and release it.
+# control. They are called with the GIL, and release it. An OpenMP runtime may compute with floating
+# point, too, and raise its exceptions on the calling thread: a region gives back what that had.
 
 from cython.parallel cimport parallel, prange, threadid
 from libc.stdint cimport intptr_t
@@ -9,8 +10,8 @@ from fastxent.native._blocks cimport run_block
 from fastxent.native._elements cimport SCAN_ELEMENTS, map_block, scan_block
 from fastxent.native._job cimport BlockTotals, Job
 from fastxent.native._kernels cimport (
-    FX_NATIVE_POOL, fx_begin_floats, fx_end_floats, fx_float_control, fx_gather_team, fx_join_team,
-    fx_kernels, fx_label_map, fx_map_kernel, fx_own_team, fx_team,
+    FX_NATIVE_POOL, fx_begin_floats, fx_end_floats, fx_float_control, fx_gather_team, fx_get_floats,
+    fx_join_team, fx_kernels, fx_label_map, fx_map_kernel, fx_own_team, fx_team,
 )
 
 cdef enum:
@@ -26,7 +27,9 @@ cdef inline void run_blocks(const Job* job, Py_ssize_t blocks, int threads, char
     """Run all blocks; each thread has its part of the memory."""
     cdef fx_team* team
     cdef Py_ssize_t block, share
+    cdef fx_float_control callers
     with nogil:
+        callers = fx_get_floats()
         team = fx_own_team(FX_NATIVE_POOL)
         threads = fx_gather_team(team, threads)
         if threads == 1:
@@ -39,6 +42,7 @@ cdef inline void run_blocks(const Job* job, Py_ssize_t blocks, int threads, char
                 for block in prange(blocks, schedule="dynamic", chunksize=share):
                     run_one_block(job, block, memory + threadid() * job.scratch_bytes,
                                   &block_totals[block])
+        fx_end_floats(callers)
 
 
 cdef inline void run_one_block(const Job* job, Py_ssize_t block, char* memory,
@@ -66,7 +70,9 @@ cdef inline void map_blocks(const Job* job, fx_map_kernel kernel, Py_ssize_t blo
                             int threads) noexcept:
     cdef fx_team* team
     cdef Py_ssize_t block
+    cdef fx_float_control callers
     with nogil:
+        callers = fx_get_floats()
         team = fx_own_team(FX_NATIVE_POOL)
         threads = fx_gather_team(team, threads)
         if threads == 1:
@@ -77,6 +83,7 @@ cdef inline void map_blocks(const Job* job, fx_map_kernel kernel, Py_ssize_t blo
                 fx_join_team(team, threadid())
                 for block in prange(blocks, schedule="dynamic"):
                     map_one_block(job, kernel, block)
+        fx_end_floats(callers)
 
 
 cdef inline void map_one_block(const Job* job, fx_map_kernel kernel,
@@ -92,7 +99,9 @@ cdef inline void scan_blocks(const Operand* operand, const Dimensions* dimension
                              Py_ssize_t* found, int* has_outside) noexcept:
     cdef fx_team* team
     cdef Py_ssize_t block
+    cdef fx_float_control callers
     with nogil:
+        callers = fx_get_floats()
         team = fx_own_team(FX_NATIVE_POOL)
         threads = fx_gather_team(team, threads)
         if threads == 1:
@@ -106,6 +115,7 @@ cdef inline void scan_blocks(const Operand* operand, const Dimensions* dimension
                     found[block] = scan_one_block(operand, dimensions, block, kernels,
                                                   are_labels, highest, valid,
                                                   &has_outside[block])
+        fx_end_floats(callers)
 
 
 cdef inline Py_ssize_t scan_one_block(const Operand* operand, const Dimensions* dimensions,
@@ -125,7 +135,9 @@ cdef inline double read_blocks(const fx_kernels* kernels, const Operand* operand
     cdef fx_team* team
     cdef Py_ssize_t block, step = SCAN_ELEMENTS * element_size(operand.type)
     cdef double total = 0
+    cdef fx_float_control callers
     with nogil:
+        callers = fx_get_floats()
         team = fx_own_team(FX_NATIVE_POOL)
         threads = fx_gather_team(team, <int>min(threads, blocks))
         if threads == 1:
@@ -135,6 +147,7 @@ cdef inline double read_blocks(const fx_kernels* kernels, const Operand* operand
                 fx_join_team(team, threadid())
                 total += kernels.read(operand.data + block * step,
                                       min(SCAN_ELEMENTS, size - block * SCAN_ELEMENTS))
+        fx_end_floats(callers)
     return total
 
 

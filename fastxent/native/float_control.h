@@ -36,15 +36,21 @@ typedef fenv_t fx_float_control;
 #define FX_FLOAT_FENCE() ((void)0)
 #endif
 
+static inline fx_float_control fx_get_floats(void) {
+    fx_float_control control;
+    FX_GET_FLOATS(control);
+    return control;
+}
+
 /* Take the defaults; returns what the thread had. */
 static inline fx_float_control fx_begin_floats(void) {
-    fx_float_control callers;
-    FX_GET_FLOATS(callers);
+    fx_float_control callers = fx_get_floats();
     FX_SET_DEFAULT_FLOATS();
     FX_FLOAT_FENCE();
     return callers;
 }
 
+/* Give back what the thread had. */
 static inline void fx_end_floats(fx_float_control callers) {
     FX_FLOAT_FENCE();
     FX_SET_FLOATS(callers);
