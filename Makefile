@@ -45,7 +45,7 @@ lint: $(VENV)/.made-extra-test $(VENV)/.made-extra-lint  ## check style and type
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	PATH="$(CURDIR)/$(BIN):$$PATH" cython-lint fastxent
-	$(CC) -fsyntax-only -Wall -Wextra -Werror -fopenmp -Ifastxent/native $(filter %.c,$(C_SOURCES))
+	$(CC) -fsyntax-only -Wall -Wextra -Wshadow -Werror -fopenmp -Ifastxent/native $(filter %.c,$(C_SOURCES))
 	$(BIN)/clang-format --dry-run -Werror $(C_SOURCES)
 
 format: $(VENV)/.made-extra-lint  ## reformat Python and C

@@ -49,3 +49,26 @@
         else                                                                                       \
             f(__VA_ARGS__, 0, 0);                                                                  \
     } while (0)
+
+/* f(..., type), the type of the user's labels, or of labels and dense targets. */
+#define FX_CASE_TYPE(type, f, ...)                                                                 \
+    case type: f(__VA_ARGS__, type); break;
+#define FX_INTEGER_CASES(f, ...)                                                                   \
+    FX_CASE_TYPE(FX_INT8, f, __VA_ARGS__)                                                          \
+    FX_CASE_TYPE(FX_UINT8, f, __VA_ARGS__)                                                         \
+    FX_CASE_TYPE(FX_INT16, f, __VA_ARGS__)                                                         \
+    FX_CASE_TYPE(FX_UINT16, f, __VA_ARGS__)                                                        \
+    FX_CASE_TYPE(FX_INT32, f, __VA_ARGS__)                                                         \
+    FX_CASE_TYPE(FX_UINT32, f, __VA_ARGS__)                                                        \
+    FX_CASE_TYPE(FX_INT64, f, __VA_ARGS__)                                                         \
+    FX_CASE_TYPE(FX_UINT64, f, __VA_ARGS__)
+#define FX_WITH_INTEGER_TYPE(type, f, ...)                                                         \
+    switch (type) { FX_INTEGER_CASES(f, __VA_ARGS__) }
+#define FX_WITH_NUMBER_TYPE(type, f, ...)                                                          \
+    switch (type) {                                                                                \
+        FX_INTEGER_CASES(f, __VA_ARGS__)                                                           \
+        FX_CASE_TYPE(FX_FLOAT16, f, __VA_ARGS__)                                                   \
+        FX_CASE_TYPE(FX_BFLOAT16, f, __VA_ARGS__)                                                  \
+        FX_CASE_TYPE(FX_FLOAT32, f, __VA_ARGS__)                                                   \
+        FX_CASE_TYPE(FX_FLOAT64, f, __VA_ARGS__)                                                   \
+    }

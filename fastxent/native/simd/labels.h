@@ -1,4 +1,5 @@
-/* Class labels and dense targets as the user holds them: any integer or float type, any stride. */
+/* Class labels of any integer type and any stride: their columns; and what a tile's labels and
+ * targets count for. */
 
 FX_INLINE int any_is_ignored(const int32_t *columns, ptrdiff_t count) {
     int32_t lowest = 0; /* FX_IGNORED is the lowest column there is */
@@ -62,20 +63,23 @@ static ptrdiff_t count_positive_rows(const fx_tile *tile) {
     }
     return found;
 }
-/* The same but for targets of the class `other`: a background, which losses that take rows of dense
- * targets do not have. */
+
+FX_INLINE vec are_positive(const fx_tile *tile, const lane_range *range, ptrdiff_t other) {
+    vec highest = v_zero();
+    for (ptrdiff_t k = 0; k < tile->classes; k++)
+        if (k != other) highest = v_max(highest, lanes_load(&tile->targets, range, k));
+    return v_where(v_less(v_zero(), highest), v_one());
+}
+/* The same except for targets of the class `other`: a background, which losses that take rows of
+ * dense targets do not have. */
 static ptrdiff_t count_positive(const fx_tile *tile, ptrdiff_t other) {
     if (tile->targets.anchor_stride != 1) return count_positive_rows(tile);
     vec found = v_zero();
-#define FX_COUNT_LANES(tile, range)                                                                \
-    do {                                                                                           \
-        vec highest = v_zero();                                                                    \
-        for (ptrdiff_t k = 0; k < (tile)->classes; k++)                                            \
-            if (k != other) highest = v_max(highest, lanes_load(&(tile)->targets, range, k));      \
-        found = v_add(found, v_where(v_less(v_zero(), highest), v_one()));                         \
-    } while (0)
-    FX_FOR_LANES(tile, FX_COUNT_LANES);
-#undef FX_COUNT_LANES
+    for (ptrdiff_t first = 0; first < tile->anchors; first += LANES) {
+        ptrdiff_t left = tile->anchors - first;
+        lane_range range = {first, left < LANES ? (int)left : LANES};
+        found = v_add(found, are_positive(tile, &range, other));
+    }
     real counts[LANES];
     ptrdiff_t sum = 0;
     v_store(counts, found);
@@ -84,166 +88,46 @@ static ptrdiff_t count_positive(const fx_tile *tile, ptrdiff_t other) {
 }
 
 /* The column of each label: -1 where it means "no class", -2 where it is ignored. Kernels take
- * columns for indices, so there are no others but those of classes, whatever the labels have become
- * since they were checked. The labels of the next block are asked for: the kernel's work is between
- * them, and the hardware forgets the stream. */
+ * columns for indices, so there are none except those of classes, whatever the labels have become
+ * since they were checked. */
+FX_INLINE int32_t column_of(int64_t label, int64_t first_ignored, int32_t first_column,
+                            int64_t none, int64_t gap, uint32_t classes) {
+    uint32_t place = (uint32_t)label - (label > gap);
+    int32_t column = place < classes ? (int32_t)place : FX_NO_CLASS;
+    column = label == none ? FX_NO_CLASS : column;
+    return label == first_ignored ? first_column : column;
+}
+/* The labels of the next block are prefetched: the kernel runs between them, and the hardware
+ * forgets the stream. */
 #define FX_LABEL_PIECE 64
-#define FX_LABEL_COLUMNS(type)                                                                     \
-    do {                                                                                           \
-        const int64_t first_ignored = map->ignored_count > 0 ? map->ignored[0] : map->none;        \
-        const int32_t first_column = map->ignored_count > 0 ? FX_IGNORED : FX_NO_CLASS;            \
-        const int64_t none = map->none, gap = map->gap;                                            \
-        const uint32_t classes = map->classes;                                                     \
-        for (ptrdiff_t start = 0; start < count; start += FX_LABEL_PIECE) {                        \
-            ptrdiff_t end = start + FX_LABEL_PIECE < count ? start + FX_LABEL_PIECE : count;       \
-            for (int i = 0; stride == sizeof(type) && i < FX_LABEL_PIECE * stride; i += FX_LINE)   \
-                prefetch_line(source + (start + count) * stride + i);                              \
-            for (ptrdiff_t i = start; i < end; i++) {                                              \
-                type element;                                                                      \
-                memcpy(&element, source + i * stride, sizeof element);                             \
-                int64_t label = (int64_t)element;                                                  \
-                uint32_t place = (uint32_t)label - (label > gap);                                  \
-                int32_t column = place < classes ? (int32_t)place : FX_NO_CLASS;                   \
-                column = label == none ? FX_NO_CLASS : column;                                     \
-                columns[i] = label == first_ignored ? first_column : column;                       \
-            }                                                                                      \
-        }                                                                                          \
-        for (int j = 1; j < map->ignored_count; j++)                                               \
-            for (ptrdiff_t i = 0; i < count; i++) {                                                \
-                type element;                                                                      \
-                memcpy(&element, source + i * stride, sizeof element);                             \
-                if ((int64_t)element == map->ignored[j]) columns[i] = FX_IGNORED;                  \
-            }                                                                                      \
-    } while (0)
-/* A constant stride lets the compiler vectorise the common case. */
-#define FX_LABEL_CASE(code, type)                                                                  \
-    case code:                                                                                     \
-        if (stride == (ptrdiff_t)sizeof(type)) {                                                   \
-            const ptrdiff_t stride = sizeof(type);                                                 \
-            FX_LABEL_COLUMNS(type);                                                                \
-        } else                                                                                     \
-            FX_LABEL_COLUMNS(type);                                                                \
-        break
+FX_INLINE void fill_columns(const char *source, ptrdiff_t stride, ptrdiff_t count,
+                            const fx_label_map *map, int32_t *columns, const int type) {
+    const int64_t first_ignored = map->ignored_count > 0 ? map->ignored[0] : map->none;
+    const int32_t first_column = map->ignored_count > 0 ? FX_IGNORED : FX_NO_CLASS;
+    const int64_t none = map->none, gap = map->gap;
+    const uint32_t classes = map->classes;
+    for (ptrdiff_t start = 0; start < count; start += FX_LABEL_PIECE) {
+        ptrdiff_t end = start + FX_LABEL_PIECE < count ? start + FX_LABEL_PIECE : count;
+        if (stride == integer_size(type))
+            for (int i = 0; i < FX_LABEL_PIECE * stride; i += FX_LINE)
+                prefetch_line(source + (start + count) * stride + i);
+        for (ptrdiff_t i = start; i < end; i++)
+            columns[i] = column_of(integer_at(source + i * stride, type), first_ignored,
+                                   first_column, none, gap, classes);
+    }
+    for (int j = 1; j < map->ignored_count; j++)
+        for (ptrdiff_t i = 0; i < count; i++)
+            if (integer_at(source + i * stride, type) == map->ignored[j]) columns[i] = FX_IGNORED;
+}
+FX_INLINE void fill_columns_by_stride(const char *source, ptrdiff_t stride, ptrdiff_t count,
+                                      const fx_label_map *map, int32_t *columns, const int type) {
+    if (stride == integer_size(type)) /* a constant, with which compilers vectorize */
+        fill_columns(source, integer_size(type), count, map, columns, type);
+    else
+        fill_columns(source, stride, count, map, columns, type);
+}
 
 static void label_columns(const char *source, ptrdiff_t stride, int type, ptrdiff_t count,
                           const fx_label_map *map, int32_t *columns) {
-    switch (type) {
-        FX_LABEL_CASE(FX_INT8, int8_t);
-        FX_LABEL_CASE(FX_UINT8, uint8_t);
-        FX_LABEL_CASE(FX_INT16, int16_t);
-        FX_LABEL_CASE(FX_UINT16, uint16_t);
-        FX_LABEL_CASE(FX_INT32, int32_t);
-        FX_LABEL_CASE(FX_UINT32, uint32_t);
-        FX_LABEL_CASE(FX_INT64, int64_t);
-        FX_LABEL_CASE(FX_UINT64, uint64_t);
-    }
-}
-
-/* Index of the first label outside 0 .. highest and not among the extra ones, or -1. Whole pieces
- * are tested without a branch, for plain labels, then for the first of the extra ones as well. Only
- * when there are still others are they searched. */
-#define FX_TEST_PIECE 512
-#define FX_TEST_ALL(type, result, test)                                                            \
-    for (ptrdiff_t i = start; i < end; i++) {                                                      \
-        type element;                                                                              \
-        memcpy(&element, source + i * stride, sizeof element);                                     \
-        result &= test;                                                                            \
-    }
-#define FX_FIRST_INVALID(type, is_plain, is_first, is_valid)                                       \
-    do {                                                                                           \
-        for (ptrdiff_t start = 0; start < count; start += FX_TEST_PIECE) {                         \
-            ptrdiff_t end = start + FX_TEST_PIECE < count ? start + FX_TEST_PIECE : count;         \
-            int all_plain = 1, all_known = 1;                                                      \
-            FX_TEST_ALL(type, all_plain, is_plain)                                                 \
-            if (all_plain) continue;                                                               \
-            *has_outside = 1;                                                                      \
-            FX_TEST_ALL(type, all_known, (is_plain | is_first))                                    \
-            if (all_known) continue;                                                               \
-            for (ptrdiff_t i = start; i < end; i++) {                                              \
-                type element;                                                                      \
-                memcpy(&element, source + i * stride, sizeof element);                             \
-                if (!(is_plain) && !(is_valid)) return i;                                          \
-            }                                                                                      \
-        }                                                                                          \
-        return -1;                                                                                 \
-    } while (0)
-#define FX_INVALID_CASE(code, type, is_plain, is_first, is_valid)                                  \
-    case code:                                                                                     \
-        if (stride == (ptrdiff_t)sizeof(type)) {                                                   \
-            const ptrdiff_t stride = sizeof(type);                                                 \
-            FX_FIRST_INVALID(type, is_plain, is_first, is_valid);                                  \
-        } else                                                                                     \
-            FX_FIRST_INVALID(type, is_plain, is_first, is_valid)
-
-/* Compared as unsigned 64-bit numbers, negative labels are large. */
-#define FX_IN_RANGE ((uint64_t)(int64_t)element <= highest)
-#define FX_LABEL_TEST(code, type)                                                                  \
-    FX_INVALID_CASE(code, type, FX_IN_RANGE, ((int64_t)element == first), is_extra(element, map))
-
-static int is_extra(int64_t label, const fx_label_map *map) {
-    for (int j = 0; j < map->ignored_count; j++)
-        if (label == map->ignored[j]) return 1;
-    return 0;
-}
-/* The first of the extra ones, or, where there is none, a number that is valid anyhow. */
-static int64_t first_extra(const fx_label_map *map) {
-    return map->ignored_count > 0 ? map->ignored[0] : 0;
-}
-
-static ptrdiff_t first_invalid_label(const char *source, ptrdiff_t stride, int type,
-                                     ptrdiff_t count, uint64_t highest, const fx_label_map *map) {
-    int outside, *has_outside = &outside; /* of no interest here */
-    const int64_t first = first_extra(map);
-    switch (type) {
-        FX_LABEL_TEST(FX_INT8, int8_t);
-        FX_LABEL_TEST(FX_UINT8, uint8_t);
-        FX_LABEL_TEST(FX_INT16, int16_t);
-        FX_LABEL_TEST(FX_UINT16, uint16_t);
-        FX_LABEL_TEST(FX_INT32, int32_t);
-        FX_LABEL_TEST(FX_UINT32, uint32_t);
-        FX_LABEL_TEST(FX_INT64, int64_t);
-        FX_INVALID_CASE(FX_UINT64, uint64_t, FX_IN_RANGE, 0,
-                        element <= (uint64_t)INT64_MAX && is_extra((int64_t)element, map));
-    }
-    return -1;
-}
-
-/* Index of the first target that is outside [0, highest] or NaN, and not among the extra ones, or
- * -1. Integers are compared as such, since not all of them are reals. */
-#define FX_IN_INTERVAL(number, value)                                                              \
-    (((number)(value) >= 0) & ((number)(value) <= (number)highest))
-static int is_extra_real(double value, const fx_label_map *map) {
-    for (int j = 0; j < map->ignored_count; j++)
-        if (value == (double)map->ignored[j]) return 1;
-    return 0;
-}
-#define FX_REAL_TEST(code, type, number, value)                                                    \
-    FX_INVALID_CASE(code, type, FX_IN_INTERVAL(number, value),                                     \
-                    ((number)(value) == first_##number), is_extra_real((double)(value), map))
-#define FX_INTEGER_TEST(code, type)                                                                \
-    FX_INVALID_CASE(code, type, FX_IN_INTERVAL(double, element), ((int64_t)element == first),      \
-                    is_extra(element, map))
-
-static ptrdiff_t first_invalid_target(const char *source, ptrdiff_t stride, int type,
-                                      ptrdiff_t count, double highest, const fx_label_map *map,
-                                      int *has_outside) {
-    const int64_t first = first_extra(map);
-    const double first_double = (double)first;
-    const float first_float = (float)first_double == first_double ? (float)first_double : 0;
-    switch (type) {
-        FX_INTEGER_TEST(FX_INT8, int8_t);
-        FX_INTEGER_TEST(FX_UINT8, uint8_t);
-        FX_INTEGER_TEST(FX_INT16, int16_t);
-        FX_INTEGER_TEST(FX_UINT16, uint16_t);
-        FX_INTEGER_TEST(FX_INT32, int32_t);
-        FX_INTEGER_TEST(FX_UINT32, uint32_t);
-        FX_INTEGER_TEST(FX_INT64, int64_t);
-        FX_INVALID_CASE(FX_UINT64, uint64_t, FX_IN_INTERVAL(double, element), 0,
-                        element <= (uint64_t)INT64_MAX && is_extra((int64_t)element, map));
-        FX_REAL_TEST(FX_FLOAT16, uint16_t, float, float16_value(element));
-        FX_REAL_TEST(FX_BFLOAT16, uint16_t, float, bfloat16_value(element));
-        FX_REAL_TEST(FX_FLOAT32, float, float, element);
-        FX_REAL_TEST(FX_FLOAT64, double, double, element);
-    }
-    return -1;
+    FX_WITH_INTEGER_TYPE(type, fill_columns_by_stride, source, stride, count, map, columns);
 }

@@ -177,9 +177,9 @@ FX_INLINE void long_row_find_largest(const fx_tile *tile, ptrdiff_t anchor, larg
     block->labels[anchor] = (int32_t)(tile->classes - 1);
     for (ptrdiff_t start = 0; start < tile->classes; start += FX_NUMBERED_CLASSES) {
         ptrdiff_t left = tile->classes - start;
-        class_row part = class_row_from(row, start, type, FX_OWN_TYPE);
+        class_row piece = class_row_from(row, start, type, FX_OWN_TYPE);
         lanes_largest largest = row_largest(
-            &part, left < FX_NUMBERED_CLASSES ? left : FX_NUMBERED_CLASSES, steps, type);
+            &piece, left < FX_NUMBERED_CLASSES ? left : FX_NUMBERED_CLASSES, steps, type);
         real maxima[LANES], labels[LANES];
         v_store(maxima, largest.maximum);
         v_store(labels, largest.label);

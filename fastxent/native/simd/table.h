@@ -38,6 +38,9 @@ FX_TARGET_BEGIN(FX_AVX2_FEATURES)
 
 #include "log_scores.h"
 
+#include "user_elements.h"
+
+#include "invalid.h"
 #include "labels.h"
 #include "missing.h"
 #include "pack.h"

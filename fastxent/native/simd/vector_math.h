@@ -1,8 +1,8 @@
 /* exp, expm1, log, log1p and powers of a vec: branch-free, one polynomial each.
  *
- * The coefficients come from scripts/fit_polynomials.py. Over every
- * seventh float, exp, log1p and log are off by at most 0.89 ULP; tests/scores/test_scores.py holds what is
- * promised of the functions made of them.
+ * The coefficients come from scripts/fit_polynomials.py. Over every seventh float, exp, log1p and
+ * log are off by at most 0.89 ULP; tests/scores/test_scores.py holds what is promised of the
+ * functions made of them.
  */
 #ifndef FX_VECTOR_MATH_H
 #define FX_VECTOR_MATH_H
