@@ -10,6 +10,7 @@ from fastxent._config import (
     threads,
 )
 from fastxent._version import __version__
+from fastxent.candidates import Candidates, select_candidates
 from fastxent.custom import custom_loss
 from fastxent.detection import recommend_loss
 from fastxent.focal_losses import asymmetric_loss, sigmoid_focal_loss, softmax_focal_loss
@@ -29,6 +30,7 @@ from fastxent.scores import (
 )
 
 __all__ = [
+    "Candidates",
     "__version__",
     "asymmetric_loss",
     "backend",
@@ -45,6 +47,7 @@ __all__ = [
     "poly1_cross_entropy",
     "quality_focal_loss",
     "recommend_loss",
+    "select_candidates",
     "set_backend",
     "set_num_threads",
     "show_config",

@@ -10,6 +10,7 @@ import fastxent as fx
 from fastxent import (
     _catalogue,
     _config,
+    candidates,
     focal_losses,
     losses,
     probability_losses,
@@ -38,7 +39,7 @@ def test_public_names():
         assert hasattr(fx, name)
 
 
-@pytest.mark.parametrize("module", [*LOSS_MODULES, scores, _config])
+@pytest.mark.parametrize("module", [*LOSS_MODULES, scores, candidates, _config])
 def test_examples(module, backend):
     results = doctest.testmod(module)
     assert results.failed == 0

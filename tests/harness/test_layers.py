@@ -11,14 +11,14 @@ PACKAGE = Path(fastxent.__file__).parent
 
 #: From the ground up. The modules of a layer do not import each other.
 LAYERS = (
-    {"_version", "_catalogue", "_clipping", "_binding", "data"},
+    {"_version", "_catalogue", "_clipping", "_binding", "_selection", "data"},
     {"_contract", "_docs"},
     {"native"},
     {"_foreign", "_floats", "_cpus", "_target_counts"},
     {"_arguments", "reference"},
     {"_config", "_tracing"},
     {"numba", "_call"},
-    {"math", "custom", "detection", "heads", "scores"}
+    {"math", "custom", "candidates", "detection", "heads", "scores"}
     | {"losses", "focal_losses", "quality_losses", "probability_losses"},
     {"__init__", "cli"},
 )
@@ -59,7 +59,10 @@ def test_the_contract_imports_numpy_alone():
     tree = ast.parse((PACKAGE / "_contract.py").read_text("utf-8"))
     modules = {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
     modules |= {
-        alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names
+        alias.name
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Import)
+        for alias in node.names
     }
     ours = {name for name in modules if name.startswith("fastxent")}
     assert ours == {"fastxent._catalogue", "fastxent._clipping"}

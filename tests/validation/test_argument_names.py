@@ -38,6 +38,10 @@ KINDS = {
     **dict.fromkeys(("axis", "ignore_index", "background_index", "num_threads"), "integer"),
     "n_classes": "integer",
     **dict.fromkeys(("reduction", "backend"), "name"),
+    **dict.fromkeys(("score_threshold", "objectness", "classes"), "array"),
+    **dict.fromkeys(("top_k", "batch_ndim"), "integer"),
+    **dict.fromkeys(("top_k_per", "activation", "combine"), "name"),
+    "multi_label": "flag",
     **dict.fromkeys(("return_grad", "return_expectation", "iou_weighted", "keepdims"), "flag"),
 }
 
@@ -131,6 +135,8 @@ def arguments_of(function, name):
     }
     if function is fx.softmax_to_sigmoid_logit:
         arguments["logits"] = LOGITS[:, :2]
+    if function is fx.select_candidates:
+        arguments["logits"] = LOGITS[None]
     if "return_grad" in parameters and name != "return_grad":
         arguments["return_grad"] = True
         arguments["grad_out"] = np.full((ANCHORS, CLASSES), 9, np.float32)
