@@ -16,6 +16,8 @@ from fastxent.detection import recommend_loss
 from fastxent.focal_losses import asymmetric_loss, sigmoid_focal_loss, softmax_focal_loss
 from fastxent.heads import sigmoid_to_softmax_logits, softmax_to_sigmoid_logit
 from fastxent.losses import poly1_cross_entropy, sigmoid_cross_entropy, softmax_cross_entropy
+from fastxent.matching import class_cost
+from fastxent.mining import hard_negatives, ohem
 from fastxent.probability_losses import binary_cross_entropy, categorical_cross_entropy
 from fastxent.quality_losses import distribution_focal_loss, quality_focal_loss, varifocal_loss
 from fastxent.scores import (
@@ -36,14 +38,17 @@ __all__ = [
     "backend",
     "binary_cross_entropy",
     "categorical_cross_entropy",
+    "class_cost",
     "custom_loss",
     "distribution_focal_loss",
     "get_num_threads",
+    "hard_negatives",
     "log_sigmoid",
     "log_softmax",
     "logit",
     "logsumexp",
     "odds",
+    "ohem",
     "poly1_cross_entropy",
     "quality_focal_loss",
     "recommend_loss",

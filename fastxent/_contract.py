@@ -11,6 +11,7 @@ This module imports NumPy and the catalogue alone. A parameter of a new loss bec
 with the value that means "not used".
 """
 
+import math
 from collections.abc import Callable
 from typing import Any, Literal, NamedTuple, Protocol, SupportsIndex
 
@@ -156,6 +157,58 @@ class LossTotals(NamedTuple):
     weight: float
     #: Valid anchors with a class.
     positive: int
+
+
+class LargestRequest(NamedTuple):
+    """The largest losses of each image, to be marked; all of it is checked."""
+
+    #: ``(images, anchors)``, of any floating dtype and any strides.
+    losses: Array
+    #: Class labels ``(images, anchors)`` or bool, of any strides; None: every anchor is eligible.
+    labels: Array | None
+    #: The label of the anchors that are eligible.
+    background: int
+    #: How many of each image, ``(images,)``: int64, contiguous, from 0 to the number of anchors.
+    counts: NDArray[np.int64]
+    #: Where the marks go: bool, C-contiguous, ``(images, anchors)``.
+    out: NDArray[np.bool_]
+    threads: int
+
+
+CostKind = Literal["focal", "softmax", "sigmoid", "simota"]
+
+
+class CostRequest(NamedTuple):
+    """Costs of each image's queries and ground truths; all of it is checked."""
+
+    kind: CostKind
+    #: ``(*images, *queries, classes)``, of any floating dtype and any strides.
+    logits: Array
+    #: How many of the first axes are images.
+    batch_ndim: int
+    #: The class of each ground truth, of one image after the other: int64, contiguous.
+    classes: NDArray[np.int64]
+    #: Image i has those from ``starts[i]`` to ``starts[i + 1]``; int64, contiguous.
+    starts: NDArray[np.int64]
+    #: Logits ``(*images, *queries)``, for "simota".
+    objectness: Array | None
+    #: None: both sides have the factor 1.
+    alpha: float | None
+    gamma: float
+    #: Where the costs go, ``(queries, ground truths)`` of one image after the other: one axis, of
+    #: the result dtype.
+    out: Array
+    threads: int
+
+    @property
+    def images(self) -> int:
+        """Return the number of images."""
+        return len(self.starts) - 1
+
+    @property
+    def queries(self) -> int:
+        """Return the number of queries of an image."""
+        return math.prod(self.logits.shape[self.batch_ndim : -1])
 
 
 class Backend(Protocol):

@@ -318,3 +318,38 @@ by side or are replaced by their scores, are computed in float64 by NumPy, on on
 """.lstrip(),
     **_REFERENCES,
 }
+_IMAGE_RESOURCES = """
+Memory: the result, and for each thread some KB and what the largest image needs; input that does
+not hold the elements of an image at an even stride is copied.
+Threads: `num_threads`, of which each takes whole images. The result is the same for any number.
+"""
+_ON_NATIVE = """
+backend : {"native", "numba", "numpy"}, optional
+    What computes; see :func:`set_backend` for the default. "numba" uses the native kernels.
+"""
+_NATIVE_EXECUTION = _EXECUTION[: _EXECUTION.index("backend")] + _ON_NATIVE.lstrip()
+MINING_PARTS = {
+    "losses": """
+losses : array_like of float16, bfloat16, float32 or float64
+    The loss of each anchor: the first `batch_ndim` axes are images, all others their anchors.
+""",
+    "batch and execution": f"""
+batch_ndim : int, default 1
+    How many of the first axes are images, of which each has a choice of its own. 0: one for the
+    whole batch.
+{_NATIVE_EXECUTION.strip()}
+""",
+    "mask": """
+ndarray of bool
+    True where an anchor is chosen, of the shape of `losses`.
+""",
+    "resources": _IMAGE_RESOURCES,
+}
+MATCHING_PARTS = {
+    "execution": _NATIVE_EXECUTION,
+    "resources": """
+Memory: the result, and for each thread the logits of some queries; no array of queries, ground
+truths and classes. Strided input is read where it is.
+Threads: `num_threads`; short calls use fewer. The result has the same bits for any number.
+""",
+}

@@ -198,7 +198,7 @@ def _softmax_gradient(z: Float64Array, pulls: Float64Array) -> Float64Array:
     b_k leaves the sum, which turns its factor p_k - 1 into -q_k.
     """
     p, q = _softmax_and_rest(z)
-    return p * _sum_of_others(pulls) - q * pulls
+    return p * sum_of_others(pulls) - q * pulls
 
 
 def _softmax_and_rest(z: Float64Array) -> tuple[Float64Array, Float64Array]:
@@ -210,7 +210,7 @@ def _softmax_and_rest(z: Float64Array) -> tuple[Float64Array, Float64Array]:
     return p, q
 
 
-def _sum_of_others(values: Float64Array) -> Float64Array:
+def sum_of_others(values: Float64Array) -> Float64Array:
     """Return, for each column, the sum of all other columns; the largest column drowns nothing."""
     largest = np.abs(values).argmax(axis=-1)[:, None]
     rest = values.copy()
@@ -303,7 +303,7 @@ class _Shares(NamedTuple):
 def _shares(p: Float64Array, request: LossRequest) -> _Shares:
     total = p.sum(axis=-1, keepdims=True)
     total[~np.isfinite(total)] = np.nan
-    others = _sum_of_others(p)
+    others = sum_of_others(p)
     share = p / total
     # -log(p / total) = log1p((total - p) / p), where total - p would cancel.
     surprise = np.log1p(others / p)
@@ -329,7 +329,7 @@ def _categorical_cross_entropy_gradient(
     total, others, _, clipped = _shares(p, request)
     pulls = np.where(clipped, 0.0, factors * _softmax_targets(p, y, request))
     # -b_k / p_k + (sum_c b_c) / total, with b_k taken out of the sum.
-    rest = _sum_of_others(pulls)
+    rest = sum_of_others(pulls)
     gradient = (rest - np.where(pulls == 0, 0.0, pulls * (others / p))) / total
     of_tiny = rest / total - np.where(pulls == 0, 0.0, pulls * (others / total) / p)
     gradient = np.where(p / total < _TINY, of_tiny, gradient)

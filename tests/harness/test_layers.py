@@ -18,7 +18,7 @@ LAYERS = (
     {"_arguments", "reference"},
     {"_config", "_tracing"},
     {"numba", "_call"},
-    {"math", "custom", "candidates", "detection", "heads", "scores"}
+    {"math", "custom", "candidates", "detection", "heads", "matching", "mining", "scores"}
     | {"losses", "focal_losses", "quality_losses", "probability_losses"},
     {"__init__", "cli"},
 )

@@ -22,6 +22,15 @@ GIVEN = {
     "targets": LABELS,
     "labels": LABELS,
     "scores": np.ones(ANCHORS),
+    "losses": LOGITS,
+    "k": 2,
+}
+#: What some functions take another shape of.
+GIVEN_TO = {
+    fx.softmax_to_sigmoid_logit: {"logits": LOGITS[:, :2]},
+    fx.hard_negatives: {"labels": np.zeros(LOGITS.shape, int), "background_index": 0},
+    fx.class_cost: {"logits": LOGITS[None], "labels": [LABELS]},
+    fx.select_candidates: {"logits": LOGITS[None]},
 }
 PUBLIC = {name: getattr(fx, name) for name in fx.__all__ if callable(getattr(fx, name))}
 FUNCTIONS = {
@@ -30,16 +39,17 @@ FUNCTIONS = {
     if GIVEN.keys() & inspect.signature(function).parameters.keys()
 }
 KINDS = {
-    **dict.fromkeys(("logits", "probs", "targets", "labels", "scores"), "array"),
+    **dict.fromkeys(("logits", "probs", "targets", "labels", "scores", "losses"), "array"),
+    **dict.fromkeys(("k", "objectness"), "array"),
     **dict.fromkeys(("weight", "class_weight", "pos_weight", "alpha", "grad_output"), "array"),
     **dict.fromkeys(("out", "grad_out"), "result"),
     **dict.fromkeys(("label_smoothing", "gamma", "gamma_neg", "gamma_pos", "beta"), "number"),
     **dict.fromkeys(("clip", "epsilon", "eps", "normalizer", "empty", "margin"), "number"),
     **dict.fromkeys(("axis", "ignore_index", "background_index", "num_threads"), "integer"),
-    "n_classes": "integer",
-    **dict.fromkeys(("reduction", "backend"), "name"),
+    **dict.fromkeys(("n_classes", "top_k", "batch_ndim", "min_negatives"), "integer"),
+    "ratio": "number",
     **dict.fromkeys(("score_threshold", "objectness", "classes"), "array"),
-    **dict.fromkeys(("top_k", "batch_ndim"), "integer"),
+    **dict.fromkeys(("reduction", "backend", "kind"), "name"),
     **dict.fromkeys(("top_k_per", "activation", "combine"), "name"),
     "multi_label": "flag",
     **dict.fromkeys(("return_grad", "return_expectation", "iou_weighted", "keepdims"), "flag"),
@@ -133,10 +143,7 @@ def arguments_of(function, name):
         for parameter in parameters.values()
         if parameter.default is parameter.empty
     }
-    if function is fx.softmax_to_sigmoid_logit:
-        arguments["logits"] = LOGITS[:, :2]
-    if function is fx.select_candidates:
-        arguments["logits"] = LOGITS[None]
+    arguments |= GIVEN_TO.get(function, {})
     if "return_grad" in parameters and name != "return_grad":
         arguments["return_grad"] = True
         arguments["grad_out"] = np.full((ANCHORS, CLASSES), 9, np.float32)
