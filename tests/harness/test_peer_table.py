@@ -1,11 +1,10 @@
-"""docs/peers.md: what its script writes, with parameters that are ours and parameters of peers."""
+"""docs/peers.md: its tables name parameters that are ours, and parameters that peers have."""
 
-import importlib.util
 import inspect
 import re
-import sys
 from importlib.metadata import version
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -14,27 +13,47 @@ from scipy import special
 import fastxent as fx
 from fastxent import _catalogue
 
-ROOT = Path(__file__).parents[2]
-SCRIPT = ROOT / "scripts" / "peer_table.py"
-PAGE = ROOT / "docs" / "peers.md"
-if not (SCRIPT.is_file() and PAGE.is_file()):
+PAGE = Path(__file__).parents[2] / "docs" / "peers.md"
+if not PAGE.is_file():
     pytest.skip("only in the source tree", allow_module_level=True)
-
-
-def load_script():
-    sys.path.insert(0, str(SCRIPT.parent))  # where its own modules are
-    spec = importlib.util.spec_from_file_location("peer_table", SCRIPT)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    sys.path.remove(str(SCRIPT.parent))
-    return module
-
-
-table = load_script()
-PEERS = [(ours, peer) for ours, peers in (table.LOSSES | table.SCORES).items() for peer in peers]
-IDS = [f"{ours}-{peer.function}" for ours, peer in PEERS]
+TEXT = PAGE.read_text(encoding="utf-8")
+LIBRARY_HEADER = ["library", "name", "version", "it lacks", "we lack"]
+PEER_HEADER = ["peer", "its parameters -> ours", "it lacks", "we lack"]
 # The distributions that tests may compare with, by the first part of a function's name.
 INSTALLABLE = {"torch": "torch", "sklearn": "scikit-learn", "scipy": "scipy"}
+
+
+class Peer(NamedTuple):
+    """A row about a function of another library."""
+
+    ours: str
+    function: str
+    #: What stands for each of its parameters here.
+    parameters: dict[str, str]
+    lacks: str
+    we_lack: str
+
+
+def read_tables(section):
+    """The rows of the tables of a section, as lists of cells, headers included."""
+    lines = re.findall(r"^\| (.*) \|$", section, re.MULTILINE)
+    return [line.split(" | ") for line in lines if set(line) != set("- |")]
+
+
+def read_peers(ours, section):
+    """The rows of the section of one of our functions."""
+    _, *rows = read_tables(section) or [PEER_HEADER]
+    for peer, parameters, lacks, we_lack in rows:
+        pairs = [line.split(" -> ", maxsplit=1) for line in parameters.split("<br>")]
+        names = {name.strip("`"): text for name, text in pairs}
+        yield Peer(ours, peer.split("<br>")[0].strip("`"), names, lacks, we_lack)
+
+
+INTRODUCTION, *SECTIONS = re.split(r"^### ", TEXT, flags=re.MULTILINE)
+SECTIONS = dict(section.split("\n", maxsplit=1) for section in SECTIONS)
+VERSIONS = {name.strip("`"): number for _, name, number, _, _ in read_tables(INTRODUCTION)[1:]}
+PEERS = [peer for ours, section in SECTIONS.items() for peer in read_peers(ours, section)]
+IDS = [f"{peer.ours}-{peer.function}" for peer in PEERS]
 
 
 def named_parameters(text):
@@ -58,30 +77,31 @@ def release(text):
     return tuple(int(number) for number in re.findall(r"\d+", text)[:2])
 
 
-def test_page_is_what_the_script_writes():
-    assert PAGE.read_text(encoding="utf-8") == table.format_page()
-    assert table.main(["--check"]) == 0
+def test_every_table_is_read():
+    """What is not read is not compared."""
+    assert read_tables(INTRODUCTION)[0] == LIBRARY_HEADER
+    headers = [rows[0] for rows in map(read_tables, SECTIONS.values()) if rows]
+    assert headers == [PEER_HEADER] * len(headers)
+    rows = [line for line in TEXT.splitlines() if line.startswith("|")]
+    assert len(rows) == len(VERSIONS) + len(PEERS) + 2 * (1 + len(headers))
+    assert all(cell.strip() == cell != "" for row in rows for cell in row[2:-2].split(" | "))
 
 
-def test_check_finds_an_old_page(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(table, "PAGE", tmp_path / "docs" / "peers.md")
-    assert table.main(["--check"]) == 1
-    assert "out of date" in capsys.readouterr().err
-    assert table.main([]) == 0
-    assert table.main(["--check"]) == 0
+def test_every_function_is_of_a_library_of_the_page():
+    assert {peer.function.split(".")[0] for peer in PEERS} == set(VERSIONS)
 
 
 def test_every_loss_and_score_has_a_section():
-    assert set(table.LOSSES) == set(_catalogue.LOSSES)
-    assert set(table.SCORES) == set(_catalogue.SCORES)
-    headings = re.findall(r"^### (.*)$", PAGE.read_text(encoding="utf-8"), re.MULTILINE)
-    assert headings == [*table.LOSSES, *table.SCORES]
-    assert set(headings) <= set(fx.__all__)
+    losses, _, scores = TEXT.partition("## Scores")
+    headings = [re.findall(r"^### (.*)$", part, re.MULTILINE) for part in (losses, scores)]
+    assert sorted(headings[0]) == sorted(_catalogue.LOSSES)
+    assert headings[1] == list(_catalogue.SCORES)
+    assert all(list(read_peers("", SECTIONS[loss])) for loss in headings[0])
 
 
-@pytest.mark.parametrize(("ours", "peer"), PEERS, ids=IDS)
-def test_parameters_of_ours_exist(ours, peer):
-    parameters = set(inspect.signature(getattr(fx, ours)).parameters)
+@pytest.mark.parametrize("peer", PEERS, ids=IDS)
+def test_parameters_of_ours_exist(peer):
+    parameters = set(inspect.signature(getattr(fx, peer.ours)).parameters)
     for text in [*peer.parameters.values(), peer.lacks]:
         assert named_parameters(text) <= parameters, text
     # Each of theirs is one of ours, or it is said that it is not.
@@ -89,30 +109,29 @@ def test_parameters_of_ours_exist(ours, peer):
         assert named_parameters(text) or text.startswith("none"), name
 
 
-@pytest.mark.parametrize(("ours", "peer"), PEERS, ids=IDS)
-def test_parameters_that_we_lack_are_the_peers(ours, peer):
+@pytest.mark.parametrize("peer", PEERS, ids=IDS)
+def test_parameters_that_we_lack_are_the_peers(peer):
     assert named_parameters(peer.we_lack) <= set(peer.parameters)
 
 
-@pytest.mark.parametrize(("ours", "peer"), PEERS, ids=IDS)
-def test_functions_of_ours_exist(ours, peer):
+@pytest.mark.parametrize("peer", PEERS, ids=IDS)
+def test_functions_of_ours_exist(peer):
     for text in [*peer.parameters.values(), peer.lacks, peer.we_lack]:
         for name in re.findall(r"`fx\.(\w+)`", text):
             assert name in fx.__all__
 
 
 @pytest.mark.parametrize(
-    "peer", {peer.function: peer for _, peer in PEERS}.values(), ids=lambda peer: peer.function
+    "peer", {peer.function: peer for peer in PEERS}.values(), ids=lambda peer: peer.function
 )
 def test_parameters_are_those_of_the_installed_peer(peer):
     library = peer.function.split(".")[0]
     if library not in INSTALLABLE:
-        assert library in table.LIBRARIES
         pytest.skip("not among the packages of the tests")
     function = find_function(peer.function)
     installed = version(INSTALLABLE[library])
-    if release(installed) < release(table.LIBRARIES[library].version):
-        pytest.skip(f"{library} {installed} is older than the table")
+    if release(installed) < release(VERSIONS[library]):
+        pytest.skip(f"{library} {installed} is older than the page")
     try:
         parameters = inspect.signature(function).parameters
     except ValueError:  # NumPy before 2.4 does not know the signatures of ufuncs
@@ -122,8 +141,7 @@ def test_parameters_are_those_of_the_installed_peer(peer):
 
 def test_what_the_page_says_of_empty_class_axes():
     torch, jax = pytest.importorskip("torch"), pytest.importorskip("jax")
-    page = PAGE.read_text(encoding="utf-8")
-    assert "An empty class axis is an error for losses." in page
+    assert "An empty class axis is an error for losses." in TEXT
     logits = np.empty((3, 0), np.float32)
     tensor, array = torch.from_numpy(logits), jax.numpy.asarray(logits)
     losses = torch.nn.functional
@@ -144,11 +162,3 @@ def test_what_the_page_says_of_empty_class_axes():
         assert ours(logits).shape == of_torch(tensor, 1).shape == of_jax(array, axis=1).shape
         with pytest.raises(ValueError, match="zero-size array"):
             of_scipy(logits, axis=1)
-
-
-def test_script_runs_on_its_own():
-    """Nothing but the standard library and the modules beside it."""
-    own = list(SCRIPT.parent.glob("peer_*.py"))
-    texts = [path.read_text(encoding="utf-8") for path in own]
-    modules = re.findall(r"^(?:from|import) (\w+)", "\n".join(texts), re.MULTILINE)
-    assert set(modules) <= sys.stdlib_module_names | {path.stem for path in own}
