@@ -57,7 +57,7 @@ def describe_machine() -> dict[str, str]:
 
     Each of these is a parameter of every curve, so nothing that the next update changes is in it.
     """
-    from fastxent.cli.measure import cpu_model, memory_bytes
+    from fastxent.cli.machine import cpu_model, memory_bytes
 
     cpu, count = cpu_model(), os.cpu_count() or 1
     words = re.sub(r"\((r|tm)\)|@.*|\b(cpu|processor)\b", " ", cpu.lower())

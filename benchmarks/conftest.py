@@ -102,14 +102,14 @@ def wanted_peers(request: pytest.FixtureRequest) -> list[str]:
 
 @pytest.fixture
 def contest(request: pytest.FixtureRequest, benchmark) -> Callable:
-    """Return a function that lets contenders take turns.
+    """Return a function that times contenders in interleaved rounds.
 
     pytest-benchmark times one function per test, and all rounds of it in a row. Contenders of a
-    row have to alternate, for the machine is not the same a second later. So what the fixture
+    row have to alternate, since the machine is not the same a second later. So what the fixture
     repeats is a round of all contenders; each turn is timed within it, and the figures of the row
     are in `extra_info` (the fixture's own figures are those of whole rounds).
     """
-    from benchmarks.timing import RoundRobin
+    from benchmarks.package import RoundRobin
 
     config = request.config
     is_quick = config.getoption("quick")

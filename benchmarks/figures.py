@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from benchmarks import catalogue
+from benchmarks import package
 from benchmarks.contenders import OURS, READ
 from benchmarks.shapes import DTYPES, KINDS, LOSSES, SCORES, SHAPES
 
 #: What is timed for comparison, and is no peer.
 NO_PEERS = (READ, OURS, "model alone")
-LABELS = {name: loss.label for name, loss in catalogue.LOSSES.items()}
+LABELS = {name: loss.label for name, loss in package.LOSSES.items()}
 
 
 @dataclass(frozen=True)

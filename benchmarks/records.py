@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import fastxent as fx
+from benchmarks.package import RoundRobin
 from benchmarks.shapes import Case
-from benchmarks.timing import RoundRobin
+from fastxent.cli.machine import cpu_model
 from fastxent.native import _native
 
 RESULTS = Path(__file__).parent / "results"
@@ -47,7 +48,7 @@ def describe_environment() -> dict[str, Any]:
             versions[name] = ""
     return {
         "date": dt.datetime.now(dt.UTC).date().isoformat(),
-        "cpu": _cpu_model(),
+        "cpu": cpu_model(),
         "cpus": os.cpu_count(),
         "isa": config.isa,
         "build": config.build,
@@ -57,15 +58,6 @@ def describe_environment() -> dict[str, Any]:
         "fastxent": config.version,
         "versions": versions,
     }
-
-
-def _cpu_model() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return platform.processor() or platform.machine()
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.machine()
 
 
 def row_id(case: Case, threads: int, kind: str) -> str:

@@ -6,20 +6,20 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from benchmarks import catalogue
+from benchmarks import package
 
-SIGMOID_LOSSES = tuple(name for name, loss in catalogue.LOSSES.items() if loss.sigmoid)
-SOFTMAX_LOSSES = tuple(name for name, loss in catalogue.LOSSES.items() if not loss.sigmoid)
+SIGMOID_LOSSES = tuple(name for name, loss in package.LOSSES.items() if loss.sigmoid)
+SOFTMAX_LOSSES = tuple(name for name, loss in package.LOSSES.items() if not loss.sigmoid)
 LOSSES = SIGMOID_LOSSES + SOFTMAX_LOSSES
-CLASS_SCORES = tuple(name for name, score in catalogue.SCORES.items() if score.over_classes)
-ELEMENT_SCORES = tuple(name for name in catalogue.SCORES if name not in CLASS_SCORES)
+CLASS_SCORES = tuple(name for name, score in package.SCORES.items() if score.over_classes)
+ELEMENT_SCORES = tuple(name for name in package.SCORES if name not in CLASS_SCORES)
 SCORES = ELEMENT_SCORES + CLASS_SCORES
 #: The losses that are timed on every shape, also outside the cross product.
 MAIN_LOSSES = ("sigmoid_cross_entropy", "softmax_cross_entropy", "sigmoid_focal_loss")
 #: What takes probabilities and not logits.
 OF_PROBABILITIES = tuple(
     name
-    for name, function in (catalogue.LOSSES | catalogue.SCORES).items()
+    for name, function in (package.LOSSES | package.SCORES).items()
     if function.values == "probs"
 )
 

@@ -1,4 +1,4 @@
-"""Time functions beside a plain read of the same number of logits, in turns, in one process."""
+"""Time functions and a plain read of the same number of logits, interleaved, in one process."""
 
 import os
 import statistics
@@ -12,8 +12,8 @@ import numpy as np
 import fastxent as fx
 from benchmarks.contenders import our_run, read_run
 from benchmarks.inputs import make_inputs
+from benchmarks.package import RoundRobin
 from benchmarks.shapes import SCORES, Case, fits
-from benchmarks.timing import RoundRobin
 
 from ._cases import SCALE, Condition
 
@@ -101,7 +101,7 @@ def _among_columns(values: np.ndarray, foreign: int) -> np.ndarray:
 def figures_in_turns(
     runs: dict[str, Callable[[], object]], read: Callable[[], object], elements: int
 ) -> dict[str, Figure]:
-    """Return the figures of calls that take turns with a read of what they get."""
+    """Return the figures of calls, in interleaved rounds with a read of what they get."""
     if not runs:
         return {}
     contest = RoundRobin({READ: read, **runs}, BUDGET)  # which also warms everything up

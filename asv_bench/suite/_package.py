@@ -60,10 +60,10 @@ def _load_benchmarks() -> None:
 
 _load_benchmarks()
 
-from benchmarks import catalogue  # noqa: E402 - importable now
+from benchmarks import package  # noqa: E402 - importable now
 
-LOSSES = tuple(catalogue.LOSSES)
-SCORES = tuple(catalogue.SCORES)
+LOSSES = tuple(package.LOSSES)
+SCORES = tuple(package.SCORES)
 
 
 def losses_of(module: str) -> tuple[str, ...]:

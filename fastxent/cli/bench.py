@@ -15,7 +15,8 @@ from fastxent._config import MAX_THREADS
 from fastxent.cli.bench_cases import FUNCTIONS, Case, Head
 from fastxent.cli.dtypes import find_dtype
 from fastxent.cli.errors import CommandError
-from fastxent.cli.measure import check_memory, cpu_model, take_turns
+from fastxent.cli.machine import check_memory, cpu_model
+from fastxent.cli.timing import RoundRobin
 
 #: What the heads are where nothing is said: rows of classes, and images with the class axis 1.
 ANCHORS, CLASSES = 200_000, 80
@@ -237,7 +238,7 @@ def run_bench(options: BenchOptions, advance: Callable[[int], object]) -> BenchR
 def _run_case(
     case: Case, options: BenchOptions, after_round: Callable[[], object]
 ) -> Iterator[Row]:
-    """Check and time one case; everything takes its turn in every round."""
+    """Check and time one case, in interleaved rounds."""
     # First that the results are right, then how fast they come.
     errors = []
     for threads in options.threads:
@@ -247,10 +248,18 @@ def _run_case(
         case.call_numpy()
         case.check_numpy()
 
-    functions: list[Callable[[], object]] = [partial(case.call, n) for n in options.threads]
-    functions += [partial(case.read, n) for n in options.threads]
-    functions += [case.call_numpy] * options.numpy
-    times = take_turns(options.rounds, functions, after_round)
+    runs: dict[str, Callable[[], object]] = {}
+    for threads in options.threads:
+        runs[f"fastxent {threads}"] = partial(case.call, threads)
+        runs[f"read {threads}"] = partial(case.read, threads)
+    if options.numpy:
+        runs["NumPy"] = case.call_numpy
+    contest = RoundRobin(runs, pause=0)
+    after_round()  # the one that warmed everything up
+    for _ in range(options.rounds):
+        contest.round()
+        after_round()
+    times = {name: turns.seconds for name, turns in contest.turns.items()}
     for number, threads in enumerate(options.threads):
         yield Row(
             label=case.label,
@@ -260,7 +269,7 @@ def _run_case(
             logits=prod(case.head.shape),
             threads=threads,
             max_relative_error=errors[number],
-            times=times[number],
-            read_times=times[len(options.threads) + number],
-            numpy_times=times[-1] if options.numpy else None,
+            times=times[f"fastxent {threads}"],
+            read_times=times[f"read {threads}"],
+            numpy_times=times.get("NumPy"),
         )

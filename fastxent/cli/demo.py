@@ -1,15 +1,16 @@
 """The work of ``fastxent demo``: a real detection head, enlarged, computed, checked and timed."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from statistics import median
 from typing import NamedTuple
 
 import numpy as np
 
 import fastxent
 from fastxent import _catalogue, native
-from fastxent.cli.measure import check_memory, take_turns
+from fastxent.cli.machine import check_memory
 from fastxent.cli.numpy_forms import NUMPY_FORMS, Array
+from fastxent.cli.timing import RoundRobin
 from fastxent.data import Sample, load_sample
 
 #: Standard deviation of the noise that makes the copies of the sample differ.
@@ -18,7 +19,7 @@ NOISE = 0.1
 CHECKED_ANCHORS = 100_000
 #: The NumPy formulas need several times the memory of the logits, so they get no more than this.
 NUMPY_ANCHORS = 2_000_000
-#: Each time is the median of so many runs, after one that does not count.
+#: Each time is the median of this many rounds.
 RUNS, NUMPY_RUNS = 21, 3
 
 LOSSES = {
@@ -136,23 +137,27 @@ def _run_loss(loss: str, workload: Workload, threads: int) -> LossResult:
     chosen = generator.choice(len(numpy_losses), CHECKED_ANCHORS, replace=False)
     reference = function(logits[chosen].astype(np.float64), labels[chosen], backend="numpy")
 
-    times, read_times = take_turns(
+    seconds = _median_times(
         RUNS,
-        [
-            lambda: function(logits, labels, out=out, num_threads=threads),
-            lambda: native.parallel_read(logits, threads),
-        ],
-    )
-    (numpy_times,) = take_turns(NUMPY_RUNS, [lambda: formula(logits[few], labels[few])])
+        fastxent=lambda: function(logits, labels, out=out, num_threads=threads),
+        read=lambda: native.parallel_read(logits, threads),
+    ) | _median_times(NUMPY_RUNS, numpy=lambda: formula(logits[few], labels[few]))
     return LossResult(
         losses=losses,
-        fast=_measure(losses, losses[chosen], reference, median(times), logits.size),
+        fast=_measure(losses, losses[chosen], reference, seconds["fastxent"], logits.size),
         numpy=_measure(
-            numpy_losses, numpy_losses[chosen], reference, median(numpy_times), logits[few].size
+            numpy_losses, numpy_losses[chosen], reference, seconds["numpy"], logits[few].size
         ),
         numpy_agrees=np.allclose(numpy_losses[chosen], reference, rtol=1e-3, atol=1e-5),
-        read_seconds=median(read_times),
+        read_seconds=seconds["read"],
     )
+
+
+def _median_times(rounds: int, **runs: Callable[[], object]) -> dict[str, float]:
+    contest = RoundRobin(runs, pause=0)
+    for _ in range(rounds):
+        contest.round()
+    return {name: turns.median for name, turns in contest.turns.items()}
 
 
 def _measure(

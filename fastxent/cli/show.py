@@ -189,8 +189,7 @@ def print_bench(result: BenchResult) -> None:
         f"fastxent {machine['fastxent']}, backend {machine['backend']}, {machine['isa']}, "
         f"NumPy {machine['numpy']}",
         machine["cpu"],
-        f"Medians of {rounds} that take turns; {options.dtype}, seed {options.seed}. "
-        "All results were",
+        f"Medians of {rounds}, interleaved; {options.dtype}, seed {options.seed}. All results were",
         'compared with float64 first. "of read": the speed, where reading alone is 100 %.',
     )
     reading, rest = ("=", "#") if Console().options.ascii_only else ("\u2592", "\u2588")

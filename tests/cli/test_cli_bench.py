@@ -13,7 +13,7 @@ import pytest
 from support.cli import COMMAND, fails, run, table
 
 import fastxent
-from fastxent.cli import bench, bench_cases, measure, show
+from fastxent.cli import bench, bench_cases, machine, show, timing
 from fastxent.cli.bench_cases import FUNCTIONS, Case, Head
 from fastxent.cli.numpy_forms import NUMPY_FORMS, one_hot
 
@@ -33,24 +33,11 @@ def bench_json(*arguments):
     return json.loads(result.stdout)
 
 
-# --- taking turns --------------------------------------------------------------------------------
+# --- the rounds -----------------------------------------------------------------------------------
 
 
-def test_functions_take_turns():
-    calls = []
-    functions = [lambda: calls.append("a"), lambda: calls.append("b"), lambda: calls.append("c")]
-    times = measure.take_turns(3, functions, lambda: calls.append("|"))
-    assert "".join(calls) == "abc|" * 4  # the first round is to warm up
-    assert [len(its_times) for its_times in times] == [3, 3, 3]
-
-
-def test_times_are_those_of_the_function(monkeypatch):
-    clock = iter([0, 100, 100, 200, 200, 203, 203, 208])
-    monkeypatch.setattr(measure, "perf_counter", lambda: next(clock))
-    assert measure.take_turns(1, [str, str]) == [[3], [5]]
-
-
-def test_all_contenders_take_turns(monkeypatch):
+def test_rounds_have_all_contenders(monkeypatch):
+    monkeypatch.setattr(timing, "SHORTEST_TURN", 0)
     calls = []
     monkeypatch.setattr(Case, "call", lambda _, threads: calls.append(f"fastxent{threads}"))
     monkeypatch.setattr(Case, "read", lambda _, threads: calls.append(f"read{threads}"))
@@ -61,7 +48,9 @@ def test_all_contenders_take_turns(monkeypatch):
     steps = []
     bench.run_bench(options, steps.append)
     checks = ["fastxent1", "check", "fastxent2", "check", "numpy", "check"]
-    assert calls == checks + ["fastxent1", "fastxent2", "read1", "read2", "numpy"] * 3
+    names = ["fastxent1", "read1", "fastxent2", "read2", "numpy"]
+    warm_up = [name for name in names for _ in range(2)]
+    assert calls == checks + warm_up + names + names[1:] + names[:1]
     assert sum(steps) == bench.count_steps(options) == 3
 
 
@@ -133,8 +122,8 @@ def test_wrong_numpy_ends_with_status_1(monkeypatch):
 def test_cpu_model(tmp_path):
     cpuinfo = tmp_path / "cpuinfo"
     cpuinfo.write_text("processor\t: 0\nmodel\t\t: 85\nmodel name\t: A CPU: fast\n\n")
-    assert measure.cpu_model(cpuinfo) == "A CPU: fast"
-    assert measure.cpu_model(tmp_path / "missing")
+    assert machine.cpu_model(cpuinfo) == "A CPU: fast"
+    assert machine.cpu_model(tmp_path / "missing")
 
 
 # --- the command ---------------------------------------------------------------------------------
@@ -143,11 +132,11 @@ def test_cpu_model(tmp_path):
 def test_json_holds_everything():
     names = "softmax,sigmoid_cross_entropy"
     found = bench_json("--functions", names, "--threads", "1,2", "--threads", "1", "--seed", 3)
-    config, machine = fastxent.show_config(), found["machine"]
+    config, described = fastxent.show_config(), found["machine"]
     for name in ("isa", "backend", "numpy", "threads", "build"):
-        assert machine[name] == getattr(config, name)
-    assert machine["fastxent"] == fastxent.__version__
-    assert machine["cpu"] == measure.cpu_model()
+        assert described[name] == getattr(config, name)
+    assert described["fastxent"] == fastxent.__version__
+    assert described["cpu"] == machine.cpu_model()
     assert found["options"] == {
         "anchors": 40,
         "classes": 5,
@@ -211,7 +200,7 @@ def test_dtypes(dtype):
 def test_tables_and_bars():
     result = run("bench", *TINY, "--threads", "1,2", "--functions", "softmax,sigmoid_focal_loss")
     assert result.exit_code == 0, result.output
-    assert measure.cpu_model() in result.output
+    assert machine.cpu_model() in result.output
     rows = table(result.output, "40 x 5, class axis 1")
     labels = ["sigmoid_focal_loss", "sigmoid_focal_loss + grad", "softmax", "reading alone"]
     assert [row[:2] for row in rows] == [[label, n] for label in labels for n in "12"]
@@ -294,7 +283,7 @@ def test_options_out_of_range(arguments):
 
 @pytest.mark.usefixtures("no_work")
 def test_more_than_the_memory(monkeypatch):
-    monkeypatch.setattr(measure, "memory_bytes", lambda: 8e9)
+    monkeypatch.setattr(machine, "memory_bytes", lambda: 8e9)
     message = fails("bench", "--anchors", 10**8)
     assert message == "so many logits need about 194 GB of memory, and this machine has 8"
 

@@ -17,7 +17,7 @@ if not (ROOT / "benchmarks").is_dir():
 if str(ROOT) not in sys.path:
     sys.path.append(str(ROOT))
 
-from benchmarks import conftest, contenders, inputs, shapes, timing  # noqa: E402
+from benchmarks import conftest, contenders, inputs, shapes  # noqa: E402
 
 # --- the grid -------------------------------------------------------------------------------------
 
@@ -92,52 +92,6 @@ def test_scale_leaves_the_classes_alone():
 
 
 # --- what is timed, and how -----------------------------------------------------------------------
-
-
-class Clock:
-    """A clock that only contenders move."""
-
-    now = 0.0
-
-    def __call__(self):
-        return self.now
-
-
-def test_contenders_take_turns():
-    clock, calls = Clock(), []
-
-    def contender(name, seconds):
-        def run():
-            calls.append(name)
-            clock.now += seconds
-
-        return run
-
-    runs = {"a": contender("a", 1.0), "b": contender("b", 2.0), "c": contender("c", 2**-10)}
-    contest = timing.RoundRobin(runs, pause=0, clock=clock)
-    calls.clear()
-    for _ in range(3):
-        contest.round()
-    short = ["c"] * 3  # 2 ms are a turn
-    assert calls == ["a", "b", *short, "b", *short, "a", *short, "a", "b"]
-    assert {name: turns.median for name, turns in contest.turns.items()} == pytest.approx(
-        {"a": 1.0, "b": 2.0, "c": 2**-10}
-    )
-    assert contest.turns["a"].spread == 0
-
-
-def test_slow_contenders_have_fewer_turns():
-    clock = Clock()
-
-    def slow():
-        clock.now += 10.0
-
-    contest = timing.RoundRobin({"slow": slow, "fast": lambda: None}, 5.0, pause=0, clock=clock)
-    contest.turns["fast"].calls = 1
-    for _ in range(6):
-        contest.round()
-    assert len(contest.turns["slow"].seconds) == timing.FEWEST_ROUNDS
-    assert len(contest.turns["fast"].seconds) == 6
 
 
 @pytest.mark.parametrize("gradient", [False, True])

@@ -61,7 +61,7 @@ def test_a_machine_is_described_by_its_kind(monkeypatch):
     assert platform.node() not in " ".join(machine.values())
     assert set(machine) == {"machine", "os", "arch", "cpu", "num_cpu", "ram"}
     monkeypatch.setattr(
-        "fastxent.cli.measure.cpu_model", lambda: "Intel(R) Xeon(R) CPU E5-2680 v4 @ 2.40GHz"
+        "fastxent.cli.machine.cpu_model", lambda: "Intel(R) Xeon(R) CPU E5-2680 v4 @ 2.40GHz"
     )
     monkeypatch.setattr("os.cpu_count", lambda: 8)
     assert dashboard.describe_machine()["machine"] == "intel-xeon-e5-2680-v4-8cpu"

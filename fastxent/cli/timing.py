@@ -1,20 +1,24 @@
-"""Contenders that take turns."""
+"""Timing of functions in interleaved rounds, for the command line, the benchmarks and asv's suite.
 
-from __future__ import annotations
+This module imports nothing but the standard library, so that ``benchmarks`` can load it by its path
+while the package that is timed is an older one.
+"""
 
 import gc
 import math
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 #: Threads of OpenMP and of onnxruntime spin for some milliseconds after a call, on the cores that
-#: the next contender needs. Each turn starts when they have gone to sleep.
+#: the next contender needs. Between libraries, a turn starts when they have gone to sleep.
 PAUSE = 0.01
-#: A turn takes at least so long; short calls are repeated within it.
+#: A turn takes at least this long; short calls are repeated within it.
 SHORTEST_TURN = 0.002
-#: However slow, every contender has so many turns.
+#: What takes this long is called once to warm up, and not twice.
+LONG_CALL = 0.1
+#: However slow, every contender has this many turns.
 FEWEST_ROUNDS = 3
 
 
@@ -27,8 +31,8 @@ class Turns:
     seconds: list[float] = field(default_factory=list)
     spent: float = 0.0
 
-    def take(self, clock: Callable[[], float] = time.perf_counter) -> None:
-        """Call as often as a turn needs, and note the time."""
+    def take(self, clock: Callable[[], float] = time.perf_counter) -> float:
+        """Call as often as a turn needs, note the time of a call and return it."""
         run = self.run
         start = clock()
         for _ in range(self.calls):
@@ -36,6 +40,7 @@ class Turns:
         elapsed = clock() - start
         self.seconds.append(elapsed / self.calls)
         self.spent += elapsed
+        return self.seconds[-1]
 
     @property
     def median(self) -> float:
@@ -52,11 +57,25 @@ class Turns:
 
 
 class RoundRobin:
-    """Contenders of one row; a round is one turn for each of them, every time in another order."""
+    """Contenders that are timed in interleaved rounds, so that a busy moment meets all of them.
+
+    A round is one turn for each of them, every time in another order. All are warmed up first.
+
+    Parameters
+    ----------
+    runs : dict
+        Functions without arguments, by name.
+    budget : float, optional
+        Seconds after which a contender has no more turns, but for the fewest rounds.
+    pause : float, optional
+        Seconds before each turn.
+    clock : callable, optional
+        What tells the time, in seconds.
+    """
 
     def __init__(
         self,
-        runs: dict[str, Callable[[], object]],
+        runs: Mapping[str, Callable[[], object]],
         budget: float = math.inf,
         pause: float = PAUSE,
         clock: Callable[[], float] = time.perf_counter,
@@ -70,9 +89,11 @@ class RoundRobin:
             self._warm_up(turns)
 
     def _warm_up(self, turns: Turns) -> None:
-        turns.run()
-        turns.take(self.clock)
-        turns.calls = max(1, math.ceil(SHORTEST_TURN / max(turns.seconds.pop(), 1e-9)))
+        seconds = turns.take(self.clock)
+        if seconds < LONG_CALL:
+            seconds = turns.take(self.clock)  # without what only a first call does
+        turns.calls = max(1, math.ceil(SHORTEST_TURN / max(seconds, 1e-9)))
+        turns.seconds.clear()
         turns.spent = 0.0
 
     def round(self) -> None:

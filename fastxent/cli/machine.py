@@ -1,47 +1,10 @@
-"""What the commands that time something share: turns, and the machine."""
+"""What the commands need to know about the machine: its CPU and its memory."""
 
 import os
 import platform
-from collections.abc import Callable, Sequence
 from pathlib import Path
-from time import perf_counter
 
 from fastxent.cli.errors import CommandError
-
-
-def take_turns(
-    rounds: int,
-    functions: Sequence[Callable[[], object]],
-    after_round: Callable[[], object] = lambda: None,
-) -> list[list[float]]:
-    """Return the times of each function in seconds, one a round, after a round to warm up.
-
-    The functions take turns, so that a busy moment of the machine meets all of them.
-
-    Parameters
-    ----------
-    rounds : int
-        How many times each function is timed.
-    functions : sequence of callable
-        What is timed, in this order in every round.
-    after_round : callable, optional
-        What to do between rounds, the one to warm up included.
-
-    Returns
-    -------
-    list of list of float
-        For each function its times in seconds.
-    """
-    times: list[list[float]] = [[] for _ in functions]
-    for turn in range(rounds + 1):
-        for function, its_times in zip(functions, times, strict=True):
-            start = perf_counter()
-            function()
-            elapsed = perf_counter() - start
-            if turn > 0:
-                its_times.append(elapsed)
-        after_round()
-    return times
 
 
 def cpu_model(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
