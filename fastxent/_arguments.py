@@ -183,12 +183,37 @@ def check_in_place(out: Array, values: Array, name: str) -> None:
         raise ValueError(f"out shares memory with {name}, and is not the same array")
 
 
-def format_position(index: int, shape: tuple[int, ...], axis: int | None = None) -> str:
-    """Return "[i, j]" for a flat index; `axis` is where the user has the last axis, if not last."""
+class ElementError(ValueError):
+    """An element of an argument that is not valid: its position, and what is wrong with it.
+
+    The position is an attribute so that a caller who passed part of an array can name the place in
+    the whole.
+    """
+
+    def __init__(self, argument: str, position: tuple[int, ...], problem: str) -> None:
+        super().__init__(f"{argument}{format_position(position)} {problem}")
+        self.argument, self.position, self.problem = argument, position, problem
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.argument, self.position, self.problem)
+
+    def shifted(self, start: tuple[int, ...]) -> "ElementError":
+        """Return the same error for an array in which the argument begins at `start`."""
+        position = tuple(i + first for i, first in zip(self.position, start, strict=True))
+        return ElementError(self.argument, position, self.problem)
+
+
+def position_of(index: int, shape: tuple[int, ...], axis: int | None = None) -> tuple[int, ...]:
+    """Return the position of a flat index; `axis` is where the user has the last axis."""
     position = [int(i) for i in np.unravel_index(index, shape)] if shape else []
     if axis is not None:
         position.insert(axis, position.pop())
-    return str(position) if position else ""
+    return tuple(position)
+
+
+def format_position(position: tuple[int, ...]) -> str:
+    """Return "[i, j]", or nothing for the only element of an array without dimensions."""
+    return str(list(position)) if position else ""
 
 
 def shown(value: object) -> str:

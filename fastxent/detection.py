@@ -10,7 +10,13 @@ import numpy as np
 from numpy.typing import ArrayLike  # noqa: TC002 - likewise
 
 from fastxent import native
-from fastxent._arguments import as_array, as_integer, format_position
+from fastxent._arguments import (
+    ElementError,
+    as_array,
+    as_integer,
+    format_position,
+    position_of,
+)
 from fastxent._call.targets import DEFAULT_IGNORE_INDEX, ignored_labels, missing_values
 from fastxent._config import thread_count
 from fastxent._contract import Array, IgnoreIndex  # noqa: TC001 - likewise
@@ -239,8 +245,8 @@ def _recommend_for_dense(
         raise ValueError(f"targets has shape {dense.shape}, expected {expected}")
     index, has_missing = native.check_dense(dense, thread_count(None), ignore)
     if index >= 0:
-        value, position = dense.flat[index], format_position(index, dense.shape)
-        raise ValueError(f"targets{position} = {value} is outside [0, 1]")
+        problem = f"= {dense.flat[index]} is outside [0, 1]"
+        raise ElementError("targets", position_of(index, dense.shape), problem)
     if n_classes == 1 or dense.shape[-1] == 1:
         dense = dense[..., None]
     classes, anchors = dense.shape[-1], dense.size // dense.shape[-1]
@@ -276,7 +282,7 @@ def _recommend_sigmoids(
     kind = next(kind for kind in unfit if rows[kind].number)
     number, first = rows[kind]
     valid = dense.size // classes - rows[Kind.IGNORED].number
-    position, have = format_position(first, anchors), _have(number, valid)
+    position, have = format_position(position_of(first, anchors)), _have(number, valid)
     if kind == Kind.PARTIAL:
         reason = f"{have} labels of some classes only; the first is targets{position}."
         warning = (
@@ -343,9 +349,10 @@ def _recommend_for_labels(
     if not background:
         reason = f"Every anchor, ignored ones aside, has exactly one class of 0..{classes - 1}."
         return _multi_class(targets, reason, _ONE_LOGIT if classes == 2 else "")
+    position = format_position(position_of(first, labels.shape))
     reason = (
         f'{_have(background, labels.size - ignored)} the label {classes}, "no class"; the first '
-        f"is targets{format_position(first, labels.shape)}. {_ALL_LOW}"
+        f"is targets{position}. {_ALL_LOW}"
     )
     warning = (
         f"softmax_cross_entropy over {classes:,} classes refuses the label {classes}; with dense "
@@ -377,7 +384,5 @@ def _check_labels(labels: Array, classes: int | None, ignore: tuple[int, ...]) -
         expected = f'0..{classes - 1}, {classes} for "no class"'
     if ignore:
         expected += f", or {' or '.join(map(str, ignore))} for ignored"
-    raise ValueError(
-        f"targets{format_position(index, labels.shape)} = {labels.flat[index]} is not a class "
-        f"label: expected {expected}"
-    )
+    problem = f"= {labels.flat[index]} is not a class label: expected {expected}"
+    raise ElementError("targets", position_of(index, labels.shape), problem)

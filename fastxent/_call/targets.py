@@ -10,7 +10,7 @@ from typing import SupportsIndex
 import numpy as np
 
 from fastxent import native
-from fastxent._arguments import as_integer, class_last, format_position
+from fastxent._arguments import ElementError, as_integer, class_last, position_of
 from fastxent._catalogue import Loss
 from fastxent._contract import Array, IgnoreIndex, LossRequest
 
@@ -51,8 +51,8 @@ def check_unit_interval(
     """Refuse NaN and whatever else is outside [0, 1]; `shape` and `axis` are for the message."""
     index = native.find_invalid_target(array, threads)
     if index >= 0:
-        position = format_position(index, shape, axis)
-        raise ValueError(f"{name}{position} = {_element(array, index)} is outside [0, 1]")
+        problem = f"= {_element(array, index)} is outside [0, 1]"
+        raise ElementError(name, position_of(index, shape, axis), problem)
 
 
 def _element(array: Array, index: int) -> object:
@@ -111,10 +111,9 @@ def _set_labels(  # noqa: PLR0917
             accepted = (*accepted, request.background)
     index = native.find_invalid_label(labels, highest, accepted, request.threads)
     if index >= 0:
-        raise ValueError(
-            f"{loss.targets}{format_position(index, labels.shape)} = {_element(labels, index)} "
-            f"is not a class label: expected {_expected_labels(request, loss, axis)}"
-        )
+        expected = _expected_labels(request, loss, axis)
+        problem = f"= {_element(labels, index)} is not a class label: expected {expected}"
+        raise ElementError(loss.targets, position_of(index, labels.shape), problem)
 
 
 def _single_class_error(loss: Loss, labels: Array) -> ValueError:
@@ -235,8 +234,8 @@ def _check_dense(  # noqa: PLR0917
         )
     if index >= 0:
         shape = dense.shape[:-1] if axis is None else dense.shape
-        position = format_position(index, shape, axis)
-        raise ValueError(f"targets{position} = {_element(dense, index)} {reason}")
+        problem = f"= {_element(dense, index)} {reason}"
+        raise ElementError("targets", position_of(index, shape, axis), problem)
     return bool(has_missing)
 
 
@@ -288,7 +287,6 @@ def _set_positions(  # noqa: PLR0917
     request.ignore = ignored_labels(ignore_index)
     index = native.find_invalid_target(positions, request.threads, float(highest), request.ignore)
     if index >= 0:
-        raise ValueError(
-            f"{loss.targets}{format_position(index, positions.shape)} = "
-            f"{_element(positions, index)} is outside [0, {highest}]{_or_ignored(request)}"
-        )
+        valid = f"[0, {highest}]{_or_ignored(request)}"
+        problem = f"= {_element(positions, index)} is outside {valid}"
+        raise ElementError(loss.targets, position_of(index, positions.shape), problem)

@@ -1,6 +1,5 @@
 """The work of ``fastxent loss``: one pass over stored logits and targets, block by block."""
 
-import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
@@ -10,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 import fastxent
-from fastxent._arguments import result_dtype
+from fastxent._arguments import ElementError, result_dtype
 from fastxent._call.validate import MOST_CLASSES
 from fastxent.cli.arrays import StoredArray
 from fastxent.cli.errors import CommandError
@@ -104,11 +103,12 @@ class Scan:
         with write_array(out, shape, dtype, fortran_order=self.logits.fortran_order) as writer:
             for region in self._regions():
                 anchors = drop_axis(region, self.axis)
-                block = self.logits.read(region), self.targets.read(self._target_region(region))
-                losses = self._compute(region, block, "anchor")
+                target_region = self._target_region(region)
+                block = self.logits.read(region), self.targets.read(target_region)
+                losses = self._compute(*block, "anchor", _starts(target_region))
                 summary.add(losses, self._class_last(block[1]), _starts(anchors))
                 if writer and per_logit:
-                    writer.write(region, self._compute(region, block, "none"))
+                    writer.write(region, self._compute(*block, "none", _starts(target_region)))
                 elif writer and not is_scalar:
                     writer.write(anchors, losses)
                 progress(losses.size)
@@ -150,7 +150,7 @@ class Scan:
             logits_shape += (0,)  # a single anchor; these are none
         shape = logits_shape if self.labelling.dense else drop_axis(logits_shape, self.axis)
         logits = np.empty(logits_shape, self.logits.dtype)
-        self._call(logits, np.empty(shape, self.targets.dtype), "anchor")
+        self._compute(logits, np.empty(shape, self.targets.dtype), "anchor", ())
 
     def _regions(self) -> Iterator[Region]:
         """Cut the logits into blocks."""
@@ -164,17 +164,14 @@ class Scan:
     def _target_region(self, region: Region) -> Region:
         return region if self.labelling.dense else drop_axis(region, self.axis)
 
-    def _compute(self, region: Region, block: tuple[Array, Array], reduction: str) -> Array:
-        """Compute the loss of a block; errors tell the position in the whole array."""
-        try:
-            return self._call(*block, reduction)
-        except CommandError as error:
-            message = _shift_position(str(error), _starts(self._target_region(region)))
-            raise CommandError(message) from error
-
-    def _call(self, logits: Array, targets: Array, reduction: str) -> Array:
+    def _compute(
+        self, logits: Array, targets: Array, reduction: str, start: tuple[int, ...]
+    ) -> Array:
+        """Compute the loss of a block whose targets begin at `start` in the file."""
         try:
             return np.asarray(self.function(logits, targets, reduction=reduction))
+        except ElementError as error:
+            raise CommandError(str(error.shifted(start))) from error
         except (TypeError, ValueError) as error:
             raise CommandError(str(error)) from error
 
@@ -197,12 +194,3 @@ def _resolve_axis(logits: StoredArray, options: LossOptions) -> int | None:
 
 def _starts(region: Region) -> tuple[int, ...]:
     return tuple(part.start for part in region)
-
-
-def _shift_position(message: str, starts: tuple[int, ...]) -> str:
-    """Turn the position in a block that an error message begins with into the one in the file."""
-    match = re.match(r"targets\[([\d, ]+)\]", message)
-    if not match:
-        return message
-    position = [int(i) + start for i, start in zip(match[1].split(","), starts, strict=True)]
-    return f"targets{position}{message[match.end() :]}"
