@@ -15,6 +15,7 @@ from fastxent._arguments import (
     class_last,
     format_position,
     listed,
+    position_of,
     result_dtype,
     shown,
 )
@@ -202,7 +203,7 @@ def _check_classes(
     index = int(is_outside.argmax())
     if isinstance(images, np.ndarray):
         position = np.unravel_index(index, images.shape)
-        name, label = format_position(index, images.shape), images[position]
+        name, label = format_position(position_of(index, images.shape)), images[position]
     else:
         image = int(np.searchsorted(starts, index, side="right")) - 1
         place = index - int(starts[image])

@@ -7,10 +7,11 @@ from numpy.typing import ArrayLike, NDArray
 
 from fastxent._arguments import (
     FLOAT_DTYPES,
+    ElementError,
     as_array,
     as_integer,
     as_number,
-    format_position,
+    position_of,
 )
 from fastxent._call.images import count_batch_axes, split_shape
 from fastxent._call.targets import ignored_labels, missing_values
@@ -51,11 +52,11 @@ def mine_negatives(
     array = array.reshape(images, anchors)
     positives, invalid = count_positives(array, background, ignored, threads)
     if invalid >= 0:
-        raise ValueError(
-            f"labels{format_position(invalid, values.shape)} = {array.flat[invalid]} is negative, "
-            f"and neither the background_index ({background}) nor an ignore_index "
-            f"({', '.join(map(str, ignored))})"
+        problem = (
+            f"= {array.flat[invalid]} is negative, and neither the background_index ({background}) "
+            f"nor an ignore_index ({', '.join(map(str, ignored))})"
         )
+        raise ElementError("labels", position_of(invalid, values.shape), problem)
     counts = _negative_counts(positives, most, least, anchors)
     if background in ignored:
         counts[:] = 0  # there are no negatives then
@@ -150,7 +151,6 @@ def _wanted_counts(k: object, shape: tuple[int, ...], anchors: int) -> NDArray[n
         raise ValueError(f"k has shape {counts.shape}, expected an integer{expected}")
     if counts.size and counts.min() < 0:
         place = int(np.argmax(counts.ravel() < 0))
-        raise ValueError(
-            f"k{format_position(place, counts.shape)} = {counts.flat[place]} is negative"
-        )
+        problem = f"= {counts.flat[place]} is negative"
+        raise ElementError("k", position_of(place, counts.shape), problem)
     return np.asarray(np.minimum(counts, anchors), np.int64)
