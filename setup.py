@@ -24,9 +24,9 @@ from setuptools.errors import PlatformError
 from distutils.ccompiler import new_compiler  # isort: skip
 from distutils.sysconfig import customize_compiler  # isort: skip
 
-# The results are specified to the last bits: no -ffast-math, and no contraction of a*b + c into
-# an fma that the source did not ask for. errno is nobody's business in a kernel. The debugging
-# information that Python's own flags ask for would be six sevenths of the file.
+# Results have stated bounds, and the same bits on AVX2 and AVX-512: no -ffast-math, and no
+# contraction of a*b + c into an fma that the source did not ask for. Kernels set no errno. The
+# debugging information that Python's own flags ask for would be six sevenths of the file.
 GNU_FLAGS = ["-O3", "-g0", "-ffp-contract=off", "-fno-math-errno", "-fvisibility=hidden"]
 GNU_FLAGS += ["-Wno-psabi"]  # vectors are passed between functions of one file alone
 # The portable kernels are the largest files, and explicit vectors like the others: -O3 takes twice

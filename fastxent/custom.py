@@ -97,11 +97,10 @@ def custom_loss(
     a kink the slope is that of one side.
 
     Float32 logits are computed in float32, so the formula decides about the accuracy:
-    ``softplus(-logit)`` is right to the last digits for any logit, ``-log(sigmoid(logit))`` is
-    taken for it, and so is ``sigmoid(-x)`` for ``1 - sigmoid(x)``; other differences of nearly
-    equal numbers are as inaccurate as they always are. Where an anchor's loss or gradient
-    overflows, or is NaN, it is computed again in float64. A NaN logit makes the loss of its anchor
-    NaN, and of no other.
+    ``softplus(-logit)`` is within 2 ULP for any logit, ``-log(sigmoid(logit))`` is taken for it,
+    and so is ``sigmoid(-x)`` for ``1 - sigmoid(x)``; other differences of nearly equal numbers are
+    as inaccurate as they always are. Where an anchor's loss or gradient overflows, or is NaN, it is
+    computed again in float64. A NaN logit makes the loss of its anchor NaN, and of no other.
 
     ``__wrapped__`` of the result is the function itself, to be called with numbers or arrays.
 

@@ -158,7 +158,7 @@ def sigmoid(x: Value) -> Value:
 
 @fill_docstring(_PARTS)
 def softplus(x: Value) -> Value:
-    """Return log(1 + exp(x)), right to the last digits for any x.
+    """Return log(1 + exp(x)), within 2 ULP in float32 for any x.
 
     It is the cross-entropy of a target of 0; that of 1 is softplus(-x).
 
@@ -175,7 +175,7 @@ def softplus(x: Value) -> Value:
 
 @fill_docstring(_PARTS)
 def log_sigmoid(x: Value) -> Value:
-    """Return log(sigmoid(x)), right to the last digits for any x.
+    """Return log(sigmoid(x)), within 2 ULP in float32 for any x.
 
     Parameters
     ----------

@@ -78,6 +78,13 @@ def test_docstrings(name):
     assert not re.search(r"<\w+>", getattr(math, name).__doc__)
 
 
+@pytest.mark.parametrize("name", ["softplus", "log_sigmoid"])
+def test_docstrings_state_the_bounds(name):
+    (bound,) = re.findall(r"within (\d+) ULP in float32", getattr(math, name).__doc__)
+    assert int(bound) == PRIMITIVES[name].ulp
+    assert f"``softplus(-logit)`` is within {bound} ULP" in fx.custom_loss.__doc__
+
+
 def test_limits_are_no_warnings():
     assert math.log(0.0) == -np.inf
     assert np.isnan(math.sqrt(-1.0))

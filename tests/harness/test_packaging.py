@@ -5,11 +5,13 @@ import importlib.resources
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
 
 import fastxent
+from fastxent import _catalogue
 from fastxent.native import _native
 
 ROOT = Path(__file__).parents[2]
@@ -53,6 +55,17 @@ def test_extension_uses_the_stable_abi():
 def test_version_is_the_latest_of_the_changelog():
     latest = re.search(r"^## \[(.+?)\]", (ROOT / "CHANGELOG.md").read_text("utf-8"), re.MULTILINE)
     assert latest[1] == fastxent.__version__ == importlib.metadata.version("fastxent")
+
+
+def test_stated_accuracy_is_the_bound_of_every_cross_entropy():
+    """The bounds of the catalogue are those that the tests of accuracy take."""
+    losses = [loss for name, loss in _catalogue.LOSSES.items() if name.endswith("_cross_entropy")]
+    (bound,) = {loss.bounds.loss for loss in losses}
+    summary = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["description"]
+    for text in (README.partition("## ")[0], summary):
+        assert re.findall(r"cross-entropies within (\d+) ULP", text) == [str(bound)]
+    detail = re.findall(r"float32 cross-entropy per anchor is at most (\d+) ULP", README)
+    assert detail == [str(bound)]
 
 
 def test_readme_has_examples():
