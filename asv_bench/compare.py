@@ -4,8 +4,8 @@
     python asv_bench/compare.py v0.1.0 --head main
     python asv_bench/compare.py                  against the last release
 
-Both are built, and measured in processes that take turns: base, head, base, head... Each process
-times functions beside a plain read of the same logits, so what is compared are times in units of
+Both are built, and measured in interleaved processes: base, head, base, head... Each process
+times functions next to a plain read of the same logits, so what is compared are times in units of
 that read, and of neighbouring processes. What looks slower is measured once more.
 """
 
@@ -135,7 +135,7 @@ def measure_in_process(target: Path, functions: Iterable[str]) -> dict[Row, floa
     return {tuple(row): figure for row, figure in output["rows"]}
 
 
-def take_turns(
+def interleave(
     targets: tuple[Path, Path], functions: Iterable[str], rounds: int
 ) -> tuple[Ratios, Ratios]:
     """Return the figures of base and head, one of each for each round."""
@@ -151,11 +151,11 @@ def compare(
     targets: tuple[Path, Path], functions: Iterable[str], rounds: int
 ) -> tuple[dict[Row, Verdict], list[Row]]:
     """Return the verdicts on what both have, and the rows that head has not any more."""
-    base, head = take_turns(targets, functions, rounds)
+    base, head = interleave(targets, functions, rounds)
     verdicts = {row: judge(base[row], head[row]) for row in base if row in head}
     suspects = dict.fromkeys(row[1] for row, verdict in verdicts.items() if verdict.is_slower)
     if suspects:
-        for figures, more in zip((base, head), take_turns(targets, suspects, rounds), strict=True):
+        for figures, more in zip((base, head), interleave(targets, suspects, rounds), strict=True):
             for row, values in more.items():
                 figures[row] += values
         verdicts = {row: judge(base[row], head[row]) for row in verdicts}

@@ -11,7 +11,7 @@ Recording = dict[str, Any]
 #: A benchmark in it: values of the file's "result_columns", of which the last may be left out.
 Benchmark = list[Any]
 
-#: A ratio goes with its time: the read beside it is that of its own run.
+#: A ratio goes with its time: the read next to it is that of its own run.
 TIME, RATIO = "track_ns_per_logit", "track_over_read"
 #: Digits of a commit in names of files: "hash_length" of asv.conf.json.
 HASH_LENGTH = 8

@@ -1,1 +1,1 @@
-"""How fast fastxent is beside other libraries; docs/internals/benchmarks.md says how to run it."""
+"""The speed of fastxent and of other libraries; docs/internals/benchmarks.md says how to run it."""

@@ -61,7 +61,7 @@ def _panel(rows: int, **options: Any) -> tuple[Figure, Axes]:
 
 
 def _function_chart(rows: list[Figures]) -> Figure:
-    """Nanoseconds per logit of each function, beside the best peer and a plain read."""
+    """Nanoseconds per logit of each function, next to the best peer and a plain read."""
     figure, axes = _panel(len(rows), xscale="log")
     for at, f in enumerate(rows):
         name, time = f.peers[0]

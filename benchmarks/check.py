@@ -1,7 +1,7 @@
 """Compare peers with the reference, on a few logits: python -m benchmarks.check PEER [CASE...]
 
 Prints one line of JSON: a list of (case, contender, error in units of the tolerance or what it
-raised). The tests run it in a process of its own, where the threads of a peer are nobody's worry.
+raised). The tests run it in a separate process, where the threads of a peer do no harm.
 """
 
 from __future__ import annotations

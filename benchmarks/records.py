@@ -93,7 +93,7 @@ def make_row(
 
 
 class Recorder:
-    """Rows that are written as they come, beside those that the same environment has."""
+    """Rows that are written as they come, along with those that the same environment has."""
 
     def __init__(self, path: Path, environment: dict[str, Any]) -> None:
         self.path = path

@@ -107,7 +107,7 @@ def pipeline_table(rows: list[Figures]) -> str:
 
 
 def numba_table(rows: list[Figures]) -> str:
-    """Return nanoseconds per logit of the variants of ours, beside the native kernels."""
+    """Return nanoseconds per logit of the variants of ours, next to the native kernels."""
     header = ["function", "shape", "dtype", "threads", "native", "Numba", "Numba / native"]
     header += ["torch.compile / Numba", "custom loss", "custom loss / Numba"]
     lines = [

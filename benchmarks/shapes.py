@@ -99,7 +99,7 @@ SHAPES = (
 
 @dataclass(frozen=True)
 class Case:
-    """One row of a table, but for the number of threads, which a whole run shares."""
+    """One row of a table, except for the number of threads, which a whole run shares."""
 
     function: str
     shape: Shape

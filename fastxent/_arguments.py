@@ -15,7 +15,7 @@ from fastxent._contract import Array
 from fastxent._foreign import read_array, refuse
 
 #: Dtypes of logits and probabilities, and of everything else. Both include bfloat16, which NumPy
-#: does not know and ml_dtypes defines: it is told by its name, so that nobody has to import that.
+#: does not know and ml_dtypes defines: it is told by its name, so that it need not be imported.
 FLOAT_DTYPES = frozenset(map(np.dtype, "efd"))
 REAL_DTYPES = frozenset(map(np.dtype, "?bhilqBHILQefd"))
 _FLOATS = "float16, bfloat16, float32 or float64"
@@ -144,7 +144,7 @@ def check_out(
 
 
 def _overlaps_itself(array: Array) -> bool:
-    """Tell whether two elements of an aligned array share memory."""
+    """Return whether two elements of an aligned array share memory."""
     extent = array.itemsize
     for stride, length in sorted(zip(map(abs, array.strides), array.shape, strict=True)):
         if length > 1 and stride < extent:
@@ -162,7 +162,7 @@ def _overlaps_itself(array: Array) -> bool:
 
 
 def overlap(first: Array, second: Array) -> bool:
-    """Tell whether two arrays share memory."""
+    """Return whether two arrays share memory."""
     try:
         return np.shares_memory(first, second, max_work=_OVERLAP_WORK)  # type: ignore[arg-type]
     except np.exceptions.TooHardError:

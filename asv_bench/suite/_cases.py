@@ -13,7 +13,7 @@ CHOSEN = re.compile(os.environ.get("FASTXENT_ASV_CASES", ""))
 #: Below 1: fewer anchors, to try things out. Such figures are not worth recording.
 SCALE = float(os.environ.get("FASTXENT_ASV_SCALE", "1"))
 
-#: Backends that are not compiled get so many anchors; they are slow.
+#: Backends that are not compiled get this many anchors; they are slow.
 FEW = Shape((4_000, 80))
 INTERPRETED = {"numpy"}
 #: Columns of other things before the logits, as those of boxes and objectness in YOLO's output.

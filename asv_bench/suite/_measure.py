@@ -18,7 +18,7 @@ from benchmarks.shapes import SCORES, Case, fits
 from ._cases import SCALE, Condition
 
 READ = "read"
-#: How many rounds, unless the calls of one function have taken so many seconds before.
+#: How many rounds, unless the calls of one function have taken this many seconds before.
 ROUNDS, BUDGET = 9, 1.5
 
 

@@ -1,4 +1,4 @@
-"""What a call costs beside its arithmetic: few anchors, one thread."""
+"""What a call costs in addition to its arithmetic: few anchors, one thread."""
 
 import fastxent as fx
 from benchmarks.contenders import our_run

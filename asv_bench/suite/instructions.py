@@ -78,7 +78,7 @@ def _count_call(function: str, kind: str, anchors: int) -> None:
 
 
 def _call_through_ctypes(run: Callable[[], object]) -> None:
-    """Call by way of ``ffi_call``, within which callgrind counts; nobody else uses it."""
+    """Call via ``ffi_call``, within which callgrind counts; nothing else uses it."""
     call = ctypes.pythonapi.PyObject_CallNoArgs
     call.argtypes, call.restype = [ctypes.py_object], ctypes.py_object
     call(run)

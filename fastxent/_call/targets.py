@@ -1,4 +1,4 @@
-"""The grammars of targets: class labels, dense targets, and positions between classes.
+"""The target formats: class labels, dense targets, and positions between classes.
 
 Each is checked, and put into its field of the request. Nothing as large as the logits is copied.
 """
@@ -76,10 +76,10 @@ def _are_labels(
         return only_labels or axis is not None or targets.dtype.kind in "iu" or not targets.size
     if targets.shape == shape and not only_labels:
         return False
-    grammars = f" for class labels or {shape} for dense targets"
+    formats = f" for class labels or {shape} for dense targets"
     if only_labels or axis is None:
-        grammars = ""
-    raise ValueError(f"{loss.targets} has shape {targets.shape}, expected {anchors}{grammars}")
+        formats = ""
+    raise ValueError(f"{loss.targets} has shape {targets.shape}, expected {anchors}{formats}")
 
 
 def _set_labels(  # noqa: PLR0917
@@ -223,7 +223,7 @@ def _check_dense(  # noqa: PLR0917
     ignore: tuple[int, ...],
     threads: int,
 ) -> bool:
-    """Refuse dense targets that are not valid, and tell whether any are missing."""
+    """Refuse dense targets that are not valid, and return whether any are missing."""
     index, has_missing = native.check_dense(dense, threads, ignore)
     reason = f"is outside [0, 1]{_or_missing(ignore)}"
     if has_missing and index < 0 and not loss.sigmoid:

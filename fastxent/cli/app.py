@@ -221,7 +221,7 @@ def bench(
         list[str],
         typer.Option(help='Names, separated by commas, or "all"; may be repeated.'),
     ] = [",".join(DEFAULT_FUNCTIONS)],  # noqa: B006, B008
-    rounds: Annotated[int, typer.Option(min=1, help="Each time is the median of so many.")] = 7,
+    rounds: Annotated[int, typer.Option(min=1, help="Each time is the median of this many.")] = 7,
     seed: Annotated[int, typer.Option(min=0, help="Seed of logits and targets.")] = 0,
     numpy: Annotated[bool, typer.Option("--numpy/--no-numpy", help="Time NumPy as well.")] = True,
     json: Annotated[
@@ -229,7 +229,7 @@ def bench(
         typer.Option(help='Write all numbers to this file; "-": to standard output, and no table.'),
     ] = None,
 ) -> None:
-    """Check and time functions of random heads, beside NumPy and the speed of reading."""
+    """Check and time functions of random heads, next to NumPy and the speed of reading."""
     with one_line_errors():
         destination = check_json(json)
         chosen = BenchOptions(

@@ -109,7 +109,7 @@ class HeaderReader:
         self.position = 0
 
     def read(self, size: int = HEADER_BYTES, /) -> bytes:
-        """Return at most so many bytes."""
+        """Return at most this many bytes."""
         piece = bytearray(min(size, HEADER_BYTES - self.position))
         count = self.source.read_into(self.position, memoryview(piece))
         self.position += count

@@ -14,7 +14,7 @@ from fastxent.cli.numpy_forms import NUMPY_FORMS, Array, run_in_blocks
 
 #: So many logits of a head, those of whole anchors, are compared with the float64 reference.
 CHECKED_LOGITS = 1_000_000
-#: float64 results may be off by so many times the ULP of float32 results: the reference, which is
+#: float64 results may be off by this many times the ULP of float32 results: the reference, which is
 #: float64 as well, rounds too, and an exponential enlarges what its argument is off.
 FLOAT64_SLACK = 10
 #: Relative errors are small down to these magnitudes.
@@ -168,7 +168,7 @@ class Case:
         run_in_blocks(NUMPY_FORMS[self.name], self.arrays, tuple(self.outs))
 
     def read(self, threads: int) -> None:
-        """Read the values and do nothing with them; of halves, two at a time."""
+        """Read the values and do nothing with them; of 16-bit floats, two at a time."""
         flat = self.arrays[0].reshape(-1)
         if flat.itemsize == 2:
             flat = flat[: flat.size // 2 * 2].view(np.float32)
@@ -218,7 +218,7 @@ class Case:
         return least, ulps * float(np.spacing(np.ones((), dtype)))
 
     def check_numpy(self) -> None:
-        """Raise where NumPy's results are not the same to three digits, or two in halves."""
+        """Raise where NumPy's results are not the same to three digits, or two in float16."""
         for out, reference in zip(self.outs, self.reference, strict=True):
             results = self.head.checked_part(out).astype(np.float64)
             rtol = 1e-2 if out.itemsize == 2 else 1e-3

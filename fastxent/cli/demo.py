@@ -102,7 +102,7 @@ class DemoResult(NamedTuple):
 
 
 def make_workload(anchors: int, seed: int) -> Workload:
-    """Repeat the sample until there are so many anchors, each copy with noise of its own."""
+    """Repeat the sample until there are this many anchors, each copy with different noise."""
     sample = load_sample()
     count, classes = sample.logits.shape
     # The logits of both heads, the labels and some results.

@@ -16,7 +16,7 @@ class CommandError(Exception):
 
 
 class WrongResultError(CommandError):
-    """A result is not what it should be: nobody's fault but the package's."""
+    """A result is not what it should be, which is the package's fault."""
 
     status = 1
 

@@ -31,6 +31,6 @@ def check_memory(needed: float) -> None:
     there = memory_bytes()
     if needed > there:
         raise CommandError(
-            f"so many logits need about {needed / 1e9:,.0f} GB of memory, "
+            f"this many logits need about {needed / 1e9:,.0f} GB of memory, "
             f"and this machine has {there / 1e9:,.0f}"
         )

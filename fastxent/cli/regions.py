@@ -82,7 +82,7 @@ def find_runs(
         lengths.reverse()
         parts.reverse()
     strides = [math.prod(lengths[i + 1 :]) for i in range(len(lengths))]
-    # Everything behind the last axis that is cut belongs to the run.
+    # Everything after the last axis that is cut belongs to the run.
     cut = max((i for i, part in enumerate(parts) if part != slice(0, lengths[i])), default=0)
     if not parts:
         yield 0, 1

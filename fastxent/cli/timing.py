@@ -66,7 +66,7 @@ class RoundRobin:
     runs : dict
         Functions without arguments, by name.
     budget : float, optional
-        Seconds after which a contender has no more turns, but for the fewest rounds.
+        Seconds after which a contender has no more turns, except for the fewest rounds.
     pause : float, optional
         Seconds before each turn.
     clock : callable, optional

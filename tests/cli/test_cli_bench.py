@@ -285,7 +285,7 @@ def test_options_out_of_range(arguments):
 def test_more_than_the_memory(monkeypatch):
     monkeypatch.setattr(machine, "memory_bytes", lambda: 8e9)
     message = fails("bench", "--anchors", 10**8)
-    assert message == "so many logits need about 194 GB of memory, and this machine has 8"
+    assert message == "this many logits need about 194 GB of memory, and this machine has 8"
 
 
 @pytest.mark.usefixtures("no_work")

@@ -133,7 +133,9 @@ def test_fewer_anchors_are_refused():
 @pytest.mark.parametrize("anchors", [10**11, 10**30])
 def test_more_than_the_memory(anchors):
     message = fails("demo", "--anchors", anchors)
-    assert message.startswith(f"so many logits need about {anchors * 108 / 1e9:,.0f} GB of memory")
+    assert message.startswith(
+        f"this many logits need about {anchors * 108 / 1e9:,.0f} GB of memory"
+    )
 
 
 @pytest.fixture
