@@ -95,7 +95,7 @@ def find_runs(
 
 
 def is_sequential(shape: Sequence[int], regions: Sequence[Region], *, fortran_order: bool) -> bool:
-    """Tell whether reading these regions one after the other only moves forward in the file."""
+    """Return whether reading these regions one after the other only moves forward in the file."""
     position = 0
     for region in regions:
         for offset, count in find_runs(shape, region, fortran_order=fortran_order):
