@@ -6,19 +6,15 @@ import sys
 import numpy as np
 import pytest
 from support import family
-from test_docstrings import LOSSES
 
 import fastxent as fx
 from fastxent import _config, scores
-
-
-def test_the_lists_of_the_tests_are_complete():
-    assert {function.__name__ for function in LOSSES} == set(family.LOSSES)
+from fastxent._contract import Backend
 
 
 @pytest.mark.parametrize("dense", [False, True])
-@pytest.mark.parametrize("name", [function.__name__ for function in LOSSES])
-def test_losses(name, dense, backend):
+@pytest.mark.parametrize("name", family.LOSSES)
+def test_losses(name, dense, isa):
     """Compared with the reference; other tests are about the last digits."""
     if dense and name not in family.WITH_DENSE:
         pytest.skip("takes no dense targets")
@@ -27,17 +23,17 @@ def test_losses(name, dense, backend):
         values = family.values_for(name, rng, (9, classes))
         targets = family.targets_for(name, rng, values, dense=dense)
         arguments = {"return_grad": True, "reduction": "mean"}
-        result = family.public(name)(values, *targets, backend=backend, **arguments)
+        result = family.public(name)(values, *targets, **arguments)
         expected = family.public(name)(values, *targets, backend="numpy", **arguments)
         for ours, theirs in zip(result, expected, strict=True):
             family.assert_near(ours, theirs, 1e-12)
 
 
 @pytest.mark.parametrize("name", scores.__all__)
-def test_scores(name, backend):
+def test_scores(name, isa):
     values = np.random.default_rng(0).uniform(0.1, 0.9, (9, 40))
-    result, expected = (getattr(fx, name)(values, backend=b) for b in (backend, "numpy"))
-    family.assert_near(result, expected, 1e-12)
+    score = getattr(fx, name)
+    family.assert_near(score(values), score(values, backend="numpy"), 1e-12)
 
 
 def run_without_numba(code):
@@ -75,6 +71,16 @@ def test_nothing_is_imported_before_it_is_used():
     command = [sys.executable, "-c", code]
     run = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)
     assert run.stdout == "[]\n"
+
+
+@pytest.mark.parametrize("name", _config.BACKENDS)
+def test_backends_have_what_the_contract_names(name):
+    if name == "numba":
+        pytest.importorskip("numba")
+    members = {member for member in vars(Backend) if not member.startswith("_")}
+    members |= Backend.__annotations__.keys()
+    assert len(members) >= 4
+    assert members <= set(dir(_config.backend_module(name)))
 
 
 def test_backends_are_modules_of_the_package():

@@ -51,6 +51,11 @@ def targets_for(name, rng, values, axis=-1, *, dense=False):
     return (labels,)
 
 
+def other_backend(name):
+    """Return the backend to compare with: the reference, or for the reference the native one."""
+    return "native" if name == "numpy" else "numpy"
+
+
 def dense_of_labels(name, labels, classes, axis):
     """Return the dense targets of class labels, in the layout of the logits."""
     if axis is None:
