@@ -13,7 +13,8 @@ C_SOURCES := $(filter-out %/_native.c,$(filter %.c %.h,$(NATIVE_SOURCES)))
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test bench bench-compare dashboard dashboard-serve lint format check-dist clean
+.PHONY: help setup demo test test-all bench bench-compare dashboard dashboard-serve lint format \
+	check-dist clean
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -23,8 +24,14 @@ setup: $(VENV)/.made-extra-test $(VENV)/.made-extra-lint  ## make .venv and buil
 demo: $(VENV)/.made-extra-cli  ## compute both cross-entropies of a real detection head
 	$(BIN)/fastxent demo
 
-test: $(VENV)/.made-extra-test  ## run the tests (PYTEST_ARGS="-k softmax" to choose)
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
+# What `make test` selects (tests/support/tiers.py); `make test-all` is the same without it.
+CASES := -m "not exhaustive"
+
+test: $(VENV)/.made-extra-test  ## run a sample of each test (PYTEST_ARGS="-k softmax" to choose)
+	$(BIN)/python -m pytest --numprocesses auto $(CASES) $(PYTEST_ARGS)
+
+test-all: CASES :=
+test-all: test  ## run all cases of all tests
 
 bench: $(VENV)/.made-bench-peers  ## time all functions and their peers (BENCH_ARGS="--quick": minutes)
 	$(BIN)/python -m benchmarks $(BENCH_ARGS)
@@ -40,21 +47,22 @@ dashboard-serve: $(VENV)/.made-extra-asv  ## show those pages on localhost (PORT
 	@test -e asv_bench/html/index.json || $(BIN)/python asv_bench/dashboard.py publish
 	$(BIN)/python asv_bench/dashboard.py serve --port $(PORT)
 
-lint: $(VENV)/.made-extra-test $(VENV)/.made-extra-lint  ## check style and types
+lint: $(VENV)/.made-extra-test $(VENV)/.made-extra-lint  ## check style, types and spelling
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	PATH="$(CURDIR)/$(BIN):$$PATH" cython-lint fastxent
 	$(CC) -fsyntax-only -Wall -Wextra -Wshadow -Werror -fopenmp -Ifastxent/native $(filter %.c,$(C_SOURCES))
 	$(BIN)/clang-format --dry-run -Werror $(C_SOURCES)
+	$(BIN)/codespell
 
 format: $(VENV)/.made-extra-lint  ## reformat Python and C
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 	$(BIN)/clang-format -i $(C_SOURCES)
 
-check-dist: $(VENV)/.made-extra-test  ## build sdist and wheel, test the wheel outside the tree
-	.ci/check-dist $(BIN)/python $(PYTEST_ARGS)
+check-dist: $(VENV)/.made-extra-test  ## build sdist and wheel, test the wheel like `make test`
+	.ci/check-dist $(BIN)/python --numprocesses auto $(CASES) $(PYTEST_ARGS)
 
 clean:  ## remove .venv and everything that was built
 	rm -rf $(VENV) build dist *.egg-info .hypothesis .mypy_cache .pytest_cache .ruff_cache

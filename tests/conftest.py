@@ -1,7 +1,10 @@
-"""Every test runs on every backend, or every instruction set, that it asks a fixture for."""
+"""Fixtures for each backend and instruction set; what `make test` selects and a run leaves out."""
+
+import os
 
 import hypothesis
 import pytest
+from support import requirements, tiers
 
 import fastxent as fx
 from fastxent import _config, native
@@ -18,6 +21,24 @@ hypothesis.settings.register_profile(
     ],
 )
 hypothesis.settings.load_profile("fastxent")
+
+
+def pytest_configure(config):
+    if errors := requirements.errors(os.environ.get("FASTXENT_REQUIRE", "")):
+        raise pytest.UsageError("\n".join(f"FASTXENT_REQUIRE: {error}" for error in errors))
+
+
+@pytest.hookimpl(tryfirst=True)  # before -m deselects
+def pytest_collection_modifyitems(items):
+    tiers.mark_exhaustive(items)
+
+
+def pytest_terminal_summary(terminalreporter, config):
+    terminalreporter.section("not tested here")
+    for name, reason in requirements.absences().items():
+        terminalreporter.write_line(f"{name}: {reason}")
+    if "not exhaustive" in config.option.markexpr:
+        terminalreporter.write_line("exhaustive: cases that `make test-all` runs")
 
 
 @pytest.fixture(params=_config.BACKENDS)

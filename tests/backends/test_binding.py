@@ -79,6 +79,7 @@ print(sorted(used_cpus()))
     assert run_python(code, {FIRST}, **binding)[0] == "1"
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("first", ["fastxent", "torch"])
 def test_no_binding(first):
     pytest.importorskip(first)

@@ -13,12 +13,17 @@ import pytest
 from fastxent import native
 
 TESTS = Path(__file__).parents[1]
+OTHERS = [*native.available_isas()[1:], "numba"]
+ISAS = [
+    native.available_isas()[0],
+    *(pytest.param(x, marks=pytest.mark.exhaustive) for x in OTHERS),
+]
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="protects pages by mprotect")
 
 
 @pytest.mark.parametrize("kind", ["unchecked", "racing"])
-@pytest.mark.parametrize("isa", [*native.available_isas(), "numba"])
+@pytest.mark.parametrize("isa", ISAS)
 def test_labels_that_become_invalid_touch_no_other_memory(kind, isa):
     if isa == "numba":
         pytest.importorskip("numba")

@@ -274,6 +274,7 @@ def test_traps_are_left_to_the_caller():
     assert np.array_equal(probabilities, expected, equal_nan=True)
 
 
+@pytest.mark.exhaustive
 @x86
 def test_custom_losses():
     pytest.importorskip("numba")

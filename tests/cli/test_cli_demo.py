@@ -95,6 +95,7 @@ def printed_demo(tmp_path_factory):
     return run("demo", "--seed", 5, "--plot", picture), picture
 
 
+@pytest.mark.exhaustive
 def test_command_prints_everything(printed_demo):
     found, _ = printed_demo
     assert found.exit_code == 0, found.output

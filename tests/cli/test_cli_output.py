@@ -176,6 +176,7 @@ def grown_megabytes(files, large_files, *options):
     return int(result.stderr) / 1024
 
 
+@pytest.mark.exhaustive
 @pytest.mark.skipif(sys.platform != "linux", reason="ru_maxrss has other units elsewhere")
 @pytest.mark.parametrize("axis", [0, 1])
 def test_memory_of_a_large_file(axis, tmp_path):
@@ -190,6 +191,7 @@ def test_memory_of_a_large_file(axis, tmp_path):
     assert np.load(tmp_path / "out.npy", mmap_mode="r").shape == (ANCHORS,)
 
 
+@pytest.mark.exhaustive
 @pytest.mark.skipif(sys.platform != "linux", reason="ru_maxrss has other units elsewhere")
 def test_memory_of_a_large_compressed_file(tmp_path):
     pairs = []

@@ -159,6 +159,7 @@ def test_the_name_is_given_back_where_the_last_step_fails(files, tmp_path, monke
     assert names(tmp_path) == ["y.npy", "z.npy"]
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("options", [(), ("--force",)])
 def test_two_runs_at_once(options, large_files, tmp_path):
     path = tmp_path / "result.npy"

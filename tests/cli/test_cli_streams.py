@@ -63,6 +63,7 @@ ENCODINGS = {
 }
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("case", ENCODINGS)
 @pytest.mark.parametrize("option", [(), ("--out", "\u0440.npy")])
 def test_names_that_a_stream_cannot_show(case, option, folder):
@@ -226,6 +227,7 @@ def test_files_are_written_before_the_output_fails(folder):
     assert (folder / "times.json").exists()
 
 
+@pytest.mark.exhaustive
 @POSIX
 @pytest.mark.parametrize("redirected", ["2>/dev/full", "2>&-", "2>&- <&-"])
 def test_a_lost_standard_error_changes_no_status(redirected, folder):

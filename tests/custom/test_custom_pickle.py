@@ -292,6 +292,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize(("kind", "count"), [("joblib", 4), ("dask", 4), ("spawn", 2)])
 def test_losses_of_the_main_module(kind, count, tmp_path):
     if kind != "spawn":

@@ -1,7 +1,6 @@
 """The benchmarks over commits: complete, for commits of any age, and right about time."""
 
 import json
-import shutil
 import subprocess
 import sys
 import time
@@ -9,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from support import requirements
 
 import fastxent as fx
 from fastxent._catalogue import LOSSES, SCORES
@@ -180,9 +180,8 @@ def test_first_calls():
         track.setup("later")
 
 
-needs_valgrind = pytest.mark.skipif(
-    not (shutil.which("valgrind") and shutil.which("vgdb")), reason="valgrind is not installed"
-)
+without_valgrind = requirements.absence("valgrind")
+needs_valgrind = pytest.mark.skipif(bool(without_valgrind), reason=without_valgrind)
 
 
 @needs_valgrind

@@ -12,6 +12,7 @@ from http.server import ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from support import requirements
 
 ROOT = Path(__file__).parents[2]
 ASV_BENCH = ROOT / "asv_bench"
@@ -52,8 +53,8 @@ def test_results_are_of_commits_that_exist():
 
 
 def needs_history():
-    if not (ROOT / ".git").exists() or (ROOT / ".git" / "shallow").exists():
-        pytest.skip("needs the history of the repository")
+    if reason := requirements.absence("history"):
+        pytest.skip(reason)
 
 
 def test_a_machine_is_described_by_its_kind(monkeypatch):
@@ -129,18 +130,17 @@ def address(pages):
 @pytest.fixture
 def browser():
     webdriver = pytest.importorskip("selenium.webdriver", reason="the extra asv is not installed")
-    chromium, driver = shutil.which("chromium"), shutil.which("chromedriver")
-    if not (chromium and driver):
-        pytest.skip("chromium and its driver are not installed")
+    if reason := requirements.absence("browser"):
+        pytest.skip(reason)
     options = webdriver.ChromeOptions()
-    options.binary_location = chromium
+    options.binary_location = shutil.which("chromium")
     for argument in ("--headless=new", "--no-sandbox", "--window-size=1280,800"):
         options.add_argument(argument)
     # The browser itself asks for updates; what it may not do is hide requests of the page.
     options.add_argument("--disable-background-networking")
     options.add_argument("--disable-component-update")
     options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    window = webdriver.Chrome(options, webdriver.ChromeService(driver))
+    window = webdriver.Chrome(options, webdriver.ChromeService(shutil.which("chromedriver")))
     yield window
     window.quit()
 

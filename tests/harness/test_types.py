@@ -137,6 +137,7 @@ def test_stubs_are_those_of_the_sources():
     assert script.main(["--check"]) == 0
 
 
+@pytest.mark.exhaustive
 def test_stubs_fit_what_is_imported(tmp_path):
     """Names, kinds and defaults of parameters, of the extension too; and stubs without errors."""
     pytest.importorskip("mypy")

@@ -3,19 +3,16 @@
 These need some 13 GB of memory and two minutes, so they run only where FASTXENT_TEST_LARGE is set.
 """
 
-import os
-
 import numpy as np
 import pytest
+from support import requirements
 
 import fastxent as fx
 
+absence = requirements.absence("large")
 pytestmark = [
     pytest.mark.large,
-    pytest.mark.skipif(
-        not os.environ.get("FASTXENT_TEST_LARGE"),
-        reason="needs 13 GB of memory and FASTXENT_TEST_LARGE=1",
-    ),
+    pytest.mark.skipif(bool(absence), reason=absence),
 ]
 
 CLASSES = 80

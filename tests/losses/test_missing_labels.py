@@ -226,6 +226,7 @@ def test_single_class_heads(dtype, backend):
         assert mean == pytest.approx(4 * LOG2 / divisor, 1e-15)
 
 
+@pytest.mark.exhaustive
 def test_custom_losses():
     """Whatever a formula is at 0: here it is infinite, and its slope NaN."""
     pytest.importorskip("numba")

@@ -191,6 +191,7 @@ def test_numba_has_the_same_bits(name, classes):
             np.testing.assert_array_equal(native_result, numba_result)
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("missing", [False, True])
 def test_arrays_do_not_outlive_a_call(missing):
     """Nothing refers to itself: gradients are given back when their last user forgets them."""

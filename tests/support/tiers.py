@@ -1,0 +1,51 @@
+"""Which cases `make test` leaves to `make test-all`: those with the marker `exhaustive`.
+
+A test with parameters (losses, dtypes, layouts, backends, ...) has a case for each combination of
+their values. Of these `make test` takes a sample in which every value of every parameter occurs:
+each function, backend and instruction set is called by each test that is about it. The sample
+depends on the names of the cases alone, so it is the same in every run and in every process. A case
+named on the command line is the only one of its test that is collected, so it is in the sample.
+
+A test that takes seconds, whatever its parameters, has the marker in its module.
+"""
+
+import itertools
+import zlib
+
+import pytest
+
+
+def mark_exhaustive(items):
+    """Give the marker `exhaustive` to all collected cases that are not in the sample."""
+    for _, group in itertools.groupby(items, lambda case: case.nodeid.partition("[")[0]):
+        cases = list(group)
+        sample = set(sample_of({case.name: _values_of(case) for case in cases}))
+        for case in cases:
+            if case.name not in sample:
+                case.add_marker(pytest.mark.exhaustive)
+
+
+def sample_of(cases):
+    """Return names of cases in which every value occurs, given the set of values of each name.
+
+    Ordered by checksums, cases mix the values of their parameters, and differently in each test.
+    """
+    chosen, covered = [], set()
+    for name in sorted(cases, key=lambda name: zlib.crc32(name.encode())):
+        if not chosen or not cases[name] <= covered:
+            chosen.append(name)
+            covered |= cases[name]
+    return chosen
+
+
+def _values_of(case):
+    """Return what identifies the values of a case; those of one `parametrize` are one value."""
+    if not hasattr(case, "callspec"):
+        return set()
+    values = case.callspec.params
+    of_marks = [mark.args[0] for mark in case.iter_markers("parametrize")]
+    of_marks = [(names,) if isinstance(names, str) else tuple(names) for names in of_marks]
+    of_fixtures = values.keys() - set(itertools.chain(*of_marks))
+    together = [*of_marks, *((name,) for name in of_fixtures)]
+    # The cases of a test share the objects of its lists.
+    return {(names, *(id(values[name]) for name in names)) for names in together}
