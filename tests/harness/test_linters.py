@@ -1,4 +1,4 @@
-"""The linters of `make lint`, of pre-commit and of the extra `lint` are the same, and pinned."""
+"""The linters of `make lint`, of pre-commit and of the extra `lint`; what `make help` lists."""
 
 import re
 import tomllib
@@ -40,3 +40,9 @@ def test_hooks_are_programs_of_the_environment():
     hooks = re.findall(r"entry: (.*)", text)
     assert len(hooks) == len(re.findall(r"- id: ", text))
     assert all(".venv/bin" in hook for hook in hooks)
+
+
+def test_make_help_lists_every_target():
+    makefile = (ROOT / "Makefile").read_text("utf-8").replace("\\\n", "")
+    targets = re.search(r"^\.PHONY: (.*)", makefile, re.MULTILINE)[1].split()
+    assert sorted(targets) == sorted(re.findall(r"^([a-z-]+):.*## ", makefile, re.MULTILINE))
