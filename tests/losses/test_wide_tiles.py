@@ -54,11 +54,13 @@ def test_dense_categorical_cross_entropy_with_gradient(anchors, dtype, isa):
     logits, _, labels = logits_of(anchors, dtype)
     probs = every_other(np.abs(logits) + np.ones((), logits.dtype))
     exact = probs.astype(np.float64)
-    dense = every_other(np.eye(CLASSES, dtype=np.float32)[labels])
+    rows = np.arange(anchors)
+    dense = every_other(np.zeros((anchors, CLASSES), np.float32))
+    dense[rows, labels] = 1
     loss, grad = fx.categorical_cross_entropy(probs, dense, eps=1e-12, return_grad=True)
-    total, own = exact.sum(1), exact[np.arange(anchors), labels]
+    total, own = exact.sum(1), exact[rows, labels]
     expected = np.repeat(1 / total[:, None], CLASSES, 1)
-    expected[np.arange(anchors), labels] -= 1 / own
+    expected[rows, labels] -= 1 / own
     assert_near(loss, np.log(total / own), 1e-6)
     assert_near(grad, expected, RTOL[dtype])
 
