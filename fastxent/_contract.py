@@ -91,7 +91,7 @@ class LossRequest:
     #: everything else. In dense targets they mark single elements, which have no label then: these
     #: are the only ones outside [0, 1].
     ignore: tuple[int, ...] = ()
-    #: There are such elements in `dense`. Where `late_check` is given, that is not known yet.
+    #: There are such elements in `dense`. Where that has a `late_check`, it is not known yet.
     has_missing: bool = False
     #: Sigmoid: the label that means "no class". Softmax: the class that the normalizer "positive"
     #: does not count, or -1.
@@ -140,10 +140,13 @@ class LossRequest:
     #: 0: as many as `automatic_threads` says when the call turns out to be long enough.
     threads: int = 1
     #: Raises the error of a dense target that is not valid: outside [0, 1] and not in `ignore`, or,
-    #: with a softmax, missing where other targets of the anchor are not. Where it is given,
-    #: `dense` is unchecked, and the caller sees nothing that is written: the backend calls it when
-    #: it meets such a target.
+    #: with a softmax, missing where other targets of the anchor are not. And that of a probability
+    #: outside [0, 1] by more than `tolerance`. Where it is given, `dense` and probabilities are
+    #: unchecked, and the caller sees nothing that is written: the backend calls it when it meets
+    #: such a target, or what may be such a probability.
     late_check: Callable[[], object] | None = None
+    #: inf: all probabilities are checked.
+    tolerance: float = math.inf
 
 
 class LossTotals(NamedTuple):

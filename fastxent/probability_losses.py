@@ -64,7 +64,9 @@ def binary_cross_entropy(
     Parameters
     ----------
     probs : array_like of float16, bfloat16, float32 or float64
-        Probabilities p of any shape, with C classes on `axis`.
+        Probabilities p of any shape, with C classes on `axis`. Numbers outside [0, 1] by more than
+        rounding (1e-6, float16 1e-3, bfloat16 1e-2) are logits rather, and a ValueError; NaN, and
+        whatever ignored anchors and missing labels have, is accepted.
     targets : array_like
         Class labels: integers of the shape of `probs` without the class axis (the anchors'
         shape). 0..C-1 are classes, C means "no class". Or dense targets y: bool, integers 0 and 1
@@ -177,7 +179,9 @@ def categorical_cross_entropy(
     Parameters
     ----------
     probs : array_like of float16, bfloat16, float32 or float64
-        Probabilities p of any shape, with C classes on `axis`; they need not add up to 1.
+        Probabilities p of any shape, with C classes on `axis`; they need not add up to 1. Numbers
+        below 0 by more than rounding (1e-6, float16 1e-3, bfloat16 1e-2) are logits rather, and a
+        ValueError; NaN, and whatever ignored anchors have, is accepted.
     targets : array_like
         Class labels: integers 0..C-1 of the shape of `probs` without the class axis (the anchors'
         shape). Or dense targets y: bool, integers 0 and 1 or floats in [0, 1], of the shape of

@@ -30,6 +30,7 @@ from fastxent._arguments import (
     shown,
 )
 from fastxent._call.parameters import PARAMETERS, per_class
+from fastxent._call.probabilities import check_probabilities
 from fastxent._call.targets import set_targets
 from fastxent._catalogue import Loss
 from fastxent._config import thread_count
@@ -62,13 +63,14 @@ def loss_request(  # noqa: C901, PLR0912, PLR0917 - every call pays for what is 
     out: Array | None,
     grad_out: Array | None,
     num_threads: SupportsIndex | None,
-    checks_targets: bool,
+    checks_late: bool,
 ) -> tuple[LossRequest, Array | None, Array | None]:
     """Return what a backend needs to know, and the loss and the gradient in the user's layout.
 
     A loss that is a number, and a gradient that is not wanted, are None. The parameters are those
     of the public functions; `parameters` has those that not all losses have. A backend that checks
-    dense targets itself is left to do so where nobody sees results of those that are refused.
+    dense targets and probabilities itself is left to do so where nobody sees results of those that
+    are refused.
     """
     _check_reduction(reduction, normalizer, empty, out)
     values = as_array(values, loss.values, FLOAT_DTYPES)
@@ -90,6 +92,11 @@ def loss_request(  # noqa: C901, PLR0912, PLR0917 - every call pays for what is 
     request = LossRequest(loss, logits)
     request.threads = thread_count(num_threads)
     targets = as_array(targets, loss.targets)
+    may_check_late = (
+        checks_late
+        and grad_out is None
+        and (out is None or (reduction == "anchor" and classes >= COPIED_CLASSES))
+    )
     set_targets(
         request,
         loss,
@@ -99,10 +106,10 @@ def loss_request(  # noqa: C901, PLR0912, PLR0917 - every call pays for what is 
         class_axis,
         ignore_index,
         background_index,
-        checks_targets
-        and grad_out is None
-        and (out is None or (reduction == "anchor" and classes >= COPIED_CLASSES)),
+        may_check_late,
     )
+    if loss.values == "probs":
+        check_probabilities(request, class_axis, may_check_late=may_check_late)
     if weight is not None:
         _set_weight(request, loss, weight, shape, class_axis)
     if class_weight is not None:

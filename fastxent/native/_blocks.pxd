@@ -181,6 +181,7 @@ cdef inline void lane_run(const Job* job, const Cursor* cursor, Py_ssize_t run,
     cdef Py_ssize_t first = 0
     cdef Py_ssize_t most = job.tile_anchors if has_missing or needs_tiles(job) else run
     cdef fx_tile tile = job.options
+    tile.has_outside = &totals.has_invalid
     tile.logit_type = tile.grad_type = job.element
     while first < run:
         tile.anchors = min(most, run - first)
@@ -301,6 +302,7 @@ cdef inline void row_run(const Job* job, const Cursor* cursor, Py_ssize_t run,
     cdef Py_ssize_t first = 0
     cdef Cursor place = cursor[0]
     cdef fx_tile tile = job.options
+    tile.has_outside = &totals.has_invalid
     tile.ahead = FX_ROWS_AHEAD
     tile.logit_type = job.logits.type
     tile.grad_type = job.element if narrows_grads else job.grads.type
@@ -369,7 +371,7 @@ cdef inline void run_losses(const Job* job, const Cursor* cursor, Py_ssize_t run
     cdef Scratch scratch = memory[0]
     cdef int has_missing = False
     if (job.may_miss_targets and has_invalid_targets(job, cursor, run, &has_missing)
-            and job.checks_targets):
+            and job.checks_late):
         totals.has_invalid = True
         return
     if writes_in_place(job):

@@ -29,7 +29,7 @@ cdef struct BlockTotals:
     double weight
     Py_ssize_t valid
     Py_ssize_t positive
-    bint has_invalid            # a dense target is not valid
+    int has_invalid             # a dense target is not valid, or a probability none
 
 cdef struct Job:
     Dimensions dimensions
@@ -62,7 +62,7 @@ cdef struct Job:
     bint per_logit
     bint is_sigmoid
     bint wants_totals
-    bint checks_targets         # dense ones, which the caller has not checked
+    bint checks_late            # dense targets or probabilities, which the caller has not checked
     bint may_miss_targets       # some of the dense ones, which has to be found out
     bint is_in_place            # a score takes the place of the logits, which a repair has to read
     Py_ssize_t block_anchors

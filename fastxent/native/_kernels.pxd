@@ -39,6 +39,8 @@ cdef extern from "kernels.h" nogil:
         double tiny_limit
         double highest_loss
         double lowest_loss
+        double lowest_prob
+        int* has_outside
         double gamma_positive
         double gamma_negative
         double clip
@@ -53,6 +55,8 @@ cdef extern from "kernels.h" nogil:
         uint32_t classes
         const int64_t* ignored
         int ignored_count
+        double lowest
+        int allows_nan
 
     ctypedef void (*fx_tile_kernel)(const fx_tile*) noexcept nogil
     ctypedef void (*fx_map_kernel)(const void*, void*, Py_ssize_t, int) noexcept nogil

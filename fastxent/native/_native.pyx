@@ -184,7 +184,7 @@ cdef BlockTotals run_job(Job* job, int threads) except *:
         free(memory)
         raise MemoryError
     run_blocks(job, blocks, threads, memory, block_totals)
-    if job.wants_totals or job.checks_targets:
+    if job.wants_totals or job.checks_late:
         add_totals(&totals, block_totals, blocks)
     free(block_totals)
     free(memory)
@@ -275,7 +275,13 @@ def check_dense(dense, int threads, tuple ignored):
     return search(dense, False, 1.0, ignored, threads)
 
 
-cdef tuple search(array, bint are_labels, double highest, tuple extra, int threads):
+def has_outside(values, double lowest, double highest, int threads):
+    """Tell whether any element is below `lowest` or above `highest`; NaN is neither."""
+    return search(values, False, highest, (), threads, lowest, True)[0] >= 0
+
+
+cdef tuple search(array, bint are_labels, double highest, tuple extra, int threads,
+                  double lowest=0, bint allows_nan=False):
     cdef Py_ssize_t found
     cdef int has_outside = False
     cdef fx_label_map valid
@@ -289,6 +295,8 @@ cdef tuple search(array, bint are_labels, double highest, tuple extra, int threa
         memset(&valid, 0, sizeof(valid))
         valid.ignored = values
         valid.ignored_count = <int>count
+        valid.lowest = lowest
+        valid.allows_nan = allows_nan
         found = scan(array, are_labels, highest, &valid, threads, &has_outside)
         return found, bool(has_outside)
     finally:

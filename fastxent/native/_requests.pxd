@@ -47,8 +47,8 @@ cdef inline int describe_loss(Job* job, object request, int isa) except -1:
     job.is_sigmoid = is_sigmoid_loss(job.options.loss)
     job.has_positions = request.positions is not None
     job.has_labels = request.dense is None
-    job.checks_targets = request.late_check is not None
-    job.may_miss_targets = job.checks_targets or request.has_missing
+    job.checks_late = request.late_check is not None
+    job.may_miss_targets = (not job.has_labels and job.checks_late) or request.has_missing
     job.per_logit = request.per_logit
     job.weight = request.weight
     job.mean_class_weight = 1.0
@@ -93,6 +93,7 @@ cdef inline int set_options(Job* job, object request) except -1:
         job.options.tiny_limit = request.clipping.tiny_limit
         job.options.highest_loss = request.clipping.highest_loss
         job.options.lowest_loss = request.clipping.lowest_loss
+    job.options.lowest_prob = -request.tolerance
     job.options.epsilon = request.epsilon
     job.options.clip = request.clip
     job.options.iou_weighted = request.iou_weighted

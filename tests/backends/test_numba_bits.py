@@ -110,7 +110,7 @@ def test_probabilities_of_labels(classes, dtype):
     rng = np.random.default_rng(classes)
     probs = rng.random((154, classes)).astype(dtype)
     labels = np.resize(np.arange(classes), 154)
-    probs[::7, 1] = np.resize([*SPECIAL[:3], 0], len(probs[::7]))
+    probs[::7, 1] = np.resize([np.inf, -5e-7, np.nan, 0], len(probs[::7]))
     probs[::11] = np.eye(classes, dtype=dtype)[labels[::11]]
     probs[5], labels[6::13] = 0, -100
     for given, chosen in ((probs, labels), (probs[::2], labels[::2])):

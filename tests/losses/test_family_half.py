@@ -80,6 +80,16 @@ def check(name, values, targets, **options):
     return loss, gradient
 
 
+def accepted_values(name, half):
+    """Return all numbers, NaN too; of probabilities those that rounding explains, of float32."""
+    values = EVERY_PATTERN.view(half)
+    if name not in PROBABILITY_LOSSES:
+        return values
+    highest = 1 if name == "binary_cross_entropy" else np.inf
+    with np.errstate(invalid="ignore"):
+        return values[~((widened(values) < -1e-6) | (widened(values) > highest))]
+
+
 @every_loss
 @pytest.mark.parametrize("classes", [2, 5, 21, 80])
 @pytest.mark.parametrize("reduction", ["anchor", "none", "sum", "mean"])
@@ -95,19 +105,20 @@ def test_losses(name, reduction, classes, half, backend):
 @pytest.mark.parametrize("name", PER_CLASS)
 def test_every_value(name, half, backend):
     """All finite and infinite numbers, subnormal ones, and all that are none."""
-    values = EVERY_PATTERN.view(half)
+    values = accepted_values(name, half)
     rng = np.random.default_rng(0)
     targets = targets_for(name, rng, values, axis=None)
     check(name, values, targets, axis=None)
-    check(name, values.reshape(-1, 32), targets_for(name, rng, values.reshape(-1, 32)))
+    rows = values[: len(values) // 32 * 32].reshape(-1, 32)
+    check(name, rows, targets_for(name, rng, rows))
 
 
 @pytest.mark.parametrize("name", sorted(set(LOSSES) - set(PER_CLASS)))
 @pytest.mark.parametrize("classes", [4, 64])
 def test_every_value_in_rows(name, classes, half, backend):
-    values = EVERY_PATTERN.view(half)
+    values = accepted_values(name, half)
     rng = np.random.default_rng(0)
-    rows = rng.permutation(values).reshape(-1, classes)
+    rows = rng.permutation(values)[: len(values) // classes * classes].reshape(-1, classes)
     check(name, rows, targets_for(name, rng, rows))
     # Shuffled rows of many classes nearly all have a NaN or an infinity: here, none do.
     finite = values[np.isfinite(widened(values))]

@@ -1,9 +1,16 @@
-/* Logarithms of clipped probabilities. */
+/* Logarithms of clipped probabilities, and a look for what is none. */
+
+/* Tell the caller of a number that rounding does not explain, in anchors that are not ignored. */
+FX_INLINE void note_outside(const fx_tile *tile, vec columns, vec lowest) {
+    mask is_ignored = v_equal(columns, v_set((real)FX_IGNORED));
+    vec seen = v_select(is_ignored, v_zero(), lowest);
+    if (v_mask_any(v_less(seen, v_set((real)tile->lowest_prob)))) *tile->has_outside = 1;
+}
 
 /* -log(p) and -log(1 - p) of a clipped probability. The smaller of p and 1 - p carries the
  * information: its logarithm, and log1p of it for the other, are both accurate. */
 typedef struct {
-    vec of_p, of_rest;
+    vec of_p, of_rest, smaller;
     mask is_clipped; /* which stops the gradient */
 } negative_logs;
 
@@ -14,7 +21,7 @@ FX_INLINE negative_logs clipped_logs(vec p, vec rest, vec eps, vec limit) {
     vec log_smaller = v_negate(v_log(inside));
     vec log_larger = v_negate(v_log1p(v_negate(inside)));
     negative_logs result = {v_select(p_is_smaller, log_smaller, log_larger),
-                            v_select(p_is_smaller, log_larger, log_smaller),
+                            v_select(p_is_smaller, log_larger, log_smaller), smaller,
                             v_less(smaller, limit)};
     return result;
 }

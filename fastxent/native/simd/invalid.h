@@ -2,11 +2,12 @@
  * that are ignored. Whole pieces are tested without a branch, for plain values, then for the first
  * of the extra ones as well. Only when there are still others are they searched. */
 
-/* What is valid: 0 .. highest, as the type at hand compares it, and the extra ones. */
+/* What is valid: lowest .. highest, as the type at hand compares it (of labels 0 .. highest_label),
+ * and the extra ones. */
 typedef struct {
     uint64_t highest_label;
-    double highest, first_double;
-    float highest_float, first_float;
+    double lowest, highest, first_double;
+    float lowest_float, highest_float, first_float;
     int64_t first; /* of the extra ones, or where there is none a number that is valid anyhow */
     const fx_label_map *map;
 } valid_values;
@@ -15,8 +16,16 @@ static valid_values values_up_to(uint64_t highest_label, double highest, const f
     int64_t first = map->ignored_count > 0 ? map->ignored[0] : 0;
     double first_double = (double)first;
     float first_float = (float)first_double == first_double ? (float)first_double : 0;
-    return (valid_values){highest_label, highest, first_double, (float)highest,
-                          first_float,   first,   map};
+    valid_values valid = {.highest_label = highest_label,
+                          .lowest = map->lowest,
+                          .highest = highest,
+                          .first_double = first_double,
+                          .lowest_float = (float)map->lowest,
+                          .highest_float = (float)highest,
+                          .first_float = first_float,
+                          .first = first,
+                          .map = map};
+    return valid;
 }
 
 /* Integers are compared as such, since not all of them are reals. Compared as unsigned numbers of
@@ -25,10 +34,10 @@ FX_INLINE int is_plain(const char *p, valid_values valid, const int type, const 
     if (are_labels) return (uint64_t)integer_at(p, type) <= valid.highest_label;
     if (is_float(type)) {
         float value = float_at(p, type);
-        return (value >= 0) & (value <= valid.highest_float);
+        return (value >= valid.lowest_float) & (value <= valid.highest_float);
     }
     double value = double_at(p, type);
-    return (value >= 0) & (value <= valid.highest);
+    return (value >= valid.lowest) & (value <= valid.highest);
 }
 FX_INLINE int is_first_extra(const char *p, valid_values valid, const int type) {
     if (is_float(type)) return float_at(p, type) == valid.first_float;
@@ -36,6 +45,7 @@ FX_INLINE int is_first_extra(const char *p, valid_values valid, const int type) 
     return type == FX_UINT64 ? 0 : integer_at(p, type) == valid.first;
 }
 FX_INLINE int is_extra(const char *p, const fx_label_map *map, const int type) {
+    if ((is_float(type) || type == FX_FLOAT64) && isnan(double_at(p, type))) return map->allows_nan;
     for (int j = 0; j < map->ignored_count; j++) {
         if (is_float(type) || type == FX_FLOAT64) {
             if (double_at(p, type) == (double)map->ignored[j]) return 1;
@@ -89,7 +99,7 @@ static ptrdiff_t first_invalid_label(const char *source, ptrdiff_t stride, int t
     return found;
 }
 
-/* NaN is not valid, either. */
+/* NaN is not valid, either, unless the map allows it. */
 static ptrdiff_t first_invalid_target(const char *source, ptrdiff_t stride, int type,
                                       ptrdiff_t count, double highest, const fx_label_map *map,
                                       int *has_outside) {

@@ -73,6 +73,8 @@ typedef struct {
     double label_smoothing;
     double eps, limit, tiny_limit;    /* where probabilities are clipped, see _clipping.py ... */
     double highest_loss, lowest_loss; /* ... and what -log(eps) and -log(1 - eps) are */
+    double lowest_prob;               /* where p, or 1 - p of independent classes, is lower, ... */
+    int *has_outside;                 /* ... this becomes 1 */
     double gamma_positive, gamma_negative, clip, epsilon;
     int iou_weighted;
     void *losses;       /* per-anchor results */
@@ -102,12 +104,15 @@ enum {
 
 /* How labels become columns. A label equal to `none` has no class; labels above `gap` are one
  * column to the left; `ignored` ones do not count. Whatever else is not among the `classes` has no
- * class: labels may have changed since they were checked. */
+ * class: labels may have changed since they were checked. Of reals, those from `lowest` on are
+ * valid, and the ignored ones, and NaN as well where `allows_nan`. */
 typedef struct {
     int64_t none, gap;
     uint32_t classes;
     const int64_t *ignored;
     int ignored_count;
+    double lowest;
+    int allows_nan;
 } fx_label_map;
 enum { FX_NO_CLASS = -1, FX_IGNORED = -2 };
 

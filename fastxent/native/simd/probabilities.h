@@ -17,6 +17,7 @@ FX_INLINE void binary_range(const fx_tile *tile, const lane_range *range, const 
     vec scale = v_mul(lanes_per_anchor(tile->grad_scales, range), share);
     lane_labels labels = lanes_targets(tile, range);
     compensated total = compensated_zero();
+    vec lowest = v_zero();
     for (ptrdiff_t k = 0; k < tile->classes; k++) {
         vec p = lanes_stream(tile, range, k), q = v_sub(v_one(), p);
         vec y = lanes_target(tile, range, k, &labels), rest = v_sub(v_one(), y);
@@ -28,6 +29,7 @@ FX_INLINE void binary_range(const fx_tile *tile, const lane_range *range, const 
         if (tile->weights.data) weight = v_mul(weight, lanes_load(&tile->weights, range, k));
         negative_logs logs =
             is_tiny ? clipped_logs_at_tiny(tile, p, q, v_one()) : clipped_logs(p, q, eps, limit);
+        lowest = v_min(logs.smaller, lowest);
         vec loss = v_fma(y, logs.of_p, v_mul(rest, logs.of_rest));
         /* The exponent field of a NaN would pass for a number. */
         loss = v_mul(v_select(v_equal(p, p), loss, p), weight);
@@ -51,6 +53,7 @@ FX_INLINE void binary_range(const fx_tile *tile, const lane_range *range, const 
     vec sum = total.sum;
     vec mean = v_div(v_select(v_equal(sum, sum), compensated_value(total), sum), classes);
     lanes_store_losses(tile, range, mean);
+    note_outside(tile, labels.columns, lowest);
 }
 FX_CALLED void binary_lanes(const fx_tile *tile, const lane_range *range) {
     binary_range(tile, range, 0);
@@ -68,15 +71,19 @@ typedef struct {
     vec largest, rest, sum, undefined;
 } probability_sums;
 
-FX_INLINE probability_sums sum_probabilities(const fx_tile *tile, const lane_range *range) {
+FX_INLINE probability_sums sum_probabilities(const fx_tile *tile, const lane_range *range,
+                                             vec columns) {
     lanes_largest found = lanes_find_largest(tile, range);
     vec largest = found.label, maximum = found.maximum;
     compensated others = compensated_zero();
+    vec lowest = v_zero();
     for (ptrdiff_t k = 0; k < tile->classes; k++) {
         mask is_largest = v_equal(largest, v_set((real)k));
         vec p = lanes_load(&tile->logits, range, k);
+        lowest = v_min(p, lowest);
         compensated_add(&others, v_select(is_largest, v_sub(p, maximum), p));
     }
+    note_outside(tile, columns, lowest);
     vec rest = compensated_value(others), sum = v_add(rest, maximum);
     probability_sums sums = {largest, rest, sum, undefined_sum(sum)};
     return sums;
@@ -134,18 +141,22 @@ FX_MATH label_slopes categorical_of_labels(const fx_tile *tile, const lane_range
 
 FX_INLINE void categorical_labels_by(const fx_tile *tile, const lane_range *range,
                                      const int is_tiny) {
-    vec labels = lanes_labels(tile, range);
+    vec labels = lanes_labels(tile, range), number = v_zero(), lowest = v_zero();
     compensated total = compensated_zero();
     for (ptrdiff_t group = 0; group < tile->classes; group += FX_CLASS_GROUP) {
         ptrdiff_t end = group + FX_CLASS_GROUP;
         if (end > tile->classes) end = tile->classes;
-        vec sum = v_zero();
+        vec sum = v_zero(), group_lowest = v_zero();
         for (ptrdiff_t k = group; k < end; k++) {
             vec p = lanes_stream(tile, range, k);
-            sum = v_add(sum, v_where(v_differs(labels, v_set((real)k)), p));
+            group_lowest = v_min(p, group_lowest);
+            sum = v_add(sum, v_where(v_differs(labels, number), p));
+            number = v_add(number, v_one());
         }
+        lowest = v_min(group_lowest, lowest);
         compensated_add(&total, sum);
     }
+    note_outside(tile, labels, lowest);
     vec own = lanes_label_logits(tile, range, labels);
     label_slopes slopes =
         categorical_of_labels_by(tile, range, labels, own, compensated_value(total), is_tiny);
@@ -168,7 +179,7 @@ FX_INLINE void categorical_range(const fx_tile *tile, const lane_range *range,
     vec keep = v_set((real)(1 - tile->label_smoothing));
     vec spread = v_set((real)(tile->label_smoothing / (double)tile->classes));
     lane_labels labels = lanes_targets(tile, range);
-    probability_sums sums = sum_probabilities(tile, range);
+    probability_sums sums = sum_probabilities(tile, range, labels.columns);
     compensated total = compensated_zero(), pulls = total;
     for (ptrdiff_t k = 0; k < tile->classes; k++) {
         mask is_largest = v_equal(sums.largest, v_set((real)k));

@@ -5,32 +5,36 @@
  * classes after it, which are cleared: loads and stores under a mask cost several others.
  */
 
-/* `sum` and all classes from `first` on but the label, which are whole vectors. */
+/* `sum` and all classes from `first` on but the label, which are whole vectors; and the lowest. */
 FX_INLINE vec vectors_of_others(const class_row *row, const real *others, ptrdiff_t first,
-                                ptrdiff_t classes, vec sum, const int type) {
+                                ptrdiff_t classes, vec sum, vec *lowest, const int type) {
     for (ptrdiff_t k = first; k < classes; k += LANES) {
         row_prefetch(row, k, type);
-        sum = v_add(sum, v_and(row_logits(row, k, LANES, 0, type), v_load(others + k)));
+        vec p = row_logits(row, k, LANES, 0, type);
+        *lowest = v_min(p, *lowest);
+        sum = v_add(sum, v_and(p, v_load(others + k)));
     }
     return sum;
 }
 
-FX_INLINE vec row_of_others(const class_row *row, ptrdiff_t classes, const int type) {
+FX_INLINE vec row_of_others(const class_row *row, ptrdiff_t classes, vec *lowest, const int type) {
     const real *others = label_mask(row->label, 0);
     ptrdiff_t rest = classes % LANES;
     vec sum = v_zero();
     if (rest > 0) {
         row_prefetch(row, 0, type);
-        sum = v_and(row_logits(row, 0, LANES, 0, type), v_load(others));
-        sum = v_clear_rest(sum, (int)rest);
+        vec p = row_logits(row, 0, LANES, 0, type);
+        *lowest = v_min(p, *lowest);
+        sum = v_clear_rest(v_and(p, v_load(others)), (int)rest);
     }
-    if (classes <= FX_ROW_PIECE) return vectors_of_others(row, others, rest, classes, sum, type);
+    if (classes <= FX_ROW_PIECE)
+        return vectors_of_others(row, others, rest, classes, sum, lowest, type);
     compensated total = {sum, v_zero()};
     for (ptrdiff_t start = rest; start < classes; start += FX_ROW_PIECE) {
         ptrdiff_t left = classes - start;
         class_row piece = class_row_from(*row, start, type, type);
         sum = vectors_of_others(&piece, label_mask(row->label, start), 0,
-                                left < FX_ROW_PIECE ? left : FX_ROW_PIECE, v_zero(), type);
+                                left < FX_ROW_PIECE ? left : FX_ROW_PIECE, v_zero(), lowest, type);
         compensated_add(&total, sum);
     }
     return compensated_value(total);
@@ -45,11 +49,15 @@ typedef struct {
 
 FX_INLINE void rows_of_others_typed(const fx_tile *tile, ptrdiff_t first, int count,
                                     probability_block *block, const int type) {
+    vec lowest = v_zero();
     for (int i = 0; i < count; i++) {
         class_row row = class_row_of(tile, first + i, type, type);
+        vec row_lowest = v_zero(); /* rows that wait for each other would be slow */
         block->own[i] = row_logit(&row, row.label >= 0 ? row.label : 0, type);
-        block->others[i] = row_of_others(&row, tile->classes, type);
+        block->others[i] = row_of_others(&row, tile->classes, &row_lowest, type);
+        if (row.label != FX_IGNORED) lowest = v_min(row_lowest, lowest);
     }
+    note_outside(tile, v_zero(), lowest);
 }
 FX_CALLED void rows_of_others(const fx_tile *tile, ptrdiff_t first, int count,
                               probability_block *block) {
