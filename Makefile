@@ -7,7 +7,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --quiet --quiet --disable-pip-version-check
 
-NATIVE_SOURCES := $(wildcard $(foreach suffix,pyx pxd c h def, \
+NATIVE_SOURCES := $(wildcard $(foreach suffix,pyx pxd pxi c h def, \
 	fastxent/native/*.$(suffix) fastxent/native/simd/*.$(suffix)))
 C_SOURCES := $(filter-out %/_native.c,$(filter %.c %.h,$(NATIVE_SOURCES)))
 

@@ -1,11 +1,8 @@
 """What a backend is asked for, and what it answers.
 
 ``_call.validate`` fills in a :class:`LossRequest`, which no later step checks again, except for one
-check that it leaves to the backend (`late_check`). A backend is a module with three functions::
-
-    evaluate_loss(request: LossRequest) -> LossTotals
-    count_anchors(request: LossRequest) -> LossTotals
-    evaluate_score(name: str, values: ndarray, out: ndarray, threads: int) -> None
+check that it leaves to the backend (`late_check`). A backend is a module with the functions of
+:class:`Backend`.
 
 This module imports NumPy and the catalogue alone. A parameter of a new loss becomes one more field,
 with the value that means "not used".
@@ -234,6 +231,21 @@ class Backend(Protocol):
         threads: int,
     ) -> None:
         """Fill `out` with the score called `name` of `values`."""
+
+    def count_positives(
+        self, labels: Array, background: int, ignored: tuple[int, ...], threads: int
+    ) -> NDArray[np.int64]:
+        """Return how many labels of each row are positive; -1 where one is not valid.
+
+        Positive are those that are neither the background nor ignored. Negative numbers are
+        invalid, but for these two.
+        """
+
+    def mark_largest(self, request: LargestRequest) -> None:
+        """Mark the largest eligible losses of each image; of equal ones the first."""
+
+    def evaluate_cost(self, request: CostRequest) -> None:
+        """Fill in the costs of queries and ground truths."""
 
 
 # --- what backends make of parameters -----------------------------------------------------------

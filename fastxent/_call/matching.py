@@ -23,7 +23,6 @@ from fastxent._call.images import count_batch_axes
 from fastxent._call.validate import MOST_CLASSES
 from fastxent._config import backend_module, thread_count
 from fastxent._contract import Array, BackendName, CostKind, CostRequest
-from fastxent.reference.matching import evaluate_cost
 
 KINDS = get_args(CostKind)
 #: The parameters of some kinds, and their defaults, which say nothing to the others.
@@ -44,7 +43,7 @@ def match_cost(
     backend: BackendName | None,
 ) -> Array | list[Array]:
     """Return the costs of each image's queries and ground truths."""
-    backend_module(backend)
+    compute = backend_module(backend)
     threads = thread_count(num_threads)
     _check_kind(kind)
     factor, exponent = _focal_parameters(kind, alpha, gamma)
@@ -59,7 +58,7 @@ def match_cost(
     _check_classes(images, classes, starts, class_count)
     costs = np.empty(queries * len(classes), result_dtype(values.dtype))
     if costs.size:
-        evaluate_cost(
+        compute.evaluate_cost(
             CostRequest(
                 kind, values, batch_axes, classes, starts, scores, factor, exponent, costs, threads
             )

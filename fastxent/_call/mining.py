@@ -16,8 +16,7 @@ from fastxent._arguments import (
 from fastxent._call.images import count_batch_axes, split_shape
 from fastxent._call.targets import ignored_labels, missing_values
 from fastxent._config import backend_module, thread_count
-from fastxent._contract import Array, BackendName, IgnoreIndex, LargestRequest
-from fastxent.reference.mining import count_positives, mark_largest
+from fastxent._contract import Array, Backend, BackendName, IgnoreIndex, LargestRequest
 
 BoolArray = NDArray[np.bool_]
 
@@ -35,7 +34,7 @@ def mine_negatives(
     backend: BackendName | None,
 ) -> BoolArray:
     """Return the mask of the hardest negatives of each image."""
-    backend_module(backend)
+    compute = backend_module(backend)
     threads = thread_count(num_threads)
     values, axes = _losses(losses, batch_ndim)
     most = as_number(ratio, "ratio")
@@ -50,17 +49,13 @@ def mine_negatives(
     array, background, ignored = _read_labels(array, background_index, ignore_index)
     images, anchors = split_shape(values.shape, axes)
     array = array.reshape(images, anchors)
-    positives, invalid = count_positives(array, background, ignored, threads)
-    if invalid >= 0:
-        problem = (
-            f"= {array.flat[invalid]} is negative, and neither the background_index ({background}) "
-            f"nor an ignore_index ({', '.join(map(str, ignored))})"
-        )
-        raise ElementError("labels", position_of(invalid, values.shape), problem)
+    positives = compute.count_positives(array, background, ignored, threads)
+    if images and positives.min() < 0:
+        raise _negative_label_error(array, values.shape, background, ignored)
     counts = _negative_counts(positives, most, least, anchors)
     if background in ignored:
         counts[:] = 0  # there are no negatives then
-    return _mark(values, array, background, counts, threads)
+    return _mark(compute, values, array, background, counts, threads)
 
 
 def mark_hardest(
@@ -72,16 +67,21 @@ def mark_hardest(
     backend: BackendName | None,
 ) -> BoolArray:
     """Return the mask of the k largest losses of each image."""
-    backend_module(backend)
+    compute = backend_module(backend)
     threads = thread_count(num_threads)
     values, axes = _losses(losses, batch_ndim)
     images, anchors = split_shape(values.shape, axes)
     counts = _wanted_counts(k, values.shape[:axes], anchors)
-    return _mark(values, None, 0, np.broadcast_to(counts.ravel(), images), threads)
+    return _mark(compute, values, None, 0, np.broadcast_to(counts.ravel(), images), threads)
 
 
-def _mark(
-    losses: Array, labels: Array | None, background: int, counts: Array, threads: int
+def _mark(  # noqa: PLR0917 - what both functions have come to
+    compute: Backend,
+    losses: Array,
+    labels: Array | None,
+    background: int,
+    counts: Array,
+    threads: int,
 ) -> BoolArray:
     images = len(counts)
     mask = np.empty(losses.shape, np.bool_)
@@ -89,7 +89,7 @@ def _mark(
     if mask.size:
         counts = np.ascontiguousarray(counts, np.int64)
         rows = losses.reshape(out.shape)
-        mark_largest(LargestRequest(rows, labels, background, counts, out, threads))
+        compute.mark_largest(LargestRequest(rows, labels, background, counts, out, threads))
     return mask
 
 
@@ -129,6 +129,19 @@ def _read_labels(
         )
     background = as_integer(background_index, "background_index")
     return labels, background, ignored_labels(ignore_index)
+
+
+def _negative_label_error(
+    labels: Array, shape: tuple[int, ...], background: int, ignored: tuple[int, ...]
+) -> ValueError:
+    """Name the first label that is negative and means nothing."""
+    is_invalid = (labels < 0) & ~np.isin(labels, (background, *ignored))
+    index = int(is_invalid.argmax())
+    problem = (
+        f"= {labels.flat[index]} is negative, and neither the background_index ({background}) "
+        f"nor an ignore_index ({', '.join(map(str, ignored))})"
+    )
+    return ElementError("labels", position_of(index, shape), problem)
 
 
 def _negative_counts(

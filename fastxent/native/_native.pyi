@@ -1,11 +1,15 @@
 from collections.abc import Callable
 from typing import ParamSpec, TypeVar
 
-from fastxent._contract import Array, LossRequest, LossTotals
+import numpy as np
+from numpy.typing import NDArray
+
+from fastxent._contract import Array, CostRequest, LargestRequest, LossRequest, LossTotals
 
 _Arguments = ParamSpec("_Arguments")
 _Result = TypeVar("_Result")
 
+COST_KINDS: dict[str, int]
 NO_TOTALS: LossTotals
 
 def evaluate_loss(request: LossRequest) -> LossTotals: ...
@@ -15,6 +19,11 @@ def evaluate_short_call(
     code: int, logits: Array, labels: Array, out: Array, ignore_index: int
 ) -> bool: ...
 def evaluate_score(name: str, values: Array, out: Array, threads: int) -> None: ...
+def count_positives(
+    labels: Array, background: int, ignored: tuple[int, ...], threads: int
+) -> NDArray[np.int64]: ...
+def mark_largest(request: LargestRequest) -> None: ...
+def evaluate_cost(request: CostRequest) -> None: ...
 def find_invalid_label(
     labels: Array, highest: int, extra: tuple[int, ...], threads: int
 ) -> int: ...

@@ -7,12 +7,16 @@ threads share (`_threads.pxd`). Sums are kept per block and added in the order o
 their bits do not depend on the number of threads.
 """
 
-from libc.stdint cimport int64_t, intptr_t
+from libc.stdint cimport int32_t, int64_t, intptr_t, uint8_t
 from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memset
 
 from fastxent.native._arrays cimport (
     Dimensions, Operand, coalesce, order_as_in_memory, read_operand,
+)
+from fastxent.native._detection cimport (
+    FX_COST_FOCAL, FX_COST_SIGMOID, FX_COST_SIMOTA, FX_COST_SOFTMAX, fx_detection,
+    fx_detection_of, fx_images, fx_mining, fx_step,
 )
 from fastxent.native._elements cimport SCAN_ELEMENTS
 from fastxent.native._job cimport OPERANDS, BlockTotals, Job, list_operands, plan_scratch
@@ -22,12 +26,15 @@ from fastxent.native._kernels cimport (
     fx_isa_supported, fx_kernels, fx_kernels_of, fx_label_map, fx_losses, fx_map_kernel,
     fx_max_threads, fx_own_team, fx_prepare_teams, fx_protect_forks, fx_team,
 )
+from fastxent.native._matching cimport (
+    COST_WORK, STEP_QUERIES, CostJob, cost_bytes, cost_step, plan_tiles,
+)
 from fastxent.native._requests cimport (
     choose_kernels, choose_precision, describe_loss, map_labels, per_class, scores_suit_rows,
 )
 from fastxent.native._short_calls cimport describe_short_call
 from fastxent.native._threads cimport (
-    add_totals, map_blocks, read_blocks, run_blocks, run_worker, scan_blocks,
+    add_totals, map_blocks, read_blocks, run_blocks, run_steps, run_worker, scan_blocks,
 )
 
 import numpy as np
@@ -252,6 +259,11 @@ cdef int run_map(Job* job, fx_map_kernel kernel, int threads) except -1:
     threads = choose_threads(threads, blocks)
     map_blocks(job, kernel, blocks, threads)
     return 0
+
+
+# ---------------------------------------------------------------------------- mining, matching
+
+include "_detection.pxi"
 
 
 # ---------------------------------------------------------------------------- checks and reads

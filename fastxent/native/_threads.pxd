@@ -7,6 +7,7 @@ from libc.stdint cimport intptr_t
 
 from fastxent.native._arrays cimport Dimensions, Operand, element_size
 from fastxent.native._blocks cimport run_block
+from fastxent.native._detection cimport fx_step
 from fastxent.native._elements cimport SCAN_ELEMENTS, map_block, scan_block
 from fastxent.native._job cimport BlockTotals, Job
 from fastxent.native._kernels cimport (
@@ -90,6 +91,34 @@ cdef inline void map_one_block(const Job* job, fx_map_kernel kernel,
                                Py_ssize_t block) noexcept nogil:
     cdef fx_float_control callers = fx_begin_floats()
     map_block(job, kernel, block)
+    fx_end_floats(callers)
+
+
+cdef inline void run_steps(fx_step step, const void* call, Py_ssize_t steps, int threads,
+                           char* memory, Py_ssize_t scratch_bytes) noexcept:
+    """Run all steps of a call; each thread has its part of the memory."""
+    cdef fx_team* team
+    cdef Py_ssize_t number
+    cdef fx_float_control callers
+    with nogil:
+        callers = fx_get_floats()
+        team = fx_own_team(FX_NATIVE_POOL)
+        threads = fx_gather_team(team, threads)
+        if threads == 1:
+            for number in range(steps):
+                run_one_step(step, call, number, memory)
+        else:
+            with parallel(num_threads=threads):
+                fx_join_team(team, threadid())
+                for number in prange(steps, schedule="dynamic"):
+                    run_one_step(step, call, number, memory + threadid() * scratch_bytes)
+        fx_end_floats(callers)
+
+
+cdef inline void run_one_step(fx_step step, const void* call, Py_ssize_t number,
+                              char* memory) noexcept nogil:
+    cdef fx_float_control callers = fx_begin_floats()
+    step(call, number, memory)
     fx_end_floats(callers)
 
 

@@ -10,6 +10,8 @@ except ImportError as error:
         "the backend 'numba' needs Numba, which is not installed: pip install fastxent[numba]"
     ) from error
 
+# Mining and matching have no loss to compile: they are the native backend's.
+from fastxent.native import count_positives, evaluate_cost, mark_largest
 from fastxent.numba.backend import (
     MOST_ROW_CLASSES,
     count_anchors,
@@ -17,4 +19,12 @@ from fastxent.numba.backend import (
     evaluate_score,
 )
 
-__all__ = ["MOST_ROW_CLASSES", "count_anchors", "evaluate_loss", "evaluate_score"]
+__all__ = [
+    "MOST_ROW_CLASSES",
+    "count_anchors",
+    "count_positives",
+    "evaluate_cost",
+    "evaluate_loss",
+    "evaluate_score",
+    "mark_largest",
+]

@@ -6,5 +6,15 @@ from fastxent.reference.backend import (
     evaluate_loss,
     evaluate_score,
 )
+from fastxent.reference.matching import evaluate_cost
+from fastxent.reference.mining import count_positives, mark_largest
 
-__all__ = ["MOST_ROW_CLASSES", "count_anchors", "evaluate_loss", "evaluate_score"]
+__all__ = [
+    "MOST_ROW_CLASSES",
+    "count_anchors",
+    "count_positives",
+    "evaluate_cost",
+    "evaluate_loss",
+    "evaluate_score",
+    "mark_largest",
+]

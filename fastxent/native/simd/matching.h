@@ -1,0 +1,216 @@
+/* What it costs to match some queries of an image with its ground truths.
+ *
+ * The kinds "focal" and "sigmoid" need the logits of the classes that occur among the ground truths
+ * and no others. They are gathered query by query, so that vectors are full however few there are;
+ * then each cost is copied to the ground truths of its class. The other kinds need all classes:
+ * their tiles have queries as lanes.
+ */
+
+/* --- "focal" and "sigmoid" -----------------------------------------------------------------------
+ */
+
+#define FX_GATHER(type, value)                                                                     \
+    for (ptrdiff_t q = 0; q < count; q++) {                                                        \
+        const char *row = source + q * costs->query_stride;                                        \
+        for (ptrdiff_t j = 0; j < distinct; j++) {                                                 \
+            type element;                                                                          \
+            memcpy(&element, row + costs->distinct[j] * costs->class_stride, sizeof element);      \
+            gathered[q * distinct + j] = (real)(value);                                            \
+        }                                                                                          \
+    }
+
+/* The logits of the distinct classes, query by query; up to a whole vector of them. */
+static void gather_logits(const fx_costs *costs, ptrdiff_t first, ptrdiff_t count, real *gathered) {
+    const char *source = costs->logits + first * costs->query_stride;
+    const ptrdiff_t distinct = costs->distinct_count;
+    switch (costs->type) {
+    case FX_FLOAT16: FX_GATHER(uint16_t, float16_value(element)) break;
+    case FX_BFLOAT16: FX_GATHER(uint16_t, bfloat16_value(element)) break;
+    case FX_FLOAT32: FX_GATHER(float, element) break;
+    default: FX_GATHER(double, element) break;
+    }
+    for (ptrdiff_t i = count * distinct; i % LANES; i++) gathered[i] = 0;
+}
+
+/* Copy the costs of distinct classes to the ground truths. */
+FX_INLINE void spread_costs(const fx_costs *costs, ptrdiff_t first, ptrdiff_t count,
+                            const real *gathered, const int is_negated) {
+    real *out = (real *)costs->out + first * costs->truths;
+    for (ptrdiff_t q = 0; q < count; q++, gathered += costs->distinct_count)
+        for (ptrdiff_t t = 0; t < costs->truths; t++) {
+            real cost = gathered[costs->columns[t]];
+            *out++ = is_negated ? -cost : cost;
+        }
+}
+
+/* The positive cost less the negative one. A factor of 0 removes even an infinite term. */
+FX_INLINE vec focal_cost(vec z, const power gamma, vec positive, vec negative, int has_positive,
+                         int has_negative, const exp_constants *constants) {
+    sigmoid_parts parts = sigmoid_parts_of(z, constants);
+    vec of_positive = v_mul(v_power(parts.q, gamma), v_add(v_relu(v_negate(z)), parts.tail));
+    vec of_negative = v_mul(v_power(parts.p, gamma), v_add(v_relu(z), parts.tail));
+    of_positive = v_mul(positive, of_positive);
+    of_negative = v_mul(negative, of_negative);
+    if (!has_positive) return v_negate(of_negative);
+    return has_negative ? v_sub(of_positive, of_negative) : of_positive;
+}
+
+static void focal_costs(const fx_costs *costs) {
+    real *gathered = (real *)costs->tile;
+    const exp_constants constants = make_exp_constants();
+    const power gamma = power_of(costs->gamma);
+    const vec positive = v_set((real)costs->positive), negative = v_set((real)costs->negative);
+    const int has_positive = costs->positive > 0, has_negative = costs->negative > 0;
+    for (ptrdiff_t first = 0; first < costs->queries; first += costs->tile_queries) {
+        ptrdiff_t left = costs->queries - first;
+        ptrdiff_t count = left < costs->tile_queries ? left : costs->tile_queries;
+        gather_logits(costs, first, count, gathered);
+        for (ptrdiff_t i = 0; i < count * costs->distinct_count; i += LANES)
+            v_store(gathered + i, focal_cost(v_load(gathered + i), gamma, positive, negative,
+                                             has_positive, has_negative, &constants));
+        spread_costs(costs, first, count, gathered, 0);
+    }
+}
+
+static void sigmoid_costs(const fx_costs *costs) {
+    real *gathered = (real *)costs->tile;
+    for (ptrdiff_t first = 0; first < costs->queries; first += costs->tile_queries) {
+        ptrdiff_t left = costs->queries - first;
+        ptrdiff_t count = left < costs->tile_queries ? left : costs->tile_queries;
+        gather_logits(costs, first, count, gathered);
+        costs->kernels->sigmoid(gathered, gathered, count * costs->distinct_count, 0);
+        spread_costs(costs, first, count, gathered, 1);
+    }
+}
+
+/* --- "softmax" and "simota" ----------------------------------------------------------------------
+ */
+
+/* All logits of some queries, which become lanes. */
+static fx_tile pack_queries(const fx_costs *costs, ptrdiff_t first, ptrdiff_t count) {
+    fx_tile tile = {.anchors = count, .classes = costs->classes};
+    tile.logits = (fx_matrix){costs->tile, 1, costs->tile_queries};
+    tile.results = (fx_matrix){costs->results, 1, costs->tile_queries};
+    tile.logit_type = FX_OWN_TYPE;
+    costs->kernels->pack(costs->logits + first * costs->query_stride, costs->query_stride,
+                         costs->class_stride, costs->type, count, costs->classes, costs->tile,
+                         costs->tile_queries);
+    return tile;
+}
+
+/* Copy the results of classes to the ground truths. */
+FX_INLINE void spread_lanes(const fx_costs *costs, ptrdiff_t first, ptrdiff_t count,
+                            const int is_negated) {
+    const real *results = (const real *)costs->results;
+    for (ptrdiff_t t = 0; t < costs->truths; t++) {
+        const real *of_class = results + costs->distinct[costs->columns[t]] * costs->tile_queries;
+        real *out = (real *)costs->out + first * costs->truths + t;
+        for (ptrdiff_t q = 0; q < count; q++)
+            out[q * costs->truths] = is_negated ? -of_class[q] : of_class[q];
+    }
+}
+
+static void softmax_costs(const fx_costs *costs) {
+    for (ptrdiff_t first = 0; first < costs->queries; first += costs->tile_queries) {
+        ptrdiff_t left = costs->queries - first;
+        ptrdiff_t count = left < costs->tile_queries ? left : costs->tile_queries;
+        fx_tile tile = pack_queries(costs, first, count);
+        costs->kernels->softmax(&tile);
+        spread_lanes(costs, first, count, 1);
+    }
+}
+
+/* The square root of sigmoid(x), and -log(sigmoid(x)): of exp(-|x| / 2), which is a number for
+ * twice as many x as exp(-|x|) is. */
+typedef struct {
+    vec root, surprise;
+} half_score;
+
+FX_MATH half_score half_score_of(vec x, const exp_constants *constants) {
+    vec h = v_exp_nonpositive(v_mul(v_negative_abs(x), v_set((real)0.5)), constants);
+    vec e = v_mul(h, h);
+    vec numerator = v_select(v_less(x, v_zero()), h, v_one());
+    half_score score = {v_div(numerator, v_sqrt(v_add(v_one(), e))),
+                        v_add(v_relu(v_negate(x)), v_log1p_unit(e))};
+    return score;
+}
+
+/* -log(1 - q) for q = sqrt(sigmoid(z) sigmoid(o)).
+ *
+ * Where q is large, 1 - q = (1 - q^2) / (1 + q), and with a = exp(-z) and b = exp(-o)
+ * 1 - q^2 = (a + b + a b) sigmoid(z) sigmoid(o). All of it is taken from logarithms, for 1 - q may
+ * be less than any number. Both z and o are above -1.1 there, and the larger one above 0. */
+FX_CALLED vec surprise_of_large(vec z, vec objectness, vec q, vec both) {
+    exp_constants constants = make_exp_constants();
+    vec least = v_min(z, objectness), most = v_max(z, objectness);
+    vec distance = v_select(v_equal(least, most), v_zero(), v_sub(least, most));
+    vec sum = v_add(v_exp_nonpositive(v_negative_abs(distance), &constants),
+                    v_exp_nonpositive(v_negative_abs(most), &constants));
+    return v_add(v_add(least, both), v_sub(v_log1p(q), v_log1p(sum)));
+}
+FX_INLINE vec surprise_of_rest(vec z, vec objectness, const half_score *own,
+                               const half_score *of_objectness) {
+    const vec half = v_set((real)0.5);
+    vec q = v_mul(own->root, of_objectness->root);
+    vec surprise = v_negate(v_log1p(v_negate(v_min(q, half))));
+    mask is_small = v_less(q, half);
+    if (!v_mask_all(is_small)) {
+        vec both = v_add(own->surprise, of_objectness->surprise);
+        vec of_large = surprise_of_large(z, objectness, q, both);
+        /* NaN is in neither form. */
+        of_large = v_select(v_less(q, v_set((real)INFINITY)), of_large, q);
+        surprise = v_select(is_small, surprise, of_large);
+    }
+    return surprise;
+}
+
+/* Of a class t: -log(q_t), and the sum of -log(1 - q_c) over the others, where the term of t is not
+ * taken from a sum that it dominates. */
+static void simota_lanes(const fx_costs *costs, const fx_tile *tile, const real *objectness,
+                         const lane_range *range) {
+    const exp_constants constants = make_exp_constants();
+    const vec o = v_load(objectness + range->first);
+    const half_score of_objectness = half_score_of(o, &constants);
+    compensated total = compensated_zero();
+    vec largest = v_zero(), overflow = v_zero();
+    for (ptrdiff_t k = 0; k < tile->classes; k++) {
+        vec z = lanes_load(&tile->logits, range, k);
+        half_score own = half_score_of(z, &constants);
+        vec surprise = surprise_of_rest(z, o, &own, &of_objectness);
+        lanes_store(&tile->results, range, k, surprise);
+        vec smaller = v_min(largest, surprise);
+        largest = v_max(largest, surprise);
+        compensated_add(&total, smaller);
+        overflow = v_add(overflow, smaller);
+    }
+    /* What an infinite sum lost is NaN. */
+    vec others = compensated_value(total);
+    others = v_select(v_equal(overflow, v_set((real)INFINITY)), overflow, others);
+    for (ptrdiff_t j = 0; j < costs->distinct_count; j++) {
+        ptrdiff_t k = (ptrdiff_t)costs->distinct[j];
+        vec surprise = lanes_load(&tile->results, range, k);
+        half_score own = half_score_of(lanes_load(&tile->logits, range, k), &constants);
+        vec rest = v_add(v_sub(others, surprise), largest);
+        rest = v_select(v_equal(surprise, largest), others, rest);
+        vec of_class = v_mul(v_set((real)0.5), v_add(own.surprise, of_objectness.surprise));
+        lanes_store(&tile->results, range, k, v_add(of_class, rest));
+    }
+}
+
+static void simota_costs(const fx_costs *costs) {
+    real *objectness = (real *)costs->results + costs->classes * costs->tile_queries;
+    for (ptrdiff_t first = 0; first < costs->queries; first += costs->tile_queries) {
+        ptrdiff_t left = costs->queries - first;
+        ptrdiff_t count = left < costs->tile_queries ? left : costs->tile_queries;
+        fx_tile tile = pack_queries(costs, first, count);
+        costs->kernels->pack(costs->objectness + first * costs->objectness_stride,
+                             costs->objectness_stride, 0, costs->objectness_type, count, 1,
+                             objectness, costs->tile_queries);
+        for (ptrdiff_t start = 0; start < count; start += LANES) {
+            ptrdiff_t rest = count - start;
+            lane_range range = {start, rest < LANES ? (int)rest : LANES};
+            simota_lanes(costs, &tile, objectness, &range);
+        }
+        spread_lanes(costs, first, count, 0);
+    }
+}
