@@ -100,7 +100,7 @@ def compile_in_parallel(
     flags = options.pop("extra_postargs")
 
     def compile_one(source: str) -> list[str]:
-        slow = PORTABLE_FLAGS if "kernels_baseline" in source else []
+        slow = PORTABLE_FLAGS if "_baseline_" in source else []
         return compile_files([source], extra_postargs=[*flags, *slow], **options)
 
     # The largest files first, so that no core waits for them at the end.

@@ -33,6 +33,7 @@ from fastxent.native._native import (
     openmp_processors,
     parallel_read,
     run_alone,
+    select_candidates,
     set_isa,
     worker_address,
 )
@@ -69,6 +70,7 @@ __all__ = [
     "openmp_processors",
     "parallel_read",
     "run_alone",
+    "select_candidates",
     "set_isa",
     "worker_address",
 ]

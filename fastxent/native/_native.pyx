@@ -18,6 +18,14 @@ from fastxent.native._detection cimport (
     FX_COST_FOCAL, FX_COST_SIGMOID, FX_COST_SIMOTA, FX_COST_SOFTMAX, fx_detection,
     fx_detection_of, fx_images, fx_mining, fx_step,
 )
+from fastxent.native._candidates cimport (
+    FX_AS_SCORES, FX_AS_SIGMOIDS, FX_AS_SOFTMAXES, FX_NO_OBJECTS, FX_PRODUCTS, FX_ROOTS,
+)
+from fastxent.native._candidates cimport (
+    ELEMENT_BLOCK, THREAD_ELEMENTS, describe_level, fx_candidate_kernels,
+    fx_candidate_kernels_of, fx_free_selector, fx_join, fx_level, fx_selection, fx_selector,
+    fx_start_selector, fx_union, fx_write_candidates, fx_write_edges, select_blocks,
+)
 from fastxent.native._elements cimport SCAN_ELEMENTS
 from fastxent.native._job cimport OPERANDS, BlockTotals, Job, list_operands, plan_scratch
 from fastxent.native._kernels cimport (
@@ -41,6 +49,7 @@ import numpy as np
 
 from fastxent._contract import modulating_exponents, term_factors
 from fastxent._contract import LossTotals
+from fastxent._selection import NO_SCORES, Selection, tolerance
 
 cdef extern from *:
     """
@@ -261,9 +270,10 @@ cdef int run_map(Job* job, fx_map_kernel kernel, int threads) except -1:
     return 0
 
 
-# ---------------------------------------------------------------------------- mining, matching
+# ---------------------------------------------------------------------------- detection
 
 include "_detection.pxi"
+include "_candidates.pxi"
 
 
 # ---------------------------------------------------------------------------- checks and reads

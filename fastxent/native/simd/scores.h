@@ -1,4 +1,5 @@
 /* Scores and links: of single values, and over the class axis with anchors as lanes. */
+#include "sigmoid_score.h"
 
 FX_INLINE ptrdiff_t reals_before_line(const real *p) {
     return (ptrdiff_t)((0 - (uintptr_t)p) % FX_LINE / sizeof(real));
@@ -27,10 +28,6 @@ FX_INLINE ptrdiff_t reals_before_line(const real *p) {
         }                                                                                          \
     }
 
-FX_INLINE vec v_sigmoid(vec x, const exp_constants *constants) {
-    vec e = v_exp_nonpositive(v_negative_abs(x), constants);
-    return v_div(v_select(v_less(x, v_zero()), e, v_one()), v_add(v_one(), e));
-}
 FX_INLINE vec v_softplus(vec x, const exp_constants *constants) {
     vec tail = v_log1p_unit(v_exp_nonpositive(v_negative_abs(x), constants));
     /* The logarithm of a NaN is not one: take it from the relu. */

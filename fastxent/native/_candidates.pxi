@@ -1,0 +1,133 @@
+# ---------------------------------------------------------------------------- candidates
+
+
+def select_candidates(request):
+    """Select the candidates of a checked SelectionRequest."""
+    cdef fx_selection call
+    cdef Py_ssize_t count = len(request.levels)
+    cdef fx_level* levels = <fx_level*>calloc(count, sizeof(fx_level))
+    if levels == NULL:
+        raise MemoryError
+    try:
+        memset(&call, 0, sizeof(call))
+        call.levels = levels
+        call.level_count = <int>count
+        _kept_alive = describe_selection(&call, request)
+        describe_levels(&call, levels, request)
+        return run_selection(&call, levels, request)
+    finally:
+        free(levels)
+
+
+cdef describe_selection(fx_selection* call, request):
+    """Fill in all but the levels; what is returned must outlive the call."""
+    cdef fx_float_control callers
+    cdef Py_ssize_t lanes, axis
+    dtype = request.score_dtype
+    call.classes = request.classes
+    call.background = request.background
+    call.images = request.images
+    call.image_dimensions = request.batch_ndim
+    for axis in range(request.batch_ndim):
+        call.image_shape[axis] = request.levels[0].shape[axis]
+    call.is_double = dtype == np.float64
+    call.activation = {None: FX_AS_SCORES, "sigmoid": FX_AS_SIGMOIDS,
+                       "softmax": FX_AS_SOFTMAXES}[request.activation]
+    call.combine = FX_NO_OBJECTS
+    call.margin = tolerance(request.levels[0].dtype)
+    if request.objectness is not None:
+        call.combine = FX_ROOTS if request.combine == "sqrt" else FX_PRODUCTS
+        call.object_margin = tolerance(request.objectness[0].dtype)
+    call.best_only = not request.multi_label
+    call.per_level = request.top_k_per == "level"
+    call.per_class = request.top_k_per == "class"
+    call.by_anchors = (call.best_only or call.combine != FX_NO_OBJECTS
+                       or call.activation == FX_AS_SOFTMAXES)
+    call.top_k = -1 if request.top_k is None else request.top_k
+    if call.top_k >= sum(request.level_sizes) * call.classes:
+        call.top_k = -1
+    call.least = request.least_threshold
+    call.kernels = fx_kernels_of(selected_isa, call.is_double)
+    lanes = fx_candidate_kernels_of(selected_isa, call.is_double).lanes
+    thresholds = request.thresholds
+    call.takes_all = thresholds is None
+    if call.takes_all:
+        thresholds = np.full(call.classes, -np.inf, dtype)
+    else:
+        thresholds = thresholds.copy()
+    call.is_even = request.returned.all() and (thresholds == thresholds[0]).all()
+    thresholds[~request.returned] = np.inf
+    voids = np.zeros(call.classes, dtype)
+    if call.background >= 0:
+        voids[call.background] = np.nan
+    # Repeated, so that a vector can be read from each class on.
+    arrays = [np.resize(array, call.classes + lanes) for array in (thresholds, voids)]
+    arrays += [np.empty_like(arrays[0]), np.empty_like(arrays[0])]
+    call.thresholds = per_class(arrays[0])
+    call.voids = per_class(arrays[1])
+    call.lows = per_class(arrays[2])
+    call.highs = per_class(arrays[3])
+    callers = fx_begin_floats()
+    fx_write_edges(call, <int>lanes, <void*>call.lows, <void*>call.highs)
+    fx_end_floats(callers)
+    return arrays
+
+
+cdef describe_levels(fx_selection* call, fx_level* levels, request):
+    cdef Py_ssize_t first_anchor = 0, number, size
+    for number in range(call.level_count):
+        objectness = None if request.objectness is None else request.objectness[number]
+        describe_level(&levels[number], request.levels[number], objectness,
+                       call.image_dimensions, call.classes, first_anchor)
+        size = levels[number].anchors
+        first_anchor += size
+        levels[number].block_size = ELEMENT_BLOCK
+        levels[number].blocks = (size * call.classes + ELEMENT_BLOCK - 1) // ELEMENT_BLOCK
+
+
+cdef run_selection(const fx_selection* call, const fx_level* levels, request):
+    """Run all blocks, and make arrays of what the threads have found."""
+    cdef const fx_candidate_kernels* kernels = fx_candidate_kernels_of(selected_isa,
+                                                                       call.is_double)
+    cdef Py_ssize_t blocks = 0, elements, number
+    cdef int threads, started = 0
+    cdef fx_selector* selectors
+    cdef fx_union all_of
+    found = np.zeros(call.images, np.intp)
+    nan = np.zeros(call.images, np.intp)
+    for number in range(call.level_count):
+        blocks += levels[number].blocks
+    blocks *= call.images
+    elements = call.images * sum(request.level_sizes) * call.classes
+    threads = choose_threads(request.threads, (elements + THREAD_ELEMENTS - 1) // THREAD_ELEMENTS)
+    selectors = <fx_selector*>calloc(threads, sizeof(fx_selector))
+    memset(&all_of, 0, sizeof(all_of))
+    if selectors == NULL:
+        raise MemoryError
+    try:
+        for number in range(threads):
+            started += 1
+            if fx_start_selector(&selectors[number], call, kernels) != 0:
+                raise MemoryError
+        select_blocks(call, kernels, selectors, blocks, threads)
+        for number in range(threads):
+            if selectors[number].has_failed:
+                raise MemoryError
+        for number in range(threads):
+            if selectors[number].has_outside:
+                return NO_SCORES
+        if fx_join(call, selectors, threads, &all_of, <Py_ssize_t*>per_class(found),
+                   <Py_ssize_t*>per_class(nan)) != 0:
+            raise MemoryError
+        image, anchor, label = (np.empty(all_of.count, np.intp) for _ in range(3))
+        score = np.empty(all_of.count, request.score_dtype)
+        fx_write_candidates(call, &all_of, <Py_ssize_t*>per_class(image),
+                            <Py_ssize_t*>per_class(anchor), <Py_ssize_t*>per_class(label),
+                            <void*>per_class(score))
+        return Selection(image, anchor, label, score, found, nan)
+    finally:
+        for number in range(started):
+            fx_free_selector(&selectors[number])
+        free(selectors)
+        free(all_of.items)
+        free(all_of.images)

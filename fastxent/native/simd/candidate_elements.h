@@ -1,0 +1,218 @@
+/* Logits one after the other as they lie in memory, of which each is scored alone: candidates with
+ * several labels of an anchor, and without objectness.
+ *
+ * 4 LANES of them are compared with a cut. What does not lie below it, NaN included, is scored; the
+ * others are only counted, once the cut has risen above the threshold. */
+#define FX_ELEMENT_CHUNK 1024 /* converted or gathered at a time */
+
+/* Lanes that do not lie below the cut. `counted` are those that were counted already. */
+FX_CALLED void visit_lanes(fx_selector *s, vec x, uint32_t bits, uint32_t counted,
+                           const lane_places *places) {
+    const fx_selection *call = s->call;
+    uint32_t nan = bits & ~lane_bits(v_equal(x, x));
+    vec scores = score_lanes(call, x), thresholds = per_lane(call->thresholds, places);
+    uint32_t passing = bits & lane_bits(v_less(thresholds, scores));
+    if (nan) count_nan(s, nan, places);
+    if (call->takes_all)
+        s->found -= count_bits(nan & lane_bits(v_less(thresholds, v_set((real)INFINITY))));
+    else
+        s->found += count_bits(passing & ~counted);
+    if (passing) offer_lanes(s, x, scores, passing, places);
+}
+
+/* Count the lanes whose scores pass; between the edges their scores decide. */
+FX_INLINE uint32_t count_lanes(fx_selector *s, vec x, vec lows, vec highs, uint32_t valid,
+                               const lane_places *places) {
+    uint32_t above = lane_bits(v_less(lows, x)) & valid;
+    uint32_t unsure = above & ~lane_bits(v_less(highs, x));
+    if (unsure) {
+        vec thresholds = per_lane(s->call->thresholds, places);
+        above &= ~unsure | lane_bits(v_less(thresholds, score_lanes(s->call, x)));
+    }
+    return (uint32_t)count_bits(above);
+}
+
+/* One vector, of which the `valid` lanes are there. */
+FX_CALLED void scan_vector(fx_selector *s, vec x, uint32_t valid, const lane_places *places) {
+    vec lows = per_lane(s->counted_lows, places), highs = per_lane(s->counted_highs, places);
+    uint32_t counted = lane_bits(v_less(lows, v_set((real)INFINITY)));
+    uint32_t bits = ~lane_bits(v_less(x, per_lane(s->cuts, places))) & valid;
+    if (counted && !s->call->takes_all) s->found += count_lanes(s, x, lows, highs, valid, places);
+    if (bits) visit_lanes(s, x, bits, counted, places);
+}
+
+FX_INLINE void advance(const fx_selection *call, lane_places *places, int lanes) {
+    places->order += (uint64_t)lanes * places->step;
+    if (!places->varies) return;
+    places->label += lanes;
+    if (places->label >= call->classes) places->label %= call->classes;
+}
+
+/* Whole groups of vectors with one cut, until that rises or the run ends: how many elements. */
+FX_INLINE ptrdiff_t scan_groups(fx_selector *s, const real *x, ptrdiff_t count,
+                                lane_places *places, const int counts) {
+    const ptrdiff_t label = places->varies ? 0 : places->label, rises = s->rises;
+    vec cut = v_set(((const real *)s->cuts)[label]);
+    vec low = v_set(((const real *)s->counted_lows)[label]);
+    vec high = v_set(((const real *)s->counted_highs)[label]);
+    ptrdiff_t i = 0, found = 0;
+    const uint64_t order = places->order;
+    for (; i + 4 * LANES <= count && s->rises == rises; i += 4 * LANES) {
+        vec group[4];
+        for (int v = 0; v < 4; v++) group[v] = v_load(x + i + v * LANES);
+        if (counts) {
+            uint32_t unsure = 0;
+            for (int v = 0; v < 4; v++) {
+                uint32_t above = lane_bits(v_less(low, group[v]));
+                unsure |= above ^ lane_bits(v_less(high, group[v]));
+                found += count_bits(above);
+            }
+            if (unsure)
+                for (int v = 0; v < 4; v++) {
+                    found -= count_bits(lane_bits(v_less(low, group[v])));
+                    found += count_lanes(s, group[v], low, high, FX_ALL_LANES, places);
+                }
+        }
+        mask below = v_both(v_both(v_less(group[0], cut), v_less(group[1], cut)),
+                            v_both(v_less(group[2], cut), v_less(group[3], cut)));
+        if (v_mask_all(below)) continue;
+        for (int v = 0; v < 4; v++) {
+            uint32_t bits = ~lane_bits(v_less(group[v], cut)) & FX_ALL_LANES;
+            if (!bits) continue;
+            lane_places here = *places;
+            here.order = order + (uint64_t)(i + v * LANES) * places->step;
+            if (here.varies) here.label = (places->label + i + v * LANES) % s->call->classes;
+            visit_lanes(s, group[v], bits, counts ? FX_ALL_LANES : 0, &here);
+        }
+    }
+    s->found += found;
+    return i;
+}
+
+/* Whether one cut is all there is to know of a run. */
+FX_INLINE int has_one_cut(const fx_selection *call, const lane_places *places) {
+    return !places->varies || (call->is_even && !call->per_class);
+}
+
+static void scan_run(fx_selector *s, const real *x, ptrdiff_t count, lane_places places) {
+    const fx_selection *call = s->call;
+    ptrdiff_t i = 0;
+    while (has_one_cut(call, &places) && i + 4 * LANES <= count) {
+        ptrdiff_t label = places.varies ? 0 : places.label;
+        int counts = !call->takes_all && ((const real *)s->counted_lows)[label] < INFINITY;
+        ptrdiff_t step = counts ? scan_groups(s, x + i, count - i, &places, 1)
+                                : scan_groups(s, x + i, count - i, &places, 0);
+        i += step;
+        places.order += (uint64_t)step * places.step;
+        if (places.varies) places.label = (places.label + step) % call->classes;
+    }
+    for (; i + LANES <= count; i += LANES) {
+        scan_vector(s, v_load(x + i), FX_ALL_LANES, &places);
+        advance(call, &places, LANES);
+    }
+    if (i < count) {
+        int left = (int)(count - i);
+        scan_vector(s, v_load_first(x + i, left, v_zero()), (1u << left) - 1, &places);
+    }
+}
+
+/* Of values that are scores already, whether any lies outside [0, 1]. */
+FX_CALLED int has_outside(const fx_selection *call, const real *x, ptrdiff_t count,
+                          const lane_places *places) {
+    vec least = v_zero(), largest = v_zero();
+    ptrdiff_t i = 0;
+    for (; i + LANES <= count; i += LANES) {
+        vec values = v_load(x + i); /* what is NaN leaves the others */
+        least = v_min(values, least);
+        largest = v_max(values, largest);
+    }
+    if (i < count) {
+        vec values = v_load_first(x + i, (int)(count - i), v_zero());
+        least = v_min(values, least);
+        largest = v_max(values, largest);
+    }
+    vec lowest = v_set((real)-call->margin), highest = v_set((real)(1 + call->margin));
+    uint32_t outside = lane_bits(v_less(least, lowest)) | lane_bits(v_less(highest, largest));
+    if (!outside || call->background < 0) return outside != 0;
+    for (i = 0; i < count; i++) {
+        ptrdiff_t label = places->label + (places->varies ? i : 0);
+        if (label % call->classes == call->background) continue;
+        if (x[i] < (real)-call->margin || x[i] > (real)(1 + call->margin)) return 1;
+    }
+    return 0;
+}
+
+/* How many of these elements may be returned. */
+static ptrdiff_t count_returned(const fx_selection *call, ptrdiff_t count,
+                                const lane_places *places) {
+    const real *thresholds = (const real *)call->thresholds;
+    if (!places->varies) return thresholds[places->label] < INFINITY ? count : 0;
+    if (call->is_even) return count;
+    ptrdiff_t returned = 0;
+    for (ptrdiff_t i = 0; i < count; i++)
+        returned += thresholds[(places->label + i) % call->classes] < INFINITY;
+    return returned;
+}
+
+static void take_run(fx_selector *s, const real *x, ptrdiff_t count, const lane_places *places) {
+    const fx_selection *call = s->call;
+    if (call->activation == FX_AS_SCORES && has_outside(call, x, count, places))
+        s->has_outside = 1;
+    if (call->takes_all) s->found += count_returned(call, count, places);
+    scan_run(s, x, count, *places);
+}
+
+/* A run of elements that have to be converted or gathered first. */
+static void take_converted_run(fx_selector *s, const fx_level *level, const char *source,
+                               ptrdiff_t stride, ptrdiff_t count, lane_places places) {
+    const fx_selection *call = s->call;
+    real chunk[FX_ELEMENT_CHUNK];
+    for (ptrdiff_t i = 0; i < count; i += FX_ELEMENT_CHUNK) {
+        ptrdiff_t length = count - i < FX_ELEMENT_CHUNK ? count - i : FX_ELEMENT_CHUNK;
+        if (stride == 2)
+            call->kernels->widen(source + i * stride, level->type, length, chunk);
+        else
+            call->kernels->pack(source + i * stride, stride, 0, level->type, length, 1, chunk,
+                                length);
+        take_run(s, chunk, length, &places);
+        places.order += (uint64_t)length * places.step;
+        if (places.varies) places.label = (places.label + length) % call->classes;
+    }
+}
+
+static void select_elements(fx_selector *s, const fx_level *level, const char *data,
+                            ptrdiff_t block) {
+    const fx_selection *call = s->call;
+    const int last = level->element_dimensions - 1;
+    ptrdiff_t position = block * level->block_size, index[FX_MOST_DIMENSIONS];
+    ptrdiff_t stop = level->anchors * call->classes;
+    if (position + level->block_size < stop) stop = position + level->block_size;
+    ptrdiff_t rest = position;
+    for (int d = last; d >= 0; d--) {
+        index[d] = rest % level->element_shape[d];
+        rest /= level->element_shape[d];
+    }
+    while (position < stop) {
+        ptrdiff_t run = level->element_shape[last] - index[last];
+        if (run > stop - position) run = stop - position;
+        const char *source = data;
+        lane_places places = {(uint64_t)level->first_anchor * (uint64_t)call->classes,
+                              (uint64_t)level->orders[last], 0, 0};
+        for (int d = 0; d <= last; d++) {
+            source += index[d] * level->element_strides[d];
+            places.order += (uint64_t)(index[d] * level->orders[d]);
+        }
+        places.label = (ptrdiff_t)(places.order % (uint64_t)call->classes);
+        places.varies = places.step % (uint64_t)call->classes != 0;
+        if (level->type == FX_OWN_TYPE && level->element_strides[last] == sizeof(real))
+            take_run(s, (const real *)source, run, &places);
+        else
+            take_converted_run(s, level, source, level->element_strides[last], run, places);
+        position += run;
+        index[last] += run;
+        for (int d = last; d > 0 && index[d] == level->element_shape[d]; d--) {
+            index[d] = 0;
+            index[d - 1]++;
+        }
+    }
+}

@@ -1,0 +1,93 @@
+/* Lanes as bits, and what becomes of the lanes that may be candidates. */
+
+#if defined(FX_ISA_AVX512)
+FX_INLINE uint32_t lane_bits(mask m) { return (uint32_t)m; }
+FX_INLINE mask v_both(mask a, mask b) { return (mask)(a & b); }
+#elif defined(FX_ISA_AVX2)
+FX_INLINE uint32_t lane_bits(mask m) {
+    return (uint32_t)FX_OP(movemask)(m.low) | (uint32_t)FX_OP(movemask)(m.high) << LANES / 2;
+}
+FX_INLINE mask v_both(mask a, mask b) { return v_and(a, b); }
+#elif defined(__GNUC__)
+FX_INLINE uint32_t lane_bits(mask m) {
+    const int step = 16 / (int)sizeof(real);
+    return (uint32_t)part_signs(m.a) | (uint32_t)part_signs(m.b) << step |
+           (uint32_t)part_signs(m.c) << 2 * step | (uint32_t)part_signs(m.d) << 3 * step;
+}
+FX_INLINE mask v_both(mask x, mask y) {
+    mask r = {x.a & y.a, x.b & y.b, x.c & y.c, x.d & y.d};
+    return r;
+}
+#else
+FX_INLINE uint32_t lane_bits(mask m) {
+    uint32_t bits = 0;
+    FX_EACH bits |= (uint32_t)(m.lane[i] != 0) << i;
+    return bits;
+}
+FX_INLINE mask v_both(mask x, mask y) {
+    FX_EACH x.lane[i] &= y.lane[i];
+    return x;
+}
+#endif
+#define FX_ALL_LANES ((uint32_t)((1 << LANES) - 1))
+
+#if defined(__GNUC__)
+FX_INLINE int count_bits(uint32_t bits) { return __builtin_popcount(bits); }
+FX_INLINE int first_bit(uint32_t bits) { return __builtin_ctz(bits); }
+#else
+FX_INLINE int count_bits(uint32_t bits) {
+    int count = 0;
+    for (; bits; bits &= bits - 1) count++;
+    return count;
+}
+FX_INLINE int first_bit(uint32_t bits) {
+    int i = 0;
+    while (!(bits >> i & 1)) i++;
+    return i;
+}
+#endif
+
+/* Some lanes: where their classes and anchors are. */
+typedef struct {
+    uint64_t order, step; /* of the first lane, and from one to the next */
+    ptrdiff_t label;      /* likewise: either all are of one class, or of one class each */
+    int varies;
+} lane_places;
+
+FX_INLINE vec per_lane(const void *values, const lane_places *places) {
+    const real *p = (const real *)values + places->label;
+    return places->varies ? v_load(p) : v_set(*p);
+}
+FX_INLINE ptrdiff_t label_of(const fx_selection *call, const lane_places *places, int lane) {
+    ptrdiff_t label = places->label + (places->varies ? lane : 0);
+    return label < call->classes ? label : label % call->classes;
+}
+
+/* Count NaN, but for that of the background. */
+FX_INLINE void count_nan(fx_selector *s, uint32_t bits, const lane_places *places) {
+    const fx_selection *call = s->call;
+    for (; bits; bits &= bits - 1)
+        s->nan += label_of(call, places, first_bit(bits)) != call->background;
+}
+
+/* Offer these lanes, whose scores pass. */
+FX_CALLED void offer_lanes(fx_selector *s, vec logits, vec scores, uint32_t bits,
+                           const lane_places *places) {
+    const fx_selection *call = s->call;
+    real z[LANES], p[LANES];
+    v_store(z, logits);
+    v_store(p, scores);
+    for (; bits; bits &= bits - 1) {
+        int i = first_bit(bits);
+        fx_offer(s, label_of(call, places, i), p[i], z[i], places->order + i * places->step);
+    }
+}
+
+FX_INLINE vec score_lanes(const fx_selection *call, vec logits) {
+    exp_constants constants = make_exp_constants();
+    return call->activation == FX_AS_SIGMOIDS ? v_sigmoid(logits, &constants) : logits;
+}
+FX_INLINE vec combine_lanes(const fx_selection *call, vec scores, vec objectness) {
+    vec product = v_mul(scores, objectness);
+    return call->combine == FX_ROOTS ? v_sqrt(product) : product;
+}

@@ -1,0 +1,131 @@
+/* The selection of candidates: what a call asks, and what a thread has found of it so far. */
+#ifndef FX_CANDIDATES_H
+#define FX_CANDIDATES_H
+
+#include "kernels.h"
+
+/* A pair of anchor and class: the score, then the logit, as numbers in whose order they are (see
+ * fx_key), and anchor * classes + class. No two are alike. */
+typedef struct {
+    uint64_t high, low, order;
+} fx_candidate;
+
+/* The best of an image, or of one level or class of it. */
+typedef struct {
+    fx_candidate *items;
+    ptrdiff_t count, room;
+    int is_full; /* whatever does not come before `worst` is out */
+    fx_candidate worst;
+} fx_best;
+
+/* The best of an image that one thread has seen, and its counts. */
+typedef struct {
+    ptrdiff_t image, group, start, count, found, nan;
+} fx_segment;
+
+enum { FX_AS_SCORES, FX_AS_SIGMOIDS, FX_AS_SOFTMAXES };
+enum { FX_NO_OBJECTS, FX_PRODUCTS, FX_ROOTS };
+enum { FX_MOST_DIMENSIONS = 66 };
+
+/* A level: `data` of its first image, and of its dimensions the lengths and strides in bytes. */
+typedef struct {
+    const char *data, *objects;
+    int type, object_type;
+    ptrdiff_t anchors, first_anchor;
+    ptrdiff_t blocks; /* of an image */
+    ptrdiff_t block_size;
+    ptrdiff_t image_strides[FX_MOST_DIMENSIONS], object_image_strides[FX_MOST_DIMENSIONS];
+    /* Anchors in their order, one class and objectness of each. */
+    int dimensions;
+    ptrdiff_t shape[FX_MOST_DIMENSIONS], strides[FX_MOST_DIMENSIONS];
+    ptrdiff_t object_strides[FX_MOST_DIMENSIONS];
+    ptrdiff_t class_stride;
+    /* Elements in the order of memory, and how far one step takes them in the order of
+     * candidates. */
+    int element_dimensions;
+    ptrdiff_t element_shape[FX_MOST_DIMENSIONS], element_strides[FX_MOST_DIMENSIONS];
+    ptrdiff_t orders[FX_MOST_DIMENSIONS];
+    /* Softmax: rows of all images follow each other, so that groups of lanes begin where those of
+     * the score's kernels do. */
+    int has_joined_rows;
+} fx_level;
+
+typedef struct {
+    ptrdiff_t classes, background; /* -1: none */
+    ptrdiff_t images;
+    int image_dimensions;
+    ptrdiff_t image_shape[FX_MOST_DIMENSIONS];
+    const fx_level *levels;
+    int level_count;
+    int is_double, activation, combine, best_only, per_level, per_class;
+    int by_anchors;   /* block by block of anchors, not of elements as they lie in memory */
+    int softmax_rows; /* classes are the lanes of the softmax */
+    int is_even;      /* all classes have the same threshold, and may be returned */
+    int takes_all;    /* there is no threshold */
+    ptrdiff_t top_k;  /* -1: all */
+    double least;     /* the smallest threshold of the classes that may be returned */
+    double margin, object_margin; /* of scores outside [0, 1] */
+    /* Of the kernels' precision, and repeated so that a vector can be read from each class on: the
+     * thresholds (infinite for what is not returned); logits of which those below `lows` do not
+     * pass and those above `highs` do; and 0, but NaN for the background. */
+    const void *thresholds, *lows, *highs, *voids;
+    const fx_kernels *kernels, *object_kernels;
+} fx_selection;
+
+typedef struct {
+    const fx_selection *call;
+    ptrdiff_t image;
+    int level;
+    fx_best *best; /* one, or one of each class */
+    ptrdiff_t found, nan;
+    int has_outside, has_failed;
+    /* What a logit must reach to be a candidate; and where that has risen above `highs`, `lows` and
+     * `highs` once more, to count what passes the threshold alone. Otherwise infinite. */
+    void *cuts, *counted_lows, *counted_highs;
+    ptrdiff_t rises; /* how often a cut has risen */
+    char *scratch;
+    fx_segment *segments;
+    ptrdiff_t segment_count, segment_room;
+    fx_candidate *kept;
+    ptrdiff_t kept_count, kept_room;
+} fx_selector;
+
+typedef struct {
+    /* Vectors' lanes: what the arrays above are longer than the classes. */
+    int lanes;
+    ptrdiff_t (*scratch_bytes)(const fx_selection *call);
+    void (*select)(fx_selector *selector, ptrdiff_t image, int level, ptrdiff_t block);
+} fx_candidate_kernels;
+
+const fx_candidate_kernels *fx_candidate_kernels_of(int isa, int is_double);
+
+/* Logits of which all scores above `score` are (low), or whose scores all are (high): the sigmoid
+ * is not monotone in its last bits. */
+double fx_low_edge(const fx_selection *call, double score);
+double fx_high_edge(const fx_selection *call, double score);
+/* Write edges of all thresholds into arrays that are as long as those of the selection. */
+void fx_write_edges(const fx_selection *call, int lanes, void *lows, void *highs);
+
+int fx_start_selector(fx_selector *selector, const fx_selection *call,
+                      const fx_candidate_kernels *kernels);
+void fx_free_selector(fx_selector *selector);
+/* Go on with this image, or level of it. */
+void fx_enter(fx_selector *selector, ptrdiff_t image, int level, int lanes);
+/* Put what there is of the image aside. */
+void fx_leave(fx_selector *selector);
+/* A score above the threshold, not yet counted. */
+void fx_offer(fx_selector *selector, ptrdiff_t label, double score, double logit, uint64_t order);
+
+/* Put the results of all selectors together: the number of candidates, or -1 without memory. Image
+ * by image the best come first. */
+typedef struct {
+    fx_candidate *items;
+    ptrdiff_t *images;
+    ptrdiff_t count;
+} fx_union;
+int fx_join(const fx_selection *call, const fx_selector *selectors, int count, fx_union *all,
+            ptrdiff_t *found, ptrdiff_t *nan);
+void fx_write_candidates(const fx_selection *call, const fx_union *all, ptrdiff_t *images,
+                         ptrdiff_t *anchors, ptrdiff_t *labels, void *scores);
+
+#endif

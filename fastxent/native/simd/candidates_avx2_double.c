@@ -1,0 +1,7 @@
+#include "isa.h"
+#if FX_HAS_X86_TARGETS
+#define FX_ISA_AVX2
+#define FX_DOUBLE 1
+#define FX_TABLE fx_candidates_avx2_double
+#include "candidate_table.h"
+#endif
