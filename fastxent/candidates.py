@@ -15,7 +15,6 @@ from fastxent._call.selection import refuse_scores, selection_request
 from fastxent._config import backend_module
 from fastxent._contract import Array, BackendName  # noqa: TC001 - likewise
 from fastxent._docs import fill_docstring
-from fastxent.reference.candidates import select_candidates as select_in_numpy
 
 __all__ = ["Candidates", "select_candidates"]
 
@@ -301,10 +300,7 @@ def select_candidates(
         classes=classes,
         num_threads=num_threads,
     )
-    if compute is reference or request.activation == "softmax" or request.objectness or not request.multi_label:
-        selection = select_in_numpy(request, compute.evaluate_score)
-    else:
-        selection = native.select_candidates(request)
+    selection = (reference if compute is reference else native).select_candidates(request)
     if selection.has_outside:
         refuse_scores(request)
     counts = np.bincount(selection.image, minlength=request.images)

@@ -37,7 +37,9 @@ cdef extern from "candidates.h" nogil:
         Py_ssize_t* element_shape
         Py_ssize_t* element_strides
         Py_ssize_t* orders
-        int has_joined_rows
+        int softmax_rows
+        Py_ssize_t softmax_anchors
+        Py_ssize_t joined_anchors
 
     ctypedef struct fx_selection:
         Py_ssize_t classes
@@ -54,7 +56,6 @@ cdef extern from "candidates.h" nogil:
         int per_level
         int per_class
         int by_anchors
-        int softmax_rows
         int is_even
         int takes_all
         Py_ssize_t top_k
@@ -96,6 +97,10 @@ cdef extern from "candidates.h" nogil:
 cdef enum:
     # Elements of a block, which stay in the first-level cache while they are looked at twice.
     ELEMENT_BLOCK = 1 << 15
+    # Elements that a block of anchors has, about; and the most anchors (simd/candidate_anchors.h).
+    ANCHOR_BLOCK = 1 << 16
+    MOST_ANCHORS = 1024
+    LEAST_ANCHORS = 16
     # Elements that are worth another thread: what 100 us are spent on.
     THREAD_ELEMENTS = 1 << 20
     # A thread takes neighbouring blocks, for images to have few threads each.

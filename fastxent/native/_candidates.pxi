@@ -48,6 +48,8 @@ cdef describe_selection(fx_selection* call, request):
         call.top_k = -1
     call.least = request.least_threshold
     call.kernels = fx_kernels_of(selected_isa, call.is_double)
+    call.object_kernels = fx_kernels_of(
+        selected_isa, call.combine != FX_NO_OBJECTS and request.objectness[0].dtype == np.float64)
     lanes = fx_candidate_kernels_of(selected_isa, call.is_double).lanes
     thresholds = request.thresholds
     call.takes_all = thresholds is None
@@ -81,8 +83,33 @@ cdef describe_levels(fx_selection* call, fx_level* levels, request):
                        call.image_dimensions, call.classes, first_anchor)
         size = levels[number].anchors
         first_anchor += size
-        levels[number].block_size = ELEMENT_BLOCK
-        levels[number].blocks = (size * call.classes + ELEMENT_BLOCK - 1) // ELEMENT_BLOCK
+        if call.activation == FX_AS_SOFTMAXES:
+            plan_softmax(&levels[number], request.levels[number], call.is_double)
+        if not call.by_anchors:
+            size *= call.classes
+            levels[number].block_size = ELEMENT_BLOCK
+        else:
+            levels[number].block_size = min(max(
+                ANCHOR_BLOCK // call.classes // LEAST_ANCHORS * LEAST_ANCHORS, LEAST_ANCHORS),
+                MOST_ANCHORS)
+        levels[number].blocks = ((size + levels[number].block_size - 1)
+                                 // levels[number].block_size)
+
+
+cdef plan_softmax(fx_level* level, array, bint is_double):
+    """Say how `evaluate_score` would compute a softmax of this level."""
+    cdef Job job
+    memset(&job, 0, sizeof(Job))
+    job.dimensions.count = -1
+    job.per_logit = True
+    read_operand(array, True, False, &job.logits, &job.dimensions)
+    choose_precision(&job, selected_isa)
+    job.classes = array.shape[array.ndim - 1]
+    job.row_kernel = job.kernels.softmax_score_rows
+    plan_scratch(&job)
+    level.softmax_rows = scores_suit_rows(&job)
+    level.softmax_anchors = job.block_anchors
+    level.joined_anchors = job.dimensions.size if array.flags.c_contiguous else 0
 
 
 cdef run_selection(const fx_selection* call, const fx_level* levels, request):

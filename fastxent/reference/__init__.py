@@ -6,6 +6,7 @@ from fastxent.reference.backend import (
     evaluate_loss,
     evaluate_score,
 )
+from fastxent.reference.candidates import select_candidates
 from fastxent.reference.matching import evaluate_cost
 from fastxent.reference.mining import count_positives, mark_largest
 
@@ -17,4 +18,5 @@ __all__ = [
     "evaluate_loss",
     "evaluate_score",
     "mark_largest",
+    "select_candidates",
 ]

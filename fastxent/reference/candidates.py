@@ -92,7 +92,7 @@ def _evaluated(request: SelectionRequest, name: str, values: Array, evaluate: Ev
 def _combined(request: SelectionRequest, scores: Array, objectness: Array) -> Array:
     with np.errstate(all="ignore"):
         product: Array = scores * objectness[..., None]
-        return np.sqrt(product) if request.combine == "sqrt" else product
+        return np.sqrt(np.maximum(product, 0)) if request.combine == "sqrt" else product
 
 
 def _is_outside(array: Array, values: Array) -> NDArray[np.bool_]:

@@ -26,22 +26,23 @@ FX_TARGET_BEGIN(FX_AVX2_FEATURES)
 
 #include "candidate_elements.h"
 
-static ptrdiff_t scratch_bytes(const fx_selection *call) {
-    (void)call;
-    return 64;
-}
+#include "candidate_anchors.h"
 
 static void select_block(fx_selector *s, ptrdiff_t image, int number, ptrdiff_t block) {
     const fx_selection *call = s->call;
     const fx_level *level = &call->levels[number];
-    const char *data = level->data;
+    const char *data = level->data, *objects = level->objects;
     ptrdiff_t rest = image;
     fx_enter(s, image, number, LANES);
     for (int d = call->image_dimensions - 1; d >= 0; d--) {
         data += rest % call->image_shape[d] * level->image_strides[d];
+        objects += rest % call->image_shape[d] * level->object_image_strides[d];
         rest /= call->image_shape[d];
     }
-    select_elements(s, level, data, block);
+    if (call->by_anchors)
+        select_anchors(s, level, image, data, objects, block);
+    else
+        select_elements(s, level, data, block);
 }
 
 const fx_candidate_kernels FX_TABLE = {

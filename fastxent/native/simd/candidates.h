@@ -45,9 +45,10 @@ typedef struct {
     int element_dimensions;
     ptrdiff_t element_shape[FX_MOST_DIMENSIONS], element_strides[FX_MOST_DIMENSIONS];
     ptrdiff_t orders[FX_MOST_DIMENSIONS];
-    /* Softmax: rows of all images follow each other, so that groups of lanes begin where those of
-     * the score's kernels do. */
-    int has_joined_rows;
+    /* Softmax: whether classes are the lanes of its scores; after how many anchors these begin a
+     * block; and the anchors of all images if they follow each other as rows, otherwise 0. */
+    int softmax_rows;
+    ptrdiff_t softmax_anchors, joined_anchors;
 } fx_level;
 
 typedef struct {
@@ -59,7 +60,6 @@ typedef struct {
     int level_count;
     int is_double, activation, combine, best_only, per_level, per_class;
     int by_anchors;   /* block by block of anchors, not of elements as they lie in memory */
-    int softmax_rows; /* classes are the lanes of the softmax */
     int is_even;      /* all classes have the same threshold, and may be returned */
     int takes_all;    /* there is no threshold */
     ptrdiff_t top_k;  /* -1: all */

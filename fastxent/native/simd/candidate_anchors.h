@@ -1,0 +1,356 @@
+/* Anchor by anchor: where an objectness, the best class or a softmax belongs to an anchor as a
+ * whole. Blocks have up to FX_MOST_ANCHORS of them; classes are the lanes where they lie side by
+ * side, and anchors otherwise. */
+#define FX_MOST_ANCHORS 1024
+
+enum { FX_OPEN, FX_CLOSED, FX_HAS_NAN };
+
+/* A thread's memory for a block of anchors. */
+typedef struct {
+    real cuts[FX_MOST_ANCHORS + LANES];    /* what a logit must reach */
+    real objects[FX_MOST_ANCHORS + LANES]; /* objectness scores, or 1 */
+    real best[FX_MOST_ANCHORS + LANES];
+    double numbers[FX_MOST_ANCHORS + LANES]; /* of either precision */
+    /* Closed anchors have no candidate, and their NaN do not count; those of objectness are counted
+     * already. */
+    char states[FX_MOST_ANCHORS + LANES];
+} anchor_work;
+
+/* Some anchors that lie evenly: what is called logits, and the first in the order of candidates. */
+typedef struct {
+    const char *logits;
+    ptrdiff_t stride, class_stride; /* in bytes */
+    ptrdiff_t count;
+    uint64_t order;
+} anchor_run;
+
+FX_INLINE vec combined_lanes(const fx_selection *call, vec scores, vec objects) {
+    if (call->combine == FX_NO_OBJECTS) return scores;
+    vec product = v_mul(scores, objects);
+    return call->combine == FX_ROOTS ? v_sqrt(v_max(v_zero(), product)) : product;
+}
+
+/* A logit that reaches the smallest threshold, given this objectness. */
+static real cut_for(const fx_selection *call, real objectness) {
+    double quotient = call->least / objectness;
+    if (call->combine == FX_ROOTS) quotient *= call->least;
+    if (!(quotient > 0) || objectness < 0) return (real)-INFINITY;
+    return (real)fx_low_edge(call, quotient);
+}
+
+static void set_object(fx_selector *s, anchor_work *work, ptrdiff_t i, real o) {
+    const fx_selection *call = s->call;
+    real most = o, least = (real)call->least;
+    if (call->combine == FX_ROOTS) most = (real)sqrt(o > 0 ? o : 0);
+    if (o != o) most = o;
+    int is_closed = most <= least;
+    work->objects[i] = o;
+    work->states[i] = is_closed ? FX_CLOSED : FX_OPEN;
+    work->cuts[i] = (real)INFINITY;
+    if (o != o) {
+        work->states[i] = FX_HAS_NAN;
+        s->nan += call->classes - (call->background >= 0);
+        return;
+    }
+    /* Scores may be a little above 1. */
+    int may_exceed = call->activation == FX_AS_SCORES &&
+                     (o < 0 || most * (real)(1 + 2 * call->margin) > least);
+    if (is_closed && !may_exceed) return;
+    if (i > 0 && work->objects[i - 1] == o)
+        work->cuts[i] = work->cuts[i - 1];
+    else
+        work->cuts[i] = cut_for(call, o);
+}
+
+static void read_objects(fx_selector *s, const fx_level *level, const char *source,
+                         ptrdiff_t stride, ptrdiff_t count, anchor_work *work) {
+    const fx_selection *call = s->call;
+    if (call->combine == FX_NO_OBJECTS) {
+        real cut = (real)fx_low_edge(call, call->least);
+        for (ptrdiff_t i = 0; i < count; i++) {
+            work->cuts[i] = cut;
+            work->objects[i] = 1;
+            work->states[i] = FX_OPEN;
+        }
+        return;
+    }
+    const int is_double = level->object_type == FX_FLOAT64;
+    ptrdiff_t padded = (count + 15) / 16 * 16;
+    call->object_kernels->pack(source, stride, 0, level->object_type, count, 1, work->numbers,
+                               padded);
+    if (call->activation != FX_AS_SCORES)
+        call->object_kernels->sigmoid(work->numbers, work->numbers, count, 0);
+    for (ptrdiff_t i = 0; i < count; i++) {
+        double o = is_double ? work->numbers[i] : ((const float *)work->numbers)[i];
+        if (call->activation == FX_AS_SCORES &&
+            (o < -call->object_margin || o > 1 + call->object_margin))
+            s->has_outside = 1;
+        set_object(s, work, i, (real)o);
+    }
+}
+
+FX_INLINE uint32_t lanes_in_state(const anchor_work *work, ptrdiff_t first, int state) {
+    uint32_t bits = 0;
+    for (int i = 0; i < LANES; i++) bits |= (uint32_t)(work->states[first + i] == state) << i;
+    return bits;
+}
+
+/* The class of the largest logit, the background and NaN left out, or -1; `stride` in reals. */
+FX_CALLED ptrdiff_t best_class(const fx_selection *call, const real *logits, ptrdiff_t stride) {
+    ptrdiff_t best = -1;
+    for (ptrdiff_t k = 0; k < call->classes; k++) {
+        real z = logits[k * stride];
+        if (k == call->background || z != z) continue;
+        if (best < 0 || z > logits[best * stride]) best = k;
+    }
+    return best;
+}
+
+/* One pair, of which the score is known. */
+FX_INLINE void take_pair(fx_selector *s, ptrdiff_t label, real logit, real score, uint64_t order) {
+    if (!(score > ((const real *)s->call->thresholds)[label])) return;
+    s->found++;
+    fx_offer(s, label, score, logit, order);
+}
+
+/* The best class of an anchor whose logits are scored one by one. */
+static void take_best(fx_selector *s, const real *logits, ptrdiff_t stride, real object,
+                      uint64_t order) {
+    const fx_selection *call = s->call;
+    ptrdiff_t label = best_class(call, logits, stride);
+    if (label < 0) return;
+    vec z = v_set(logits[label * stride]);
+    real scores[LANES];
+    v_store(scores, combined_lanes(call, score_lanes(call, z), v_set(object)));
+    take_pair(s, label, logits[label * stride], scores[0], order + (uint64_t)label);
+}
+
+/* --- classes as lanes ------------------------------------------------------------------------- */
+
+FX_INLINE vec row_vector(const real *row, ptrdiff_t k, ptrdiff_t classes, uint32_t *valid) {
+    ptrdiff_t left = classes - k;
+    *valid = left < LANES ? (1u << left) - 1 : FX_ALL_LANES;
+    return left < LANES ? v_load_first(row + k, (int)left, v_zero()) : v_load(row + k);
+}
+
+FX_CALLED void visit_row(fx_selector *s, vec x, uint32_t bits, real object, int counts_nan,
+                         const lane_places *places) {
+    const fx_selection *call = s->call;
+    uint32_t nan = bits & ~lane_bits(v_equal(x, x));
+    if (nan && counts_nan) count_nan(s, nan, places);
+    if (call->best_only) return;
+    vec scores = combined_lanes(call, score_lanes(call, x), v_set(object));
+    bits &= lane_bits(v_less(per_lane(call->thresholds, places), scores));
+    s->found += count_bits(bits);
+    if (bits) offer_lanes(s, x, scores, bits, places);
+}
+
+static void take_rows(fx_selector *s, const anchor_run *run, const anchor_work *work) {
+    const fx_selection *call = s->call;
+    for (ptrdiff_t i = 0; i < run->count; i++) {
+        const real *row = (const real *)(run->logits + i * run->stride);
+        uint64_t order = run->order + (uint64_t)(i * call->classes);
+        lane_places places = {order, 1, 0, 1};
+        int state = work->states[i], has_any = 0;
+        if (call->activation == FX_AS_SCORES && state != FX_CLOSED &&
+            has_outside(call, row, call->classes, &places))
+            s->has_outside = 1;
+        if (state == FX_CLOSED && work->cuts[i] == (real)INFINITY) continue;
+        vec cut = v_set(work->cuts[i]);
+        for (ptrdiff_t k = 0; k < call->classes; k += LANES) {
+            uint32_t valid;
+            vec x = row_vector(row, k, call->classes, &valid);
+            mask below = v_less(x, cut);
+            if (v_mask_all(below)) continue;
+            uint32_t bits = ~lane_bits(below) & valid;
+            if (!bits) continue;
+            has_any = 1;
+            places.order = order + (uint64_t)k;
+            places.label = k;
+            visit_row(s, x, bits, work->objects[i], state == FX_OPEN, &places);
+        }
+        if (has_any && call->best_only) take_best(s, row, 1, work->objects[i], order);
+    }
+}
+
+/* --- anchors as lanes ------------------------------------------------------------------------- */
+
+/* A matrix with anchors side by side. */
+typedef struct {
+    const real *data;
+    ptrdiff_t class_stride;
+} anchor_lanes;
+
+FX_INLINE vec lanes_vector(const real *values, ptrdiff_t first, ptrdiff_t count,
+                           uint32_t *valid) {
+    ptrdiff_t left = count - first;
+    *valid = left < LANES ? (1u << left) - 1 : FX_ALL_LANES;
+    return left < LANES ? v_load_first(values + first, (int)left, v_zero())
+                        : v_load(values + first);
+}
+
+static void count_nan_of_lanes(fx_selector *s, const anchor_lanes *lanes, ptrdiff_t count,
+                               const anchor_work *work) {
+    for (ptrdiff_t k = 0; k < s->call->classes; k++) {
+        const real *values = lanes->data + k * lanes->class_stride;
+        if (k == s->call->background) continue;
+        for (ptrdiff_t i = 0; i < count; i++)
+            s->nan += values[i] != values[i] && work->states[i] == FX_OPEN;
+    }
+}
+
+/* Whether any score of anchors that are not closed is none. */
+static int lanes_have_outside(const fx_selection *call, const anchor_lanes *lanes,
+                              ptrdiff_t count, const anchor_work *work) {
+    for (ptrdiff_t k = 0; k < call->classes; k++) {
+        const real *values = lanes->data + k * lanes->class_stride;
+        lane_places places = {0, 0, k, 0};
+        if (k == call->background || !has_outside(call, values, count, &places)) continue;
+        for (ptrdiff_t i = 0; i < count; i++) {
+            lane_places one = {0, 0, k, 0};
+            if (work->states[i] != FX_CLOSED && has_outside(call, values + i, 1, &one)) return 1;
+        }
+    }
+    return 0;
+}
+
+FX_CALLED void visit_class(fx_selector *s, vec x, uint32_t bits, ptrdiff_t first,
+                           const anchor_work *work, const lane_places *places) {
+    const fx_selection *call = s->call;
+    uint32_t nan = bits & ~lane_bits(v_equal(x, x));
+    if (nan) s->nan += count_bits(nan & lanes_in_state(work, first, FX_OPEN));
+    vec scores = combined_lanes(call, score_lanes(call, x), v_load(work->objects + first));
+    bits &= lane_bits(v_less(per_lane(call->thresholds, places), scores));
+    s->found += count_bits(bits);
+    if (bits) offer_lanes(s, x, scores, bits, places);
+}
+
+static void take_lanes(fx_selector *s, const anchor_lanes *lanes, const anchor_run *run,
+                       const anchor_work *work) {
+    const fx_selection *call = s->call;
+    for (ptrdiff_t k = 0; k < call->classes; k++) {
+        const real *values = lanes->data + k * lanes->class_stride;
+        if (k == call->background) continue;
+        for (ptrdiff_t first = 0; first < run->count; first += LANES) {
+            uint32_t valid;
+            vec x = lanes_vector(values, first, run->count, &valid);
+            mask below = v_less(x, v_load(work->cuts + first));
+            if (v_mask_all(below)) continue;
+            uint32_t bits = ~lane_bits(below) & valid;
+            lane_places places = {run->order + (uint64_t)(first * call->classes + k),
+                                  (uint64_t)call->classes, k, 0};
+            if (bits) visit_class(s, x, bits, first, work, &places);
+        }
+    }
+}
+
+/* The maximum over the classes, and only where that passes the class. */
+static void take_best_lanes(fx_selector *s, const anchor_lanes *lanes, const anchor_run *run,
+                            anchor_work *work) {
+    const fx_selection *call = s->call;
+    vec has_nan = v_zero();
+    for (ptrdiff_t i = 0; i < run->count; i += LANES)
+        v_store(work->best + i, v_set((real)-INFINITY));
+    for (ptrdiff_t k = 0; k < call->classes; k++) {
+        const real *values = lanes->data + k * lanes->class_stride;
+        if (k == call->background) continue;
+        ptrdiff_t i = 0;
+        for (; i + LANES <= run->count; i += LANES) {
+            vec x = v_load(values + i);
+            has_nan = v_or(has_nan, v_where(v_differs(x, x), v_one()));
+            v_store(work->best + i, v_max(x, v_load(work->best + i)));
+        }
+        if (i < run->count) {
+            uint32_t valid;
+            vec x = lanes_vector(values, i, run->count, &valid);
+            has_nan = v_or(has_nan, v_where(v_differs(x, x), v_one()));
+            v_store(work->best + i, v_max(x, v_load(work->best + i)));
+        }
+    }
+    if (v_mask_any(v_differs(has_nan, v_zero()))) count_nan_of_lanes(s, lanes, run->count, work);
+    for (ptrdiff_t first = 0; first < run->count; first += LANES) {
+        uint32_t valid;
+        vec best = lanes_vector(work->best, first, run->count, &valid);
+        uint32_t bits = ~lane_bits(v_less(best, v_load(work->cuts + first))) & valid;
+        for (; bits; bits &= bits - 1) {
+            ptrdiff_t i = first + first_bit(bits);
+            take_best(s, lanes->data + i, lanes->class_stride, work->objects[i],
+                      run->order + (uint64_t)(i * call->classes));
+        }
+    }
+}
+
+/* Anchors side by side: where they are, or copied. */
+static anchor_lanes lanes_of(const fx_selection *call, const fx_level *level,
+                             const anchor_run *run, real *tile) {
+    anchor_lanes lanes = {(const real *)run->logits, run->class_stride / (ptrdiff_t)sizeof(real)};
+    if (level->type == FX_OWN_TYPE && run->stride == sizeof(real)) return lanes;
+    ptrdiff_t padded = (run->count + LANES - 1) / LANES * LANES;
+    call->kernels->pack(run->logits, run->stride, run->class_stride, level->type, run->count,
+                        call->classes, tile, padded);
+    lanes.data = tile;
+    lanes.class_stride = padded;
+    return lanes;
+}
+
+#include "candidate_softmax.h"
+
+/* The thread's memory beyond: a tile of anchors, their scores, and a row. */
+static ptrdiff_t scratch_bytes(const fx_selection *call) {
+    if (!call->by_anchors) return 64;
+    ptrdiff_t anchors = 0;
+    for (int i = 0; i < call->level_count; i++)
+        if (call->levels[i].block_size > anchors) anchors = call->levels[i].block_size;
+    if (call->activation == FX_AS_SOFTMAXES) anchors = 2 * LANES;
+    return (ptrdiff_t)sizeof(anchor_work) + 128 +
+           ((anchors + LANES) * call->classes + 4 * LANES) * (ptrdiff_t)sizeof(real);
+}
+
+static void select_anchors(fx_selector *s, const fx_level *level, ptrdiff_t image,
+                           const char *data, const char *objects, ptrdiff_t block) {
+    const fx_selection *call = s->call;
+    const int last = level->dimensions - 1;
+    anchor_work *work = (anchor_work *)(s->scratch + (64 - (uintptr_t)s->scratch % 64));
+    real *tile = (real *)(work + 1);
+    ptrdiff_t position = block * level->block_size, stop = position + level->block_size;
+    ptrdiff_t index[FX_MOST_DIMENSIONS], rest = position;
+    if (stop > level->anchors) stop = level->anchors;
+    for (int d = last; d >= 0; d--) {
+        index[d] = rest % level->shape[d];
+        rest /= level->shape[d];
+    }
+    while (position < stop) {
+        anchor_run run = {data, level->strides[last], level->class_stride,
+                          level->shape[last] - index[last],
+                          (uint64_t)(level->first_anchor + position) * (uint64_t)call->classes};
+        const char *object = objects;
+        if (run.count > stop - position) run.count = stop - position;
+        for (int d = 0; d <= last; d++) {
+            run.logits += index[d] * level->strides[d];
+            object += index[d] * level->object_strides[d];
+        }
+        read_objects(s, level, object, level->object_strides[last], run.count, work);
+        if (call->activation == FX_AS_SOFTMAXES) {
+            softmax_place place = {level, data, image, position, index[last]};
+            take_softmax(s, &place, &run, work, tile);
+        } else if (level->type == FX_OWN_TYPE && run.class_stride == sizeof(real) &&
+                   call->classes >= LANES / 2) {
+            take_rows(s, &run, work);
+        } else {
+            anchor_lanes lanes = lanes_of(call, level, &run, tile);
+            if (call->activation == FX_AS_SCORES &&
+                lanes_have_outside(call, &lanes, run.count, work))
+                s->has_outside = 1;
+            if (call->best_only)
+                take_best_lanes(s, &lanes, &run, work);
+            else
+                take_lanes(s, &lanes, &run, work);
+        }
+        position += run.count;
+        index[last] += run.count;
+        for (int d = last; d > 0 && index[d] == level->shape[d]; d--) {
+            index[d] = 0;
+            index[d - 1]++;
+        }
+    }
+}
