@@ -236,9 +236,13 @@ static void take_softmax_lanes(fx_selector *s, const softmax_place *place, const
 
 static void take_softmax(fx_selector *s, const softmax_place *place, const anchor_run *run,
                          const anchor_work *work, real *tile) {
+    const fx_level *level = place->level;
     real *scores = tile + LANES * s->call->classes + LANES;
-    if (place->level->softmax_rows)
-        take_softmax_rows(s, place, run, work, tile, scores);
+    anchor_run rows = *run;
+    if (level->joined_anchors > 0) /* an image may have one anchor, without a stride */
+        rows.stride = s->call->classes * (level->type == FX_OWN_TYPE ? (ptrdiff_t)sizeof(real) : 2);
+    if (level->softmax_rows)
+        take_softmax_rows(s, place, &rows, work, tile, scores);
     else
-        take_softmax_lanes(s, place, run, work, tile, scores);
+        take_softmax_lanes(s, place, &rows, work, tile, scores);
 }
