@@ -83,6 +83,8 @@ class Selection(NamedTuple):
     anchor: Array
     label: Array
     score: Array
+    #: The candidates of image i are those from offsets[i] to before offsets[i + 1].
+    offsets: Array
     #: Per image: pairs above the threshold, and scores that are NaN.
     found: Array
     nan: Array
@@ -91,7 +93,7 @@ class Selection(NamedTuple):
 
 
 _NOTHING = np.empty(0, np.intp)
-NO_SCORES = Selection(*[_NOTHING] * 6, has_outside=True)  # type: ignore[misc, arg-type]
+NO_SCORES = Selection(*[_NOTHING] * 7, has_outside=True)  # type: ignore[misc, arg-type]
 
 
 #: How far scores may lie outside [0, 1]: what rounding makes of a sigmoid, a softmax or a product.

@@ -303,13 +303,12 @@ def select_candidates(
     selection = (reference if compute is reference else native).select_candidates(request)
     if selection.has_outside:
         refuse_scores(request)
-    counts = np.bincount(selection.image, minlength=request.images)
     return Candidates(
         image=selection.image,
         anchor=selection.anchor,
         label=selection.label,
         score=selection.score,
-        offsets=np.cumsum((0, *counts), dtype=np.intp),
+        offsets=selection.offsets,
         found=selection.found,
         nan=selection.nan,
         level_sizes=request.level_sizes,

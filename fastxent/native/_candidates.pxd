@@ -65,7 +65,6 @@ cdef extern from "candidates.h" nogil:
         const void* thresholds
         const void* lows
         const void* highs
-        const void* voids
         const fx_kernels* kernels
         const fx_kernels* object_kernels
 

@@ -59,16 +59,15 @@ cdef describe_selection(fx_selection* call, request):
         thresholds = thresholds.copy()
     call.is_even = request.returned.all() and (thresholds == thresholds[0]).all()
     thresholds[~request.returned] = np.inf
-    voids = np.zeros(call.classes, dtype)
-    if call.background >= 0:
-        voids[call.background] = np.nan
     # Repeated, so that a vector can be read from each class on.
-    arrays = [np.resize(array, call.classes + lanes) for array in (thresholds, voids)]
-    arrays += [np.empty_like(arrays[0]), np.empty_like(arrays[0])]
+    if call.is_even:
+        repeated = np.full(call.classes + lanes, thresholds[0], dtype)
+    else:
+        repeated = np.resize(thresholds, call.classes + lanes)
+    arrays = repeated, np.empty_like(repeated), np.empty_like(repeated)
     call.thresholds = per_class(arrays[0])
-    call.voids = per_class(arrays[1])
-    call.lows = per_class(arrays[2])
-    call.highs = per_class(arrays[3])
+    call.lows = per_class(arrays[1])
+    call.highs = per_class(arrays[2])
     callers = fx_begin_floats()
     fx_write_edges(call, <int>lanes, <void*>call.lows, <void*>call.highs)
     fx_end_floats(callers)
@@ -148,10 +147,13 @@ cdef run_selection(const fx_selection* call, const fx_level* levels, request):
             raise MemoryError
         image, anchor, label = (np.empty(all_of.count, np.intp) for _ in range(3))
         score = np.empty(all_of.count, request.score_dtype)
+        offsets = np.empty(call.images + 1, np.intp)
+        memcpy(<void*>per_class(offsets), all_of.images,
+               (call.images + 1) * sizeof(Py_ssize_t))
         fx_write_candidates(call, &all_of, <Py_ssize_t*>per_class(image),
                             <Py_ssize_t*>per_class(anchor), <Py_ssize_t*>per_class(label),
                             <void*>per_class(score))
-        return Selection(image, anchor, label, score, found, nan)
+        return Selection(image, anchor, label, score, offsets, found, nan)
     finally:
         for number in range(started):
             fx_free_selector(&selectors[number])

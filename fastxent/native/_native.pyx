@@ -9,7 +9,7 @@ their bits do not depend on the number of threads.
 
 from libc.stdint cimport int32_t, int64_t, intptr_t, uint8_t
 from libc.stdlib cimport calloc, free, malloc
-from libc.string cimport memset
+from libc.string cimport memcpy, memset
 
 from fastxent.native._arrays cimport (
     Dimensions, Operand, coalesce, order_as_in_memory, read_operand,

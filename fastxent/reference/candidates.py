@@ -63,6 +63,7 @@ def select_candidates(request: SelectionRequest, evaluate: Evaluate = evaluate_s
         anchor=_joined([image.anchor for image in images], np.intp),
         label=_joined([image.label for image in images], np.intp),
         score=_joined([image.score for image in images], request.score_dtype),
+        offsets=np.cumsum([0, *counts], dtype=np.intp),
         found=np.array([image.found for image in images], np.intp),
         nan=np.array([image.nan for image in images], np.intp),
     )

@@ -297,7 +297,7 @@ static anchor_lanes lanes_of(const fx_selection *call, const fx_level *level,
 
 /* The thread's memory beyond: a tile of anchors, their scores, and a row. */
 static ptrdiff_t scratch_bytes(const fx_selection *call) {
-    if (!call->by_anchors) return 64;
+    if (!call->by_anchors) return (ptrdiff_t)sizeof(fresh_lanes);
     ptrdiff_t anchors = 0;
     for (int i = 0; i < call->level_count; i++)
         if (call->levels[i].block_size > anchors) anchors = call->levels[i].block_size;

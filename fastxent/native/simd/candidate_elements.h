@@ -48,42 +48,93 @@ FX_INLINE void advance(const fx_selection *call, lane_places *places, int lanes)
     if (places->label >= call->classes) places->label %= call->classes;
 }
 
+/* What did not lie below the one cut of a run, in the order of the run. */
+#define FX_MOST_FRESH 1024
+typedef struct {
+    real logits[FX_MOST_FRESH + 4 * LANES];
+    uint64_t orders[FX_MOST_FRESH + 4 * LANES];
+    ptrdiff_t count;
+} fresh_lanes;
+
+/* The lanes that can be among the best; the others are beaten, or follow in the order of ties. */
+FX_INLINE uint32_t lanes_to_offer(const fx_best *best, vec x, vec scores, uint64_t order) {
+    if (!best->is_full) return FX_ALL_LANES;
+    vec worst = v_set((real)best->worst_score), logit = v_set((real)best->worst_logit);
+    uint32_t better = lane_bits(v_less(worst, scores)), equal = lane_bits(v_equal(scores, worst));
+    if (!equal) return better;
+    better |= equal & lane_bits(v_less(logit, x));
+    if (order < best->worst.order) better |= equal & lane_bits(v_equal(x, logit));
+    return better;
+}
+
+FX_CALLED void take_fresh(fx_selector *s, fresh_lanes *fresh, ptrdiff_t label, int is_counted) {
+    const fx_selection *call = s->call;
+    vec threshold = v_set(((const real *)call->thresholds)[label]);
+    const fx_best *best = &s->best[call->per_class ? label : 0];
+    const int may_return = ((const real *)call->thresholds)[label] < INFINITY;
+    for (ptrdiff_t i = 0; i < fresh->count; i += LANES) {
+        ptrdiff_t left = fresh->count - i;
+        uint32_t valid = left < LANES ? (1u << left) - 1 : FX_ALL_LANES;
+        vec x = v_load(fresh->logits + i), scores = score_lanes(call, x);
+        uint32_t nan = valid & ~lane_bits(v_equal(x, x));
+        uint32_t bits = valid & lane_bits(v_less(threshold, scores));
+        if (label != call->background) s->nan += count_bits(nan);
+        if (call->takes_all)
+            s->found -= may_return ? count_bits(nan) : 0;
+        else if (!is_counted)
+            s->found += count_bits(bits);
+        bits &= lanes_to_offer(best, x, scores, fresh->orders[i]);
+        if (!bits) continue;
+        real values[LANES];
+        v_store(values, scores);
+        for (; bits; bits &= bits - 1) {
+            int j = first_bit(bits);
+            fx_offer(s, label, values[j], fresh->logits[i + j], fresh->orders[i + j]);
+        }
+    }
+    fresh->count = 0;
+}
+
 /* Whole groups of vectors with one cut, until that rises or the run ends: how many elements. */
 FX_INLINE ptrdiff_t scan_groups(fx_selector *s, const real *x, ptrdiff_t count,
-                                lane_places *places, const int counts) {
+                                const lane_places *places, const int counts) {
     const ptrdiff_t label = places->varies ? 0 : places->label, rises = s->rises;
     vec cut = v_set(((const real *)s->cuts)[label]);
     vec low = v_set(((const real *)s->counted_lows)[label]);
     vec high = v_set(((const real *)s->counted_highs)[label]);
-    ptrdiff_t i = 0, found = 0;
-    const uint64_t order = places->order;
+    lane_counts above_low = no_counts(), above_high = no_counts();
+    fresh_lanes *fresh = (fresh_lanes *)s->scratch;
+    ptrdiff_t i = 0;
+    fresh->count = 0;
     for (; i + 4 * LANES <= count && s->rises == rises; i += 4 * LANES) {
         vec group[4];
         for (int v = 0; v < 4; v++) group[v] = v_load(x + i + v * LANES);
-        if (counts) {
-            uint32_t unsure = 0;
-            for (int v = 0; v < 4; v++) {
-                uint32_t above = lane_bits(v_less(low, group[v]));
-                unsure |= above ^ lane_bits(v_less(high, group[v]));
-                found += count_bits(above);
-            }
-            if (unsure)
-                for (int v = 0; v < 4; v++) {
-                    found -= count_bits(lane_bits(v_less(low, group[v])));
-                    found += count_lanes(s, group[v], low, high, FX_ALL_LANES, places);
-                }
+        for (int v = 0; counts && v < 4; v++) {
+            above_low = counts_add(above_low, v_less(low, group[v]));
+            above_high = counts_add(above_high, v_less(high, group[v]));
         }
         mask below = v_both(v_both(v_less(group[0], cut), v_less(group[1], cut)),
                             v_both(v_less(group[2], cut), v_less(group[3], cut)));
         if (v_mask_all(below)) continue;
         for (int v = 0; v < 4; v++) {
             uint32_t bits = ~lane_bits(v_less(group[v], cut)) & FX_ALL_LANES;
-            if (!bits) continue;
-            lane_places here = *places;
-            here.order = order + (uint64_t)(i + v * LANES) * places->step;
-            if (here.varies) here.label = (places->label + i + v * LANES) % s->call->classes;
-            visit_lanes(s, group[v], bits, counts ? FX_ALL_LANES : 0, &here);
+            const real *values = x + i + v * LANES;
+            for (; bits; bits &= bits - 1) {
+                int j = first_bit(bits);
+                fresh->logits[fresh->count] = values[j];
+                fresh->orders[fresh->count++] =
+                    places->order + (uint64_t)(i + v * LANES + j) * places->step;
+            }
         }
+        if (fresh->count >= FX_MOST_FRESH) take_fresh(s, fresh, label, counts);
+    }
+    take_fresh(s, fresh, label, counts);
+    if (!counts) return i;
+    ptrdiff_t found = counts_total(above_low);
+    if (found != counts_total(above_high)) {
+        found = 0;
+        for (ptrdiff_t j = 0; j < i; j += LANES)
+            found += count_lanes(s, v_load(x + j), low, high, FX_ALL_LANES, places);
     }
     s->found += found;
     return i;

@@ -29,6 +29,54 @@ FX_INLINE mask v_both(mask x, mask y) {
     return x;
 }
 #endif
+
+/* Counts of lanes, a vector of integers. */
+#if defined(FX_ISA_AVX512)
+typedef __m512i lane_counts;
+FX_INLINE lane_counts no_counts(void) { return _mm512_setzero_si512(); }
+FX_INLINE lane_counts counts_add(lane_counts counts, mask m) {
+#if FX_DOUBLE
+    return _mm512_mask_add_epi64(counts, m, counts, _mm512_set1_epi64(1));
+#else
+    return _mm512_mask_add_epi32(counts, m, counts, _mm512_set1_epi32(1));
+#endif
+}
+#elif defined(FX_ISA_AVX2)
+typedef vec lane_counts;
+FX_INLINE lane_counts no_counts(void) { return v_zero(); }
+FX_INLINE half_vec half_counts_add(half_vec counts, half_vec m) {
+#if FX_DOUBLE
+    return FX_CAST_REAL(_mm256_sub_epi64(FX_CAST_BITS(counts), FX_CAST_BITS(m)));
+#else
+    return FX_CAST_REAL(_mm256_sub_epi32(FX_CAST_BITS(counts), FX_CAST_BITS(m)));
+#endif
+}
+FX_INLINE lane_counts counts_add(lane_counts counts, mask m) {
+    FX_BOTH(half_counts_add(counts.low, m.low), half_counts_add(counts.high, m.high));
+}
+#elif defined(__GNUC__)
+typedef mask lane_counts;
+FX_INLINE lane_counts no_counts(void) { return v_bits(v_zero()); }
+FX_INLINE lane_counts counts_add(lane_counts x, mask m) {
+    lane_counts r = {x.a - m.a, x.b - m.b, x.c - m.c, x.d - m.d};
+    return r;
+}
+#else
+typedef mask lane_counts;
+FX_INLINE lane_counts no_counts(void) { return v_bits(v_zero()); }
+FX_INLINE lane_counts counts_add(lane_counts counts, mask m) {
+    FX_EACH counts.lane[i] -= m.lane[i];
+    return counts;
+}
+#endif
+FX_INLINE ptrdiff_t counts_total(lane_counts counts) {
+    real_bits lanes[LANES];
+    ptrdiff_t total = 0;
+    memcpy(lanes, &counts, sizeof lanes);
+    for (int i = 0; i < LANES; i++) total += (ptrdiff_t)lanes[i];
+    return total;
+}
+
 #define FX_ALL_LANES ((uint32_t)((1 << LANES) - 1))
 
 #if defined(__GNUC__)

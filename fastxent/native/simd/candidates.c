@@ -75,29 +75,41 @@ static inline int comes_before(const fx_candidate *a, const fx_candidate *b) {
     if (a->low != b->low) return a->low > b->low;
     return a->order < b->order;
 }
+/* The same without a branch that would be mispredicted half of the time. */
+static inline ptrdiff_t is_before(const fx_candidate *a, const fx_candidate *b) {
+    if (a->high == b->high) return comes_before(a, b);
+    return a->high > b->high;
+}
 
-/* Bring the first k of them to the front (Hoare's quickselect, with the median of three). */
+static inline void swap(fx_candidate *a, fx_candidate *b) {
+    fx_candidate other = *a;
+    *a = *b;
+    *b = other;
+}
+
+/* Bring the first k of them to the front: quickselect with the median of three, and partitions
+ * without branches. */
 static void bring_best_forward(fx_candidate *items, ptrdiff_t count, ptrdiff_t k) {
     ptrdiff_t low = 0, high = count - 1;
     while (low < high) {
         fx_candidate *a = &items[low], *b = &items[low + (high - low) / 2], *c = &items[high];
-        if (comes_before(b, a)) { fx_candidate *t = a; a = b; b = t; }
-        if (comes_before(c, b)) b = comes_before(c, a) ? a : c;
-        fx_candidate pivot = *b;
-        ptrdiff_t i = low, j = high;
-        while (i <= j) {
-            while (comes_before(&items[i], &pivot)) i++;
-            while (comes_before(&pivot, &items[j])) j--;
-            if (i <= j) {
-                fx_candidate t = items[i];
-                items[i++] = items[j];
-                items[j--] = t;
-            }
+        if (comes_before(b, a)) swap(a, b);
+        if (comes_before(c, b)) swap(b, c);
+        if (comes_before(b, a)) swap(a, b);
+        swap(b, c); /* the pivot waits at the end */
+        fx_candidate pivot = *c;
+        ptrdiff_t place = low;
+        for (ptrdiff_t i = low; i < high; i++) {
+            fx_candidate item = items[i];
+            items[i] = items[place];
+            items[place] = item;
+            place += is_before(&item, &pivot);
         }
-        if (k - 1 <= j)
-            high = j;
-        else if (k - 1 >= i)
-            low = i;
+        swap(&items[place], c);
+        if (k <= place)
+            high = place - 1;
+        else if (k > place + 1)
+            low = place + 1;
         else
             return;
     }
@@ -113,7 +125,7 @@ static void insert_into_order(fx_candidate *items, ptrdiff_t count) {
     }
 }
 /* Merge sort with as much memory once more. */
-static void sort_candidates(fx_candidate *items, ptrdiff_t count, fx_candidate *memory) {
+static void merge_into_order(fx_candidate *items, ptrdiff_t count, fx_candidate *memory) {
     for (ptrdiff_t start = 0; start < count; start += FX_SHORT_RUN)
         insert_into_order(items + start,
                           count - start < FX_SHORT_RUN ? count - start : FX_SHORT_RUN);
@@ -137,6 +149,40 @@ static void sort_candidates(fx_candidate *items, ptrdiff_t count, fx_candidate *
         to = swap;
     }
     if (from != items) memcpy(items, from, count * sizeof *items);
+}
+
+/* Below so many, merging is faster. */
+#define FX_RADIX_COUNT 128
+
+/* Sort by the bytes of the scores, then the ties by all else. */
+static void sort_candidates(const fx_selection *call, fx_candidate *items, ptrdiff_t count,
+                            fx_candidate *memory) {
+    if (count < FX_RADIX_COUNT) {
+        merge_into_order(items, count, memory);
+        return;
+    }
+    const int lowest = call->is_double ? 0 : 32;
+    fx_candidate *from = items, *to = memory;
+    for (int shift = lowest; shift < 64; shift += 8) {
+        ptrdiff_t starts[256] = {0}, start = 0;
+        for (ptrdiff_t i = 0; i < count; i++) starts[from[i].high >> shift & 255]++;
+        if (starts[from[0].high >> shift & 255] == count) continue;
+        for (int digit = 255; digit >= 0; digit--) {
+            ptrdiff_t length = starts[digit];
+            starts[digit] = start;
+            start += length;
+        }
+        for (ptrdiff_t i = 0; i < count; i++) to[starts[from[i].high >> shift & 255]++] = from[i];
+        fx_candidate *other = from;
+        from = to;
+        to = other;
+    }
+    if (from != items) memcpy(items, from, (size_t)count * sizeof *items);
+    for (ptrdiff_t i = 0; i < count;) {
+        ptrdiff_t first = i++;
+        while (i < count && items[i].high >> lowest == items[first].high >> lowest) i++;
+        if (i - first > 1) merge_into_order(items + first, i - first, memory);
+    }
 }
 
 /* --- edges ------------------------------------------------------------------------------------ */
@@ -312,8 +358,10 @@ static void settle(fx_selector *s, ptrdiff_t group, fx_best *best) {
     best->worst = best->items[0];
     for (ptrdiff_t i = 1; i < k; i++)
         if (comes_before(&best->worst, &best->items[i])) best->worst = best->items[i];
-    if (call->by_anchors) return;
     double score = score_of(call, &best->worst), logit = logit_of(call, &best->worst);
+    best->worst_score = score;
+    best->worst_logit = logit;
+    if (call->by_anchors) return;
     double cut = call->activation == FX_AS_SCORES ? score : fx_low_edge(call, score);
     if (call->activation == FX_AS_SIGMOIDS && score == 1 && logit > cut) cut = logit;
     raise_cut(s, group, cut);
@@ -410,8 +458,8 @@ int fx_join(const fx_selection *call, const fx_selector *selectors, int count, f
     fx_candidate *memory = (fx_candidate *)malloc((size_t)(longest + 1) * sizeof *memory);
     if (!memory) return -1;
     for (ptrdiff_t image = 0; image < call->images; image++)
-        sort_candidates(all->items + all->images[image], all->images[image + 1] - all->images[image],
-                        memory);
+        sort_candidates(call, all->items + all->images[image],
+                        all->images[image + 1] - all->images[image], memory);
     free(memory);
     return 0;
 }

@@ -16,6 +16,7 @@ typedef struct {
     ptrdiff_t count, room;
     int is_full; /* whatever does not come before `worst` is out */
     fx_candidate worst;
+    double worst_score, worst_logit;
 } fx_best;
 
 /* The best of an image that one thread has seen, and its counts. */
@@ -66,9 +67,9 @@ typedef struct {
     double least;     /* the smallest threshold of the classes that may be returned */
     double margin, object_margin; /* of scores outside [0, 1] */
     /* Of the kernels' precision, and repeated so that a vector can be read from each class on: the
-     * thresholds (infinite for what is not returned); logits of which those below `lows` do not
-     * pass and those above `highs` do; and 0, but NaN for the background. */
-    const void *thresholds, *lows, *highs, *voids;
+     * thresholds (infinite for what is not returned); and logits of which those below `lows` do not
+     * pass and those above `highs` do. */
+    const void *thresholds, *lows, *highs;
     const fx_kernels *kernels, *object_kernels;
 } fx_selection;
 
