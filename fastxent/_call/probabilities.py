@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastxent import native
-from fastxent._arguments import format_position
+from fastxent._arguments import ElementError, position_of
 from fastxent._catalogue import Loss
 from fastxent._contract import Array, LossRequest
 
@@ -65,12 +65,12 @@ def _check(
             outside &= ~np.isin(_as_float64(targets[index]), ignore)
         if outside.any():
             found = int(outside.argmax())
-            position = format_position(seen + found, probs.shape)
             reason = "outside [0, 1]" if loss.sigmoid else "negative"
-            raise ValueError(
-                f"probs{position} = {probs[index].flat[found]!s} is {reason} "
+            problem = (
+                f"= {probs[index].flat[found]!s} is {reason} "
                 f"({loss.family}_cross_entropy takes logits)"
             )
+            raise ElementError("probs", position_of(seen + found, probs.shape), problem)
         seen += values.size
 
 
