@@ -8,16 +8,31 @@ import pytest
 from support import family
 
 import fastxent as fx
-from fastxent import _config, scores
+from fastxent import _config, native, scores
 from fastxent._contract import Backend
 
+of_natives = pytest.mark.parametrize("isa", native.available_isas(), indirect=True)
+of_numbas = pytest.mark.parametrize("isa", ["numba"], indirect=True)
+losses = pytest.mark.parametrize(
+    ("name", "dense"),
+    [*((name, False) for name in family.LOSSES), *((name, True) for name in family.WITH_DENSE)],
+)
 
-@pytest.mark.parametrize("dense", [False, True])
-@pytest.mark.parametrize("name", family.LOSSES)
+
+@losses
+@of_natives
 def test_losses(name, dense, isa):
     """Compared with the reference; other tests are about the last digits."""
-    if dense and name not in family.WITH_DENSE:
-        pytest.skip("takes no dense targets")
+    check_loss(name, dense=dense)
+
+
+@losses
+@of_numbas
+def test_losses_of_numba(name, dense, isa):
+    check_loss(name, dense=dense)
+
+
+def check_loss(name, *, dense):
     rng = np.random.default_rng(0)
     for classes in (2, 6, 40):
         values = family.values_for(name, rng, (9, classes))
@@ -30,7 +45,18 @@ def test_losses(name, dense, isa):
 
 
 @pytest.mark.parametrize("name", scores.__all__)
+@of_natives
 def test_scores(name, isa):
+    check_score(name)
+
+
+@pytest.mark.parametrize("name", scores.__all__)
+@of_numbas
+def test_scores_of_numba(name, isa):
+    check_score(name)
+
+
+def check_score(name):
     values = np.random.default_rng(0).uniform(0.1, 0.9, (9, 40))
     score = getattr(fx, name)
     family.assert_near(score(values), score(values, backend="numpy"), 1e-12)

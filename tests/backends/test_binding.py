@@ -61,6 +61,7 @@ def run_python(code, cpus=BOTH, **environment):
 # --- binding --------------------------------------------------------------------------------------
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("first", IMPORTS)
 @pytest.mark.parametrize("variable", BINDINGS)
 def test_binding_takes_no_threads_away(variable, first):
@@ -146,6 +147,7 @@ print(fastxent.get_num_threads())
     assert run_python(code, **{variable: BINDINGS[variable]}) == ["1", "2", "2"]
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("layer", ["omp", "workqueue"])
 @pytest.mark.parametrize("first", ["fastxent", "numba"])
 def test_numba_has_threads_for_all_cpus(layer, first):

@@ -105,6 +105,7 @@ print("done")
     assert run_python(code) == "done\n"
 
 
+@pytest.mark.exhaustive
 def test_workers_of_a_data_loader(run_python):
     pytest.importorskip("torch")
     code = """

@@ -9,16 +9,12 @@ import pytest
 from fastxent import native
 
 TESTS = Path(__file__).parents[1]
-OTHERS = [*native.available_isas()[1:], "numba"]
-ISAS = [
-    native.available_isas()[0],
-    *(pytest.param(x, marks=pytest.mark.exhaustive) for x in OTHERS),
-]
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="protects pages by mprotect")
 
 
-@pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("isa", [*native.available_isas(), "numba"])
 def test_rows_between_unmapped_pages(isa, tmp_path):
     if isa == "numba":
         pytest.importorskip("numba")

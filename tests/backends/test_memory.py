@@ -34,6 +34,7 @@ print(kilobytes("VmHWM") - before)
 """
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("backend", ["native", "numba"])
 @pytest.mark.parametrize(
     ("call", "output_megabytes"),

@@ -70,6 +70,7 @@ def filled_in(options, name, rng, values, anchors, classes):
     return options
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("axis", [-1, 0])
 @pytest.mark.parametrize("name", family.LOSSES)
@@ -91,6 +92,7 @@ def test_losses(name, axis, dtype):
                 )
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("name", family.LOGIT_LOSSES)
 def test_limits(name, dtype):
@@ -103,6 +105,7 @@ def test_limits(name, dtype):
         assert_same_bits(lambda v=values, t=targets: family.public(name)(v, *t, return_grad=True))
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("dtype", [ml_dtypes.bfloat16, np.float32, np.float64])
 @pytest.mark.parametrize("classes", [3, 16, 40, 300])
 def test_probabilities_of_labels(classes, dtype):
@@ -123,6 +126,7 @@ def test_probabilities_of_labels(classes, dtype):
                 )
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("dtype", [ml_dtypes.bfloat16, np.float32, np.float64])
 @pytest.mark.parametrize("name", family.PROBABILITY_LOSSES)
 def test_tiny_probabilities(name, dtype):
@@ -144,6 +148,7 @@ def test_tiny_probabilities(name, dtype):
                     )
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("classes", [3, 4, 21, 40])
 def test_sums_out_of_range(classes, dtype):
@@ -165,6 +170,7 @@ def test_sums_out_of_range(classes, dtype):
                 )
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("dtype", ["bool", "int8", "uint8", "int32", "int64", "float16", "float64"])
 def test_dense_targets_of_other_types(dtype):
     """Converted by rows, wherever they lie; packed, where classes are few."""
@@ -178,6 +184,7 @@ def test_dense_targets_of_other_types(dtype):
             )
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("half", [np.float16, ml_dtypes.bfloat16])
 @pytest.mark.parametrize("name", family.LOSSES)
 def test_halves(name, half):
@@ -190,6 +197,7 @@ def test_halves(name, half):
         )
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("dtype", [ml_dtypes.bfloat16, np.float16, np.float32, np.float64])
 @pytest.mark.parametrize("name", ["sigmoid_cross_entropy", "softmax_cross_entropy"])
 def test_rows_around_a_chunk(name, dtype):
@@ -205,6 +213,7 @@ def test_rows_around_a_chunk(name, dtype):
                 )
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
 @pytest.mark.parametrize("name", ["softmax", "log_softmax", "logsumexp"])
 def test_scores_of_classes(name, dtype):
@@ -230,6 +239,7 @@ def test_scores_of_values(name, dtype):
     assert_same_bits(lambda: getattr(fx, name)(values[::3]))
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("name", ["softmax", "log_softmax", "sigmoid"])
 def test_in_place(name):
     rng = np.random.default_rng(0)

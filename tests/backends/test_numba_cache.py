@@ -46,6 +46,7 @@ def test_found_again(tmp_path):
     assert finish(start(tmp_path)) == (kernels, kernels)
 
 
+@pytest.mark.exhaustive
 def test_two_processes_at_once(tmp_path):
     """Numba keeps an index of what it has; two that write the same one lose what the other wrote,
     or read code that is not theirs. Each kernel is a file of its own.
@@ -56,6 +57,7 @@ def test_two_processes_at_once(tmp_path):
     assert finish(start(tmp_path)) == (*kernels, *kernels)
 
 
+@pytest.mark.exhaustive
 def test_without_a_folder_to_write_to():
     """An installation that is read-only, and a user without a home."""
     before = "import numba.core.caching as c; c.CacheImpl._locator_classes = []"
@@ -64,6 +66,7 @@ def test_without_a_folder_to_write_to():
     assert kernels > 0
 
 
+@pytest.mark.exhaustive
 def test_a_full_disk(tmp_path):
     """Half a file is not left behind either."""
     pytest.importorskip("resource")
@@ -85,6 +88,7 @@ def test_a_folder_that_vanishes(kept, monkeypatch):
     assert compiled("one", 1) == (1, 0)
 
 
+@pytest.mark.exhaustive
 def test_other_sources_are_other_kernels(tmp_path):
     """Numba itself would look at the file of a kernel alone."""
     package = Path(compilation.__file__).parent
@@ -208,6 +212,7 @@ def test_files_of_other_kernels(kept):
     assert compiled("one", 1) == (1, 1)
 
 
+@pytest.mark.exhaustive
 def test_every_bit_and_every_length(tmp_path):
     """Nothing that was changed is unpickled."""
     file = files.KernelFile(tmp_path / "kernel")
@@ -228,6 +233,7 @@ def test_every_bit_and_every_length(tmp_path):
     assert file.load("key") == ["data", 1.5]
 
 
+@pytest.mark.exhaustive
 def test_damaged_kernels_of_a_process(tmp_path):
     kernels = finish(start(tmp_path))[1]
     for file in tmp_path.rglob("*.kernel"):

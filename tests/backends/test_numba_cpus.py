@@ -55,6 +55,7 @@ print(fx.numba.simd.vector.has_feature("avx512f"))
 """
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("cpu", CPUS)
 def test_same_bits(cpu, tmp_path):
     chosen = {

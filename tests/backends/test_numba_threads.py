@@ -64,6 +64,7 @@ print(numba.threading_layer())
     assert run_python(code, NUMBA_THREADING_LAYER=layer) == layer + "\n"
 
 
+@pytest.mark.exhaustive
 def test_first_calls_at_once():
     """Both the import and the compilation are shared."""
     code = """
@@ -102,6 +103,7 @@ print("done")
     assert run_python(code) == "done\n"
 
 
+@pytest.mark.exhaustive
 def test_fork_during_compilation():
     """A child would wait for the compiler's lock for ever."""
     code = """

@@ -68,6 +68,7 @@ def test_losses_and_gradients(name, dense, classes):
     np.testing.assert_allclose(grad, slopes, 1e-7, 1e-6)
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("name", ["focal", "offset"])
 @pytest.mark.parametrize("dtype", [np.float32, *family.HALVES])
 def test_smaller_dtypes(name, dtype):
@@ -148,6 +149,7 @@ def test_means(normalizer):
     assert LOSSES["where"](logits, labels, **arguments) == pytest.approx(loss, rel=1e-14)
 
 
+@pytest.mark.exhaustive
 def test_sum_and_outputs():
     logits, labels, full = inputs(np.float32)
     terms, _ = terms_and_slopes("focal", logits, full)

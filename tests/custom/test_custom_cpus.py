@@ -38,6 +38,7 @@ print(fx.numba.simd.vector.has_feature("avx512f"))
 """
 
 
+@pytest.mark.exhaustive
 def test_without_avx512(tmp_path):
     chosen = {
         "NUMBA_CPU_NAME": "haswell",

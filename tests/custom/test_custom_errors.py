@@ -208,6 +208,7 @@ TOO_LONG = {
 }
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize(("step", "length", "count", "of"), TOO_LONG.values(), ids=TOO_LONG)
 def test_too_many_operations(step, length, count, of):
     """Found before anything is compiled, which would take minutes."""

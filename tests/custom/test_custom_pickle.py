@@ -125,6 +125,7 @@ def test_by_the_name_of_the_function(loss, protocol):
         assert bits(other) == bits(loss)
 
 
+@pytest.mark.exhaustive
 @named(local_losses())
 def test_by_value(loss):
     for _ in range(2):
@@ -154,6 +155,7 @@ def test_a_module_by_value(monkeypatch, tmp_path):
     assert other([3.0], [1], axis=None)[0] == 3
 
 
+@pytest.mark.exhaustive
 def test_numbers_that_were_fixed_stay_fixed():
     """The first call fixes what a function takes from elsewhere, for its copies too."""
     scale = 2.0

@@ -184,6 +184,7 @@ without_valgrind = requirements.absence("valgrind")
 needs_valgrind = pytest.mark.skipif(bool(without_valgrind), reason=without_valgrind)
 
 
+@pytest.mark.exhaustive
 @needs_valgrind
 def test_instructions_repeat_to_the_digit():
     functions = ("odds", "sigmoid_cross_entropy")

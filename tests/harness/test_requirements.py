@@ -32,7 +32,7 @@ def run_pytest(*arguments, without=(), **environment):
     )
 
 
-@pytest.mark.parametrize("processes", ["0", "2"])
+@pytest.mark.parametrize("processes", ["0", pytest.param("2", marks=pytest.mark.exhaustive)])
 def test_a_run_ends_with_what_it_did_not_test(processes):
     environment = {"FASTXENT_REQUIRE": "", "FASTXENT_TEST_LARGE": ""}
     done = run_pytest("--numprocesses", processes, without=["numba", "xarray"], **environment)
@@ -46,13 +46,14 @@ def test_a_run_ends_with_what_it_did_not_test(processes):
     assert not any(line.startswith(f"{name}:") for name in here for line in lines)
 
 
+@pytest.mark.exhaustive
 def test_a_run_says_that_it_was_a_sample():
     done = run_pytest("-m", "not exhaustive", FASTXENT_REQUIRE="")
     assert done.returncode == 0, done.stdout + done.stderr
     assert "exhaustive: cases that `make test-all` runs\n" in done.stdout
 
 
-@pytest.mark.parametrize("processes", ["0", "2"])
+@pytest.mark.parametrize("processes", ["0", pytest.param("2", marks=pytest.mark.exhaustive)])
 def test_what_is_required_and_absent_fails_the_run(processes):
     required = {"FASTXENT_REQUIRE": "baseline, numba,avx1024,"}
     done = run_pytest("--numprocesses", processes, without=["numba"], **required)
@@ -63,6 +64,7 @@ def test_what_is_required_and_absent_fails_the_run(processes):
     assert "baseline is required" not in done.stderr
 
 
+@pytest.mark.exhaustive
 def test_what_is_required_and_here_changes_nothing():
     done = run_pytest(FASTXENT_REQUIRE="numpydoc")
     assert done.returncode == 0, done.stdout + done.stderr

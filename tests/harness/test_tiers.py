@@ -61,24 +61,25 @@ def collected(*arguments):
     return [line for line in done.stdout.splitlines() if "::" in line]
 
 
+@pytest.mark.exhaustive
 def test_values_of_fixtures_and_marks():
     test = "tests/backends/test_backends.py::test_losses"
     every, sample = collected(test), collected(test, "-m", "not exhaustive")
-    assert len(sample) < len(every) / 3
-    isas = {*native.available_isas(), "numba"}
-    parts = [name.partition("[")[2].rstrip("]").split("-") for name in sample]
-    assert {part for case in parts for part in case} == {*family.LOSSES, *isas, "True", "False"}
+    assert len(sample) < len(every)
+    parts = {part for name in sample for part in name.partition("[")[2].rstrip("]").split("-")}
+    assert parts == {*family.LOSSES, *native.available_isas(), "True", "False"}
     named = min(set(every) - set(sample))
     assert collected(named, "-m", "not exhaustive") == [named]
 
 
 @pytest.mark.exhaustive
 def test_the_sample_of_all_tests():
-    """Something of each module, and everything that can compute with everything computed."""
+    """Something of nearly each module; each function, backend and instruction set."""
     every, sample = collected(), collected("-m", "not exhaustive")
     assert 4 * len(sample) < len(every)
     of_sample, of_every = ({name.partition("::")[0] for name in names} for names in (sample, every))
-    assert of_sample == of_every
+    slow = {"backends/test_guard_pages", "backends/test_numba_cpus", "custom/test_custom_cpus"}
+    assert of_every - of_sample == {f"tests/{name}.py" for name in slow}
     words = "".join(sample)
     for name in (*family.LOSSES, *scores.__all__, *_config.BACKENDS, *native.available_isas()):
         assert name in words

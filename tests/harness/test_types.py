@@ -84,6 +84,7 @@ def calls_of(loss):
     return calls
 
 
+@pytest.mark.exhaustive
 def test_user_code_has_the_types_that_it_expects(cache):
     assert "Success" in (output := check_types(typed_calls.__file__, cache)), output
 

@@ -91,6 +91,7 @@ def test_peak_of_losses_with_gradients(call, shape, axis):
     assert extra_bytes(call, shape, axis, "float32") < 2_000_000
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize(
     "call", [*CALLS[:3], "sigmoid_focal_loss()", "categorical_cross_entropy()"]
 )

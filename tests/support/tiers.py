@@ -6,20 +6,26 @@ each function, backend and instruction set is called by each test that is about 
 depends on the names of the cases alone, so it is the same in every run and in every process. A case
 named on the command line is the only one of its test that is collected, so it is in the sample.
 
-A test that takes seconds, whatever its parameters, has the marker in its module.
+Numba compiles each kernel for seconds when it is first used, so its cases are in the samples of
+tests/backends alone, which call every function on it. A test that takes seconds, whatever its
+parameters, has the marker in its module.
 """
 
 import itertools
 import zlib
+from pathlib import Path
 
 import pytest
+
+BACKENDS = Path(__file__).parents[1] / "backends"
 
 
 def mark_exhaustive(items):
     """Give the marker `exhaustive` to all collected cases that are not in the sample."""
     for _, group in itertools.groupby(items, lambda case: case.nodeid.partition("[")[0]):
         cases = list(group)
-        sample = set(sample_of({case.name: _values_of(case) for case in cases}))
+        candidates = [case for case in cases if not _compiles(case)] or cases
+        sample = set(sample_of({case.name: _values_of(case) for case in candidates}))
         for case in cases:
             if case.name not in sample:
                 case.add_marker(pytest.mark.exhaustive)
@@ -36,6 +42,13 @@ def sample_of(cases):
             chosen.append(name)
             covered |= cases[name]
     return chosen
+
+
+def _compiles(case):
+    """Return whether a case is one of Numba's, of another folder than its own."""
+    values = case.callspec.params.values() if hasattr(case, "callspec") else ()
+    is_numbas = any(isinstance(value, str) and value == "numba" for value in values)
+    return is_numbas and case.path.parent != BACKENDS
 
 
 def _values_of(case):
