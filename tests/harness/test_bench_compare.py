@@ -149,6 +149,7 @@ def test_without_a_release_there_is_nothing_to_compare(repository):
     assert done.stdout == "SKIPPED: there is no release (v*) to compare with\n"
 
 
+@pytest.mark.exhaustive
 def test_a_slower_working_tree_is_refused_and_an_equal_one_is_not(repository):
     commit(repository, 0.002, tag="v0.1.0")
     commit(repository, 0.009)

@@ -34,6 +34,7 @@ CHOSEN = {
 }
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("name", peers.PEERS)
 def test_peer_is_equal(name):
     if missing := peers.missing(name):
