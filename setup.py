@@ -147,7 +147,7 @@ class BuildEditableWheel(editable_wheel):
 native = Extension(
     "fastxent.native._native",
     sources=[f"{NATIVE}/_native.pyx", *find_files("*.c")],
-    depends=[*find_files("*.h"), *find_files("*.def"), *find_files("*.pxd"), *find_files("*.pxi")],
+    depends=[file for kind in ("h", "def", "pxd", "pxi") for file in find_files(f"*.{kind}")],
     include_dirs=[NATIVE, f"{NATIVE}/simd"],
     define_macros=[("Py_LIMITED_API", "0x030B0000")] if USE_STABLE_ABI else [],
     py_limited_api=USE_STABLE_ABI,

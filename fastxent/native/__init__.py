@@ -9,6 +9,7 @@ with all_cpus():
 
     _native.openmp_processors()
 from fastxent.native._native import (
+    Call,
     affinity_mask,
     available_isas,
     build_info,
@@ -17,6 +18,8 @@ from fastxent.native._native import (
     count_anchors,
     count_creatable_threads,
     count_positives,
+    describe_call,
+    describe_score_call,
     evaluate_cost,
     evaluate_loss,
     evaluate_score,
@@ -27,14 +30,16 @@ from fastxent.native._native import (
     get_isa,
     has_outside,
     has_partial_rows,
+    kernel_constants,
     loss_names,
     mark_largest,
+    matrix_layout,
     openmp_max_threads,
     openmp_processors,
     parallel_read,
-    run_alone,
     select_candidates,
     set_isa,
+    tile_layout,
     worker_address,
 )
 
@@ -46,6 +51,7 @@ MOST_ROW_CLASSES = 2**31 - 1
 __all__ = [
     "LIBRARY",
     "MOST_ROW_CLASSES",
+    "Call",
     "affinity_mask",
     "available_isas",
     "build_info",
@@ -54,6 +60,8 @@ __all__ = [
     "count_anchors",
     "count_creatable_threads",
     "count_positives",
+    "describe_call",
+    "describe_score_call",
     "evaluate_cost",
     "evaluate_loss",
     "evaluate_score",
@@ -64,14 +72,16 @@ __all__ = [
     "get_isa",
     "has_outside",
     "has_partial_rows",
+    "kernel_constants",
     "loss_names",
     "mark_largest",
+    "matrix_layout",
     "openmp_max_threads",
     "openmp_processors",
     "parallel_read",
-    "run_alone",
     "select_candidates",
     "set_isa",
+    "tile_layout",
     "worker_address",
 ]
 

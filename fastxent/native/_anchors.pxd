@@ -122,7 +122,7 @@ cdef inline void add_totals(const Job* job, Py_ssize_t run, const Scratch* scrat
     cdef double weight = totals.weight
     if not has_unit_masses(job):
         masses = <const real*>scratch.masses
-    if job.lane_kernel != NULL:
+    if not job.counts_only:
         totals.loss += job.kernels.sum_losses(scratch.losses, run)
     if has_columns:
         columns = scratch.columns
@@ -149,7 +149,7 @@ cdef inline void finish_run(const Job* job, const Cursor* cursor, Py_ssize_t run
     """
     cdef real* losses = <real*>scratch.losses
     cdef Py_ssize_t i
-    if job.lane_kernel != NULL:
+    if not job.counts_only:
         if weights != NULL:
             for i in range(run):
                 losses[i] = weighted(weights[i], losses[i])

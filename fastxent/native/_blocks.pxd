@@ -20,8 +20,8 @@ from fastxent.native._arrays cimport (
 )
 from fastxent.native._job cimport VECTOR_BYTES, BlockTotals, Job, Scratch, carve_scratch
 from fastxent.native._kernels cimport (
-    FX_FLOAT32, FX_IGNORED, FX_LANES_AHEAD, FX_ROWS_AHEAD, FX_SOFTMAX_FAMILY, fx_losses, fx_matrix,
-    fx_tile,
+    FX_FLOAT32, FX_IGNORED, FX_LANES_AHEAD, FX_ROWS_AHEAD, FX_SOFTMAX_FAMILY, fx_matrix, fx_tile,
+    fx_tile_kernel,
 )
 
 
@@ -91,9 +91,9 @@ cdef inline void add_masses(const Job* job, const fx_tile* tile, real* masses) n
 
 
 cdef inline fx_matrix result_matrix(const Job* job, const Operand* operand, char* place,
-                                    char* tile) noexcept nogil:
+                                    char* tile, bint copies) noexcept nogil:
     """Return where a tile's results go: in place, or to a tile that `unpack_result` writes out."""
-    cdef bint is_direct = lies_in_lanes(job, operand) and not job.is_in_place
+    cdef bint is_direct = lies_in_lanes(job, operand) and not job.is_in_place and not copies
     cdef fx_matrix matrix
     matrix.data = NULL
     matrix.anchor_stride = 1
@@ -170,6 +170,11 @@ cdef inline void leave_missing_out(const Job* job, fx_tile* tile, const Scratch*
         tile.weights = tile.labelled
 
 
+cdef inline Py_ssize_t lane_anchors(const Job* job, Py_ssize_t most) noexcept nogil:
+    """Return the anchors of the next tile: as many steps of the kernel as there are, if any."""
+    return most - most % job.lane_step if most > job.lane_step else most
+
+
 cdef inline void lane_run(const Job* job, const Cursor* cursor, Py_ssize_t run,
                           const Scratch* scratch, const real* weights, bint has_missing,
                           BlockTotals* totals) noexcept nogil:
@@ -180,40 +185,47 @@ cdef inline void lane_run(const Job* job, const Cursor* cursor, Py_ssize_t run,
     cdef char* grads
     cdef Py_ssize_t first = 0
     cdef Py_ssize_t most = job.tile_anchors if has_missing or needs_tiles(job) else run
+    cdef bint has_rest, copies
+    cdef fx_tile_kernel kernel
     cdef fx_tile tile = job.options
     tile.has_outside = &totals.has_invalid
     tile.logit_type = tile.grad_type = job.element
     while first < run:
-        tile.anchors = min(most, run - first)
+        tile.anchors = lane_anchors(job, min(most, run - first))
+        has_rest = tile.anchors % job.lane_step != 0
+        copies = has_missing or has_rest
         set_anchor_vectors(job, &tile, scratch, first)
         if not job.has_labels:
             targets = operand_at(&job.targets, &job.dimensions, &place)
         tile.targets = lane_matrix(job, &job.targets, targets, tile.anchors, scratch.targets,
-                                   has_missing)
+                                   copies)
         tile.weights = lane_matrix(job, &job.logit_weight,
                                    operand_at(&job.logit_weight, &job.dimensions, &place),
-                                   tile.anchors, scratch.logit_weights, has_missing)
-        if job.lane_kernel != NULL:
+                                   tile.anchors, scratch.logit_weights, copies)
+        if not job.counts_only:
             tile.logits = lane_matrix(job, &job.logits,
                                       operand_at(&job.logits, &job.dimensions, &place),
-                                      tile.anchors, scratch.logits, has_missing)
+                                      tile.anchors, scratch.logits, copies)
         if has_missing:
             leave_missing_out(job, &tile, scratch, first, totals)
-        if job.lane_kernel != NULL:
+        if not job.counts_only:
             tile.ahead = bytes_ahead(job, &job.logits, &place, &tile.logits, tile.anchors)
             tile.targets_ahead = bytes_ahead(job, &job.targets, &place, &tile.targets,
                                              tile.anchors)
             tile.grad_weights = lane_matrix(
                 job, &job.logit_grad_output,
                 operand_at(&job.logit_grad_output, &job.dimensions, &place), tile.anchors,
-                scratch.grad_weights, False)
+                scratch.grad_weights, has_rest)
             if job.per_logit:
                 out = operand_at(&job.out, &job.dimensions, &place)
             grads = operand_at(&job.grads, &job.dimensions, &place)
-            tile.results = result_matrix(job, &job.out, out, scratch.results)
-            tile.grads = result_matrix(job, &job.grads, grads, scratch.grads)
+            tile.results = result_matrix(job, &job.out, out, scratch.results, has_rest)
+            tile.grads = result_matrix(job, &job.grads, grads, scratch.grads, has_rest)
             tile.grads_ahead = bytes_ahead(job, &job.grads, &place, &tile.grads, 0)
-            job.lane_kernel(&tile)
+            kernel = job.lane_kernel
+            if tile.weights.data != NULL and job.weighted_kernel != NULL:
+                kernel = job.weighted_kernel
+            kernel(&tile)
             if job.per_logit and (weights != NULL or job.has_labels):
                 apply_to_logits[real](job, &tile, weights + first if weights != NULL else NULL)
             if has_missing:
@@ -298,7 +310,7 @@ cdef inline void row_run(const Job* job, const Cursor* cursor, Py_ssize_t run,
     """Work off a run with the row kernel: in one go, or tile by tile by way of copies."""
     # A softmax keeps exponentials where the gradient will be, and they need their digits.
     cdef bint narrows_grads = (job.grads.data != NULL and job.grads.type != job.element
-                               and fx_losses[job.options.loss].family == FX_SOFTMAX_FAMILY)
+                               and job.facts.family == FX_SOFTMAX_FAMILY)
     cdef Py_ssize_t first = 0
     cdef Cursor place = cursor[0]
     cdef fx_tile tile = job.options
@@ -338,8 +350,8 @@ cdef inline void row_run(const Job* job, const Cursor* cursor, Py_ssize_t run,
 
 
 cdef inline bint writes_in_place(const Job* job) noexcept nogil:
-    """Tell whether the kernels can write the losses where the caller wants them."""
-    return (job.out.data != NULL and not job.per_logit
+    """Return whether the kernels, which write nothing else, can write losses to the result."""
+    return (job.out.data != NULL and not job.per_logit and job.lane_step == 1
             and inner_stride(&job.out, &job.dimensions) == job.itemsize)
 
 

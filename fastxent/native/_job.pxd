@@ -3,7 +3,9 @@
 from libc.stdint cimport int32_t, uintptr_t
 
 from fastxent.native._arrays cimport Dimensions, Operand
-from fastxent.native._kernels cimport fx_kernels, fx_label_map, fx_tile, fx_tile_kernel
+from fastxent.native._kernels cimport (
+    fx_kernels, fx_label_map, fx_loss_facts, fx_map_kernel, fx_team, fx_tile, fx_tile_kernel,
+)
 
 cdef enum:
     # A block is at least this many logits: 30 us of work for one core, so that starting it is
@@ -45,7 +47,10 @@ cdef struct Job:
     Operand logit_grad_output
     Operand expectations
     const fx_kernels* kernels
-    fx_tile_kernel lane_kernel  # NULL where only the totals that need no logits are wanted
+    const fx_loss_facts* facts  # of the loss; NULL for a score
+    fx_tile_kernel lane_kernel
+    fx_tile_kernel weighted_kernel  # the same for tiles with weights
+    Py_ssize_t lane_step        # lane kernels take a multiple of this many anchors, or packed ones
     fx_tile_kernel row_kernel   # NULL where it does not apply
     fx_tile options             # everything of a tile but its matrices
     fx_label_map labels
@@ -61,6 +66,7 @@ cdef struct Job:
     bint has_positions
     bint per_logit
     bint is_sigmoid
+    bint counts_only            # only the totals that need no logits are wanted
     bint wants_totals
     bint checks_late            # dense targets or probabilities, which the caller has not checked
     bint may_miss_targets       # some of the dense ones, which has to be found out
@@ -68,6 +74,16 @@ cdef struct Job:
     Py_ssize_t block_anchors
     Py_ssize_t tile_anchors
     Py_ssize_t scratch_bytes
+
+# The blocks of a call, for threads that another runtime has; see `run_worker`.
+cdef struct Work:
+    Job job
+    fx_map_kernel map_kernel    # of a score of single values
+    Py_ssize_t blocks
+    Py_ssize_t next_block       # the first one that no thread has taken
+    char* memory
+    BlockTotals* block_totals
+    fx_team* team               # NULL: one thread
 
 # What a thread works with: one value an anchor of a block each, then tiles.
 cdef struct Scratch:

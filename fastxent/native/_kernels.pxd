@@ -48,6 +48,7 @@ cdef extern from "kernels.h" nogil:
         int iou_weighted
         void* losses
         void* expectations
+        const void* settings
 
     ctypedef struct fx_label_map:
         int64_t none
@@ -59,6 +60,7 @@ cdef extern from "kernels.h" nogil:
         int allows_nan
 
     ctypedef void (*fx_tile_kernel)(const fx_tile*) noexcept nogil
+    ctypedef double (*fx_exact_kernel)(const fx_tile*, Py_ssize_t) noexcept nogil
     ctypedef void (*fx_map_kernel)(const void*, void*, Py_ssize_t, int) noexcept nogil
 
     ctypedef struct fx_kernels:
@@ -70,6 +72,12 @@ cdef extern from "kernels.h" nogil:
         fx_tile_kernel softmax_score_rows
         fx_tile_kernel log_softmax_rows
         fx_tile_kernel logsumexp_rows
+        fx_exact_kernel sigmoid_exact
+        fx_exact_kernel softmax_exact
+        void (*exact_value)(const fx_tile*, double, double, Py_ssize_t, double*) noexcept nogil
+        fx_exact_kernel exact_softmax
+        fx_exact_kernel exact_log_softmax
+        fx_exact_kernel exact_logsumexp
         fx_map_kernel sigmoid
         fx_map_kernel log_sigmoid
         fx_map_kernel softplus
@@ -107,6 +115,8 @@ cdef extern from "kernels.h" nogil:
         int lane_bytes_with_options
 
     const fx_loss_facts* fx_losses
+    const fx_loss_facts fx_custom_facts
+    int FX_CUSTOM
     int FX_LOSSES
     int FX_SIGMOID_FAMILY, FX_BINARY_FAMILY, FX_SOFTMAX_FAMILY, FX_CATEGORICAL_FAMILY
     int FX_ROWS_OF_LABELS, FX_ROWS_OF_DENSE
@@ -114,6 +124,9 @@ cdef extern from "kernels.h" nogil:
     int FX_NO_CLASS, FX_IGNORED
     int FX_ROWS_AHEAD, FX_LANES_AHEAD
     int FX_ISAS
+    int FX_ROW_CHUNK, FX_MASK_CENTRE
+    const uint32_t* fx_others_float
+    const uint64_t* fx_others_double
 
     const char* fx_isa_name(int isa)
     int fx_isa_supported(int isa)

@@ -28,18 +28,23 @@ from fastxent.native._candidates cimport (
     fx_start_selector, fx_union, fx_write_candidates, fx_write_edges, select_blocks,
 )
 from fastxent.native._elements cimport SCAN_ELEMENTS
-from fastxent.native._job cimport OPERANDS, BlockTotals, Job, list_operands, plan_scratch
+from fastxent.native._job cimport (
+    OPERANDS, BlockTotals, Job, Work, list_operands, plan_scratch,
+)
 from fastxent.native._kernels cimport (
-    FX_FLOAT32, FX_FLOAT64, FX_ISAS, FX_LOSSES, FX_NUMBA_POOL, fx_begin_floats,
-    fx_count_creatable, fx_end_floats, fx_float_control, fx_gather_team, fx_isa_name,
-    fx_isa_supported, fx_kernels, fx_kernels_of, fx_label_map, fx_losses, fx_map_kernel,
-    fx_max_threads, fx_own_team, fx_prepare_teams, fx_protect_forks, fx_team,
+    FX_FLOAT32, FX_FLOAT64, FX_IGNORED, FX_ISAS, FX_LANES_AHEAD, FX_LOSSES, FX_MASK_CENTRE,
+    FX_NO_CLASS, FX_NUMBA_POOL, FX_ROW_CHUNK, FX_ROWS_AHEAD, FX_SIGMOID_FAMILY, FX_SOFTMAX_FAMILY,
+    fx_begin_floats, fx_count_creatable, fx_end_floats, fx_exact_kernel, fx_float_control,
+    fx_gather_team, fx_isa_name, fx_isa_supported, fx_kernels, fx_kernels_of, fx_label_map,
+    fx_losses, fx_map_kernel, fx_matrix, fx_max_threads, fx_others_double, fx_others_float,
+    fx_own_team, fx_prepare_teams, fx_protect_forks, fx_team, fx_tile, fx_tile_kernel,
 )
 from fastxent.native._matching cimport (
     COST_WORK, STEP_QUERIES, CostJob, cost_bytes, cost_step, plan_tiles,
 )
 from fastxent.native._requests cimport (
-    choose_kernels, choose_precision, describe_loss, map_labels, per_class, scores_suit_rows,
+    check_loss, choose_kernels, choose_precision, describe_loss, has_factors, map_labels, per_class,
+    scores_suit_rows, takes_rows,
 )
 from fastxent.native._short_calls cimport describe_short_call
 from fastxent.native._threads cimport (
@@ -122,20 +127,25 @@ cdef run_loss(request, bint counts_only):
 
 cdef BlockTotals run_request(request, bint counts_only) except *:
     cdef Job job
-    cdef int64_t* ignored
-    describe_loss(&job, request, selected_isa)
-    job.options.gamma_positive, job.options.gamma_negative = modulating_exponents(request)
-    ignored = map_labels(&job, request)
+    cdef int64_t* ignored = describe_request(&job, request)
     try:
         _factors = set_factors(&job, request)  # kept alive
         if counts_only:
-            job.wants_totals = True
+            job.counts_only = job.wants_totals = True
             job.grads.data = job.shares.data = NULL  # no totals depend on them
         else:
+            check_loss(job.options.loss)
             choose_kernels(&job)
         return run_job(&job, request.threads)
     finally:
         free(ignored)
+
+
+cdef int64_t* describe_request(Job* job, request) except NULL:
+    """Fill in a job, but for its factors and kernels; the caller frees the result."""
+    describe_loss(job, request, selected_isa)
+    job.options.gamma_positive, job.options.gamma_negative = modulating_exponents(request)
+    return map_labels(job, request)
 
 
 def evaluate_short_call(int code, logits, labels, out, int64_t ignore_index):
@@ -181,7 +191,6 @@ cdef set_factors(Job* job, request):
 
 cdef BlockTotals run_job(Job* job, int threads) except *:
     """Run all blocks of a described call on the threads, and add up in the order of the blocks."""
-    cdef Operand* operands[OPERANDS]
     cdef BlockTotals totals
     cdef BlockTotals* block_totals
     cdef char* memory
@@ -189,10 +198,7 @@ cdef BlockTotals run_job(Job* job, int threads) except *:
     memset(&totals, 0, sizeof(BlockTotals))
     if job.dimensions.size == 0:
         return totals
-    list_operands(job, operands)
-    coalesce(&job.dimensions, operands, OPERANDS)
-    plan_scratch(job)
-    blocks = (job.dimensions.size + job.block_anchors - 1) // job.block_anchors
+    blocks = plan_blocks(job)
     threads = choose_threads(threads, blocks)
     block_totals = <BlockTotals*>calloc(blocks, sizeof(BlockTotals))
     memory = <char*>malloc(threads * job.scratch_bytes)
@@ -208,27 +214,24 @@ cdef BlockTotals run_job(Job* job, int threads) except *:
     return totals
 
 
+cdef Py_ssize_t plan_blocks(Job* job) noexcept:
+    """Plan the blocks of a described call, and return how many there are."""
+    cdef Operand* operands[OPERANDS]
+    list_operands(job, operands)
+    coalesce(&job.dimensions, operands, OPERANDS)
+    plan_scratch(job)
+    return (job.dimensions.size + job.block_anchors - 1) // job.block_anchors
+
+
 # ---------------------------------------------------------------------------- scores
 
 
 def evaluate_score(str name, values, out, int threads):
     """Fill `out` with a score of `values`; for the scores over classes their axis is the last."""
     cdef Job job
-    cdef bint is_map = name not in ("softmax", "log_softmax", "logsumexp")
-    memset(&job, 0, sizeof(Job))
-    job.dimensions.count = -1
-    job.per_logit = name != "logsumexp"
-    job.weight = 1.0
-    job.background_column = -1
-    read_operand(values, not is_map, False, &job.logits, &job.dimensions)
-    read_operand(out, not is_map and job.per_logit, True, &job.out, &job.dimensions)
-    choose_precision(&job, selected_isa)
-    if is_map:
+    if describe_score(&job, name, values, out):
         run_map(&job, map_kernel_of(job.kernels, name), threads)
         return
-    job.classes = values.shape[values.ndim - 1]
-    job.options.classes = job.classes
-    job.is_in_place = job.out.data == job.logits.data
     if name == "softmax":
         job.lane_kernel = job.kernels.softmax
         job.row_kernel = job.kernels.softmax_score_rows
@@ -241,6 +244,25 @@ def evaluate_score(str name, values, out, int threads):
     if not scores_suit_rows(&job):
         job.row_kernel = NULL
     run_job(&job, threads)
+
+
+cdef bint describe_score(Job* job, str name, values, out) except -1:
+    """Fill in a job, but for its kernels; return whether it is a score of single values."""
+    cdef bint is_map = name not in ("softmax", "log_softmax", "logsumexp")
+    memset(job, 0, sizeof(Job))
+    job.dimensions.count = -1
+    job.per_logit = name != "logsumexp"
+    job.weight = 1.0
+    job.background_column = -1
+    read_operand(values, not is_map, False, &job.logits, &job.dimensions)
+    read_operand(out, not is_map and job.per_logit, True, &job.out, &job.dimensions)
+    choose_precision(job, selected_isa)
+    if is_map:
+        return True
+    job.classes = values.shape[values.ndim - 1]
+    job.options.classes = job.classes
+    job.is_in_place = job.out.data == job.logits.data
+    return False
 
 
 cdef fx_map_kernel map_kernel_of(const fx_kernels* kernels, str name) except NULL:
@@ -258,17 +280,27 @@ cdef fx_map_kernel map_kernel_of(const fx_kernels* kernels, str name) except NUL
 
 
 cdef int run_map(Job* job, fx_map_kernel kernel, int threads) except -1:
-    cdef Operand* operands[2]
-    cdef Py_ssize_t blocks = (job.dimensions.size + SCAN_ELEMENTS - 1) // SCAN_ELEMENTS
+    cdef Py_ssize_t blocks = plan_map(job)
     if blocks == 0:
         return 0
-    operands[0] = &job.logits
-    operands[1] = &job.out
-    order_as_in_memory(&job.dimensions, operands, 2)
-    coalesce(&job.dimensions, operands, 2)
     threads = choose_threads(threads, blocks)
     map_blocks(job, kernel, blocks, threads)
     return 0
+
+
+cdef Py_ssize_t plan_map(Job* job) noexcept:
+    """Plan the blocks of a score of single values, and return how many there are."""
+    cdef Operand* operands[2]
+    cdef Py_ssize_t blocks = (job.dimensions.size + SCAN_ELEMENTS - 1) // SCAN_ELEMENTS
+    operands[0] = &job.logits
+    operands[1] = &job.out
+    if blocks > 0:
+        order_as_in_memory(&job.dimensions, operands, 2)
+        coalesce(&job.dimensions, operands, 2)
+    return blocks
+
+
+include "_calls.pxi"
 
 
 # ---------------------------------------------------------------------------- detection
@@ -418,12 +450,6 @@ def gather_numba_team(int wanted):
 def worker_address():
     """Return where `run_worker` is."""
     return <intptr_t>&run_worker
-
-
-def run_alone(intptr_t function, intptr_t job, intptr_t counter, intptr_t memory):
-    """Run a compiled function on this thread."""
-    with nogil:
-        run_worker(function, job, counter, memory, 0, 0)
 
 
 def call_with_default_floats(function, *arguments, **keywords):

@@ -7,8 +7,9 @@ from libc.string cimport memset
 from fastxent.native._arrays cimport Dimensions, Operand, element_size, read_operand
 from fastxent.native._job cimport VECTOR_BYTES, Job
 from fastxent.native._kernels cimport (
-    FX_BINARY_FAMILY, FX_FACTORS_ANY, FX_FACTORS_NONE, FX_FACTORS_SHARED, FX_FLOAT32, FX_FLOAT64,
-    FX_LOSSES, FX_ROWS_OF_DENSE, FX_SIGMOID_FAMILY, fx_kernels_of, fx_loss_facts, fx_losses,
+    FX_BINARY_FAMILY, FX_CUSTOM, FX_FACTORS_ANY, FX_FACTORS_NONE, FX_FACTORS_SHARED, FX_FLOAT32,
+    FX_FLOAT64, FX_LOSSES, FX_ROWS_OF_DENSE, FX_SIGMOID_FAMILY, fx_custom_facts, fx_kernels_of,
+    fx_loss_facts, fx_losses,
 )
 
 cdef enum:
@@ -27,9 +28,11 @@ cdef inline int check_loss(int code) except -1:
     return code
 
 
-cdef inline bint is_sigmoid_loss(int loss) noexcept:
-    """Return whether the classes of an anchor are independent of each other."""
-    return fx_losses[loss].family in (FX_SIGMOID_FAMILY, FX_BINARY_FAMILY)
+cdef inline void set_loss(Job* job, int loss) noexcept:
+    """Say which loss it is, and whether the classes of an anchor are independent of each other."""
+    job.options.loss = loss
+    job.facts = &fx_custom_facts if loss == FX_CUSTOM else &fx_losses[loss]
+    job.is_sigmoid = job.facts.family in (FX_SIGMOID_FAMILY, FX_BINARY_FAMILY)
 
 
 cdef inline void choose_precision(Job* job, int isa) noexcept:
@@ -37,14 +40,14 @@ cdef inline void choose_precision(Job* job, int isa) noexcept:
     job.element = FX_FLOAT64 if job.logits.type == FX_FLOAT64 else FX_FLOAT32
     job.itemsize = element_size(job.element)
     job.kernels = fx_kernels_of(isa, job.element == FX_FLOAT64)
+    job.lane_step = 1
 
 
 cdef inline int describe_loss(Job* job, object request, int isa) except -1:
     """Fill in a job, but for its factors, labels and kernels."""
     memset(job, 0, sizeof(Job))
     job.dimensions.count = -1
-    job.options.loss = check_loss(request.loss.code)
-    job.is_sigmoid = is_sigmoid_loss(job.options.loss)
+    set_loss(job, FX_CUSTOM if request.custom is not None else check_loss(request.loss.code))
     job.has_positions = request.positions is not None
     job.has_labels = request.dense is None
     job.checks_late = request.late_check is not None
@@ -144,14 +147,28 @@ cdef inline void choose_kernels(Job* job) noexcept:
     """Pick the kernels of a loss: the row kernel too, where it can do what is asked."""
     cdef int loss = job.options.loss
     job.lane_kernel = job.kernels.loss_lanes[loss]
-    if (suits_rows(job, &fx_losses[loss]) and not suits_lanes(job, &fx_losses[loss])
-            and lies_in_rows(job, &job.logits, True) and lies_in_rows(job, &job.grads, True)
-            and (job.has_labels or job.targets.class_stride == job.targets.itemsize)):
+    if takes_rows(job):
         job.row_kernel = job.kernels.loss_rows[loss]
 
 
-cdef inline bint suits_rows(const Job* job, const fx_loss_facts* facts) noexcept:
+cdef inline bint takes_rows(const Job* job) noexcept:
+    """Return whether the row kernel, if there is one, can do what is asked, and is faster."""
+    cdef int loss = job.options.loss
+    return ((loss == FX_CUSTOM or job.kernels.loss_rows[loss] != NULL)
+            and suits_rows(job) and not suits_lanes(job)
+            and lies_in_rows(job, &job.logits, True) and lies_in_rows(job, &job.grads, True)
+            and (job.has_labels or job.targets.class_stride == job.targets.itemsize))
+
+
+cdef inline bint has_factors(const Job* job) noexcept:
+    """Return whether the terms of any targets have a factor other than 1."""
+    return (job.options.positive_weight != NULL or job.options.negative_weight != NULL
+            or job.options.positive != 1 or job.options.negative != 1)
+
+
+cdef inline bint suits_rows(const Job* job) noexcept:
     """Return whether the row kernel, if there is one, knows the options, factors and targets."""
+    cdef const fx_loss_facts* facts = job.facts
     if (job.per_logit or job.logit_weight.data != NULL or job.logit_grad_output.data != NULL
             or job.options.label_smoothing != 0 or job.has_positions):
         return False
@@ -163,12 +180,12 @@ cdef inline bint suits_rows(const Job* job, const fx_loss_facts* facts) noexcept
              or job.options.positive == job.options.negative == 1))
 
 
-cdef inline bint suits_lanes(const Job* job, const fx_loss_facts* facts) noexcept:
+cdef inline bint suits_lanes(const Job* job) noexcept:
     """Return whether the lane kernels, rows being packed for them, are faster than row kernels."""
     cdef bint has_options = (job.grads.data != NULL or job.options.positive != 1
                              or job.options.positive_weight != NULL)
     return (job.has_labels and job.classes * job.itemsize
-            < (facts.lane_bytes_with_options if has_options else facts.lane_bytes))
+            < (job.facts.lane_bytes_with_options if has_options else job.facts.lane_bytes))
 
 
 cdef inline bint scores_suit_rows(const Job* job) noexcept:

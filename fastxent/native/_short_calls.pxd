@@ -10,7 +10,7 @@ from fastxent.native._kernels cimport (
     FX_FLOAT32, FX_INT32, FX_INT64,
 )
 from fastxent.native._requests cimport (
-    choose_kernels, choose_precision, is_sigmoid_loss, set_label_map,
+    choose_kernels, choose_precision, set_label_map, set_loss,
 )
 
 
@@ -33,8 +33,7 @@ cdef inline bint describe_short_call(Job* job, int code, object logits, object l
     coalesce(&job.dimensions, operands, OPERANDS)
     if job.dimensions.count > 1 or not are_aligned(job):
         return False
-    job.options.loss = code
-    job.is_sigmoid = is_sigmoid_loss(job.options.loss)
+    set_loss(job, code)
     job.has_labels = True
     job.weight = job.mean_class_weight = job.options.positive = job.options.negative = 1.0
     choose_precision(job, isa)

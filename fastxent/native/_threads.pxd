@@ -9,7 +9,7 @@ from fastxent.native._arrays cimport Dimensions, Operand, element_size
 from fastxent.native._blocks cimport run_block
 from fastxent.native._detection cimport fx_step
 from fastxent.native._elements cimport SCAN_ELEMENTS, map_block, scan_block
-from fastxent.native._job cimport BlockTotals, Job
+from fastxent.native._job cimport BlockTotals, Job, Work
 from fastxent.native._kernels cimport (
     FX_NATIVE_POOL, fx_begin_floats, fx_end_floats, fx_float_control, fx_gather_team, fx_get_floats,
     fx_join_team, fx_kernels, fx_label_map, fx_map_kernel, fx_own_team, fx_team,
@@ -20,7 +20,11 @@ cdef enum:
     # so few at a time that threads end together.
     SHARES = 8
 
-ctypedef void (*block_function)(intptr_t, intptr_t, intptr_t) noexcept nogil
+cdef extern from *:
+    """
+    #define fx_next_block(place) __atomic_fetch_add(place, 1, __ATOMIC_RELAXED)
+    """
+    Py_ssize_t fx_next_block(Py_ssize_t* place) nogil
 
 
 cdef inline void run_blocks(const Job* job, Py_ssize_t blocks, int threads, char* memory,
@@ -180,12 +184,17 @@ cdef inline double read_blocks(const fx_kernels* kernels, const Operand* operand
     return total
 
 
-cdef inline void run_worker(intptr_t function, intptr_t job, intptr_t counter, intptr_t memory,
-                            intptr_t team, intptr_t worker) noexcept nogil:
-    """Run a compiled function as one of Numba's threads."""
-    cdef fx_float_control callers
-    if team != 0:
-        fx_join_team(<fx_team*>team, <int>worker)
-    callers = fx_begin_floats()
-    (<block_function>function)(job, counter, memory)
-    fx_end_floats(callers)
+cdef inline void run_worker(intptr_t address, intptr_t worker) noexcept nogil:
+    """Compute blocks that no other thread has taken, as one of the threads of another runtime."""
+    cdef Work* work = <Work*>address
+    cdef char* memory = work.memory + worker * work.job.scratch_bytes
+    cdef Py_ssize_t block
+    if work.team != NULL:
+        fx_join_team(work.team, <int>worker)
+    block = fx_next_block(&work.next_block)
+    while block < work.blocks:
+        if work.map_kernel != NULL:
+            map_one_block(&work.job, work.map_kernel, block)
+        else:
+            run_one_block(&work.job, block, memory, &work.block_totals[block])
+        block = fx_next_block(&work.next_block)

@@ -14,6 +14,7 @@ from numba.core.registry import cpu_target
 from numba.core.sigutils import normalize_signature
 from numba.extending import overload
 
+from fastxent import native
 from fastxent.numba.files import cache_of
 from fastxent.numba.fragments import FragmentCompiler
 
@@ -56,12 +57,13 @@ def digest_of(folder: Path) -> str:
 
 @functools.cache
 def code_digest() -> str:
-    """Return a name for the sources of all kernels, and the CPU that they are compiled for.
+    """Return a name for what kernels are made of: sources, the CPU, and what C says.
 
     Numba looks at the file of a kernel alone to find out whether its code on disk is up to date.
     """
-    cpu = repr(cpu_target.target_context.codegen().magic_tuple())
-    return f"{digest_of(Path(__file__).parent)}{zlib.crc32(cpu.encode()):08x}"
+    cpu = cpu_target.target_context.codegen().magic_tuple()
+    facts = repr((cpu, native.tile_layout(), native.matrix_layout(), native.kernel_constants()))
+    return f"{digest_of(Path(__file__).parent)}{zlib.crc32(facts.encode()):08x}"
 
 
 def compile_cached(function: Callable[..., Any], signature: Any, name: str, **options: Any) -> Any:

@@ -6,26 +6,20 @@ from typing import Any
 from numba.core import types
 from numba.core.compiler_lock import global_compiler_lock
 
-from fastxent.numba import blocks
 from fastxent.numba.compilation import chosen_by, compile_cached
-from fastxent.numba.records import job_at, tile_at
+from fastxent.numba.records import tile_at
 from fastxent.numba.simd import (
     custom_rows,
-    labels,
+    custom_terms,
     log_scores,
-    missing,
-    pack,
     probabilities,
     probability_rows,
     scores,
     sigmoid,
-    sigmoid_exact,
     sigmoid_rows,
     softmax,
-    softmax_exact,
     softmax_plain,
     softmax_rows,
-    unpack,
 )
 from fastxent.numba.simd.plan import Plan
 
@@ -47,7 +41,6 @@ TILE_KERNELS = {
     "categorical_lanes": probabilities.categorical_lanes,
     "categorical_label_lanes": probabilities.categorical_label_lanes,
     "probability_rows": probability_rows.probability_rows,
-    "map_lanes": scores.map_lanes,
     "softmax_score_lanes": scores.softmax_score_lanes,
     "softmax_score_rows": scores.softmax_score_rows,
     "log_softmax_lanes": log_scores.log_softmax_lanes,
@@ -55,29 +48,10 @@ TILE_KERNELS = {
     "logsumexp_lanes": log_scores.logsumexp_lanes,
     "logsumexp_rows": log_scores.logsumexp_rows,
 }
-#: Repair an anchor of a tile.
-EXACT_KERNELS = {
-    "sigmoid_exact": sigmoid_exact.sigmoid_exact,
-    "softmax_exact": softmax_exact.softmax_exact,
-    "exact_scores": softmax_exact.exact_scores,
-    "logsumexp_exact": softmax_exact.logsumexp_exact,
-}
-#: Copy, and convert.
-COPY_KERNELS = {
-    "pack": pack.pack,
-    "unpack": unpack.unpack,
-    "gather": pack.gather,
-    "label_columns": labels.label_columns,
-    "find_missing": missing.find_missing,
-}
-NARROW_KERNELS = {"narrow": unpack.narrow}
-BLOCK_KERNELS = {"run_blocks": blocks.run_blocks}
 _BODIES: dict[str, Callable[..., Any]] = {
     **TILE_KERNELS,
-    **EXACT_KERNELS,
-    **COPY_KERNELS,
-    **NARROW_KERNELS,
-    **BLOCK_KERNELS,
+    "map_values": scores.map_values,
+    "custom_value": custom_terms.custom_exact_value,
 }
 
 
@@ -103,41 +77,22 @@ def _tile_kernel(plan: Plan) -> tuple[Any, Callable[..., Any]]:
     return types.void(types.intp), kernel
 
 
-def _exact_kernel(plan: Plan) -> tuple[Any, Callable[..., Any]]:
-    def kernel(tile: int, anchor: int) -> Any:
-        return _run(plan, (tile_at(tile), anchor))
+def _map_kernel(plan: Plan) -> tuple[Any, Callable[..., Any]]:
+    def kernel(values: int, results: int, count: int, streams: int) -> None:  # noqa: ARG001
+        _run(plan, (values, results, count))
 
-    return types.float64(types.intp, types.intp), kernel
-
-
-def _copy_kernel(plan: Plan) -> tuple[Any, Callable[..., Any]]:
-    def kernel(a: int, b: int, c: int, d: int, e: int, f: int, g: int) -> None:
-        _run(plan, (a, b, c, d, e, f, g))
-
-    return types.void(*[types.intp] * 7), kernel
+    return types.void(types.intp, types.intp, types.intp, types.int32), kernel
 
 
-def _narrow_kernel(plan: Plan) -> tuple[Any, Callable[..., Any]]:
-    def kernel(values: int, count: int, destination: int) -> None:
-        _run(plan, (values, count, destination))
+def _value_kernel(plan: Plan) -> tuple[Any, Callable[..., Any]]:
+    def kernel(tile: int, z: float, y: float, loss_and_slope: int) -> None:
+        _run(plan, (tile_at(tile), z, y, loss_and_slope))
 
-    return types.void(*[types.intp] * 3), kernel
-
-
-def _block_kernel(plan: Plan) -> tuple[Any, Callable[..., Any]]:
-    def kernel(job: int, counter: int, memory: int) -> None:
-        _run(plan, (job_at(job), counter, memory))
-
-    return types.void(*[types.intp] * 3), kernel
+    return types.void(types.intp, types.float64, types.float64, types.intp), kernel
 
 
-_MAKERS = (
-    (TILE_KERNELS, _tile_kernel),
-    (EXACT_KERNELS, _exact_kernel),
-    (COPY_KERNELS, _copy_kernel),
-    (NARROW_KERNELS, _narrow_kernel),
-    (BLOCK_KERNELS, _block_kernel),
-)
+#: As C calls them; see native/simd/kernels.h.
+_MAKERS = {"map_values": _map_kernel, "custom_value": _value_kernel}
 
 
 _compiled: dict[Plan, Any] = {}
@@ -156,5 +111,5 @@ def kernel_of(plan: Plan) -> int:
 
 
 def _compile(plan: Plan) -> Any:
-    signature, kernel = next(make for bodies, make in _MAKERS if plan.kernel in bodies)(plan)
+    signature, kernel = _MAKERS.get(plan.kernel, _tile_kernel)(plan)
     return compile_cached(kernel, signature, plan.key)

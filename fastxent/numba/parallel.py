@@ -1,4 +1,4 @@
-"""The threads around the blocks of a call, and what keeps them safe; design.md, section 6.
+"""The threads around the blocks of a call, and what keeps them safe.
 
 Numba's threading layers have limits of their own. OpenMP's, which is what there is on Linux, ends
 a forked child that computes in parallel; "workqueue" ends the process when two threads of Python do
@@ -13,18 +13,15 @@ from contextlib import suppress
 from typing import Any
 
 import numba
-import numpy as np
 from numba.core import types
 from numba.core.compiler_lock import global_compiler_lock
 
 from fastxent import native
 from fastxent._binding import all_cpus
 from fastxent._config import HOME_PROCESS, automatic_threads
-from fastxent._contract import Array
+from fastxent.native import Call
 from fastxent.numba.compilation import compile_cached
-from fastxent.numba.jobs import VECTOR_BYTES, Job
-from fastxent.numba.kernels import kernel_of
-from fastxent.numba.simd.memory import call_six
+from fastxent.numba.simd.memory import call_worker
 
 _turn = threading.Lock()
 
@@ -37,24 +34,15 @@ if hasattr(os, "register_at_fork"):
     )
 
 
-def _run_parallel(  # what run_worker takes, for each worker
-    run_worker: int,
-    function: int,
-    job: int,
-    counter: int,
-    memory: int,
-    step: int,
-    team: int,
-    workers: int,
-) -> None:
+def _run_parallel(run_worker: int, call: int, workers: int) -> None:
     for worker in numba.prange(workers):
-        call_six(run_worker, function, job, counter, memory + worker * step, team, worker)
+        call_worker(run_worker, call, worker)
 
 
 @functools.cache
 def _parallel_runner() -> Any:
-    """Compile the parallel loop: one for all kernels, which it knows by their addresses."""
-    return compile_cached(_run_parallel, types.void(*[types.intp] * 8), "parallel", parallel=True)
+    """Compile the parallel loop: one for all calls, which it knows by their addresses."""
+    return compile_cached(_run_parallel, types.void(*[types.intp] * 3), "parallel", parallel=True)
 
 
 def _launch() -> bool:
@@ -69,44 +57,28 @@ def _launch() -> bool:
     return True
 
 
-def run(job: Job, threads: int, *, is_map: bool = False) -> Array:
-    """Run all blocks, and return what each of them adds up to."""
-    step = job.plan_memory(is_map=is_map)
-    totals = job.totals()
-    plan = job.plan(
-        "run_blocks", has_rows=job.has_rows, has_totals=job.has_totals, may_miss=job.may_miss
-    )
-    blocks, counter = int(job.record["blocks"]), np.zeros(1, np.int64)
-    addresses = kernel_of(plan), job.record.ctypes.data, counter.ctypes.data
+def run(call: Call, blocks: int, threads: int) -> None:
+    """Run all blocks of a call."""
     workers = _count_workers(threads, blocks)
     if workers == 1 or not _turn.acquire(blocking=False):
-        _run_alone(addresses, step)
-        return totals
+        call.run()
+        return
     try:
         workers, team = native.gather_numba_team(workers) if _launch() else (1, 0)
         if workers == 1:
-            _run_alone(addresses, step)
+            call.run()
         else:
-            _run_together(addresses, step, team, workers)
+            _run_together(call, team, workers)
     finally:
         _turn.release()
-    return totals
 
 
-def _run_alone(addresses: tuple[int, int, int], step: int) -> None:
-    """Run all blocks on this thread; the addresses are of the kernel, the job and the counter."""
-    memory = _memory(step)
-    native.run_alone(*addresses, _aligned(memory))
-
-
-def _run_together(addresses: tuple[int, int, int], step: int, team: int, workers: int) -> None:
-    memory = _memory(workers * step)
+def _run_together(call: Call, team: int, workers: int) -> None:
+    call.begin(workers, team)
     before = numba.get_num_threads()
     numba.set_num_threads(workers)
     try:
-        _parallel_runner()(
-            native.worker_address(), *addresses, _aligned(memory), step, team, workers
-        )
+        _parallel_runner()(native.worker_address(), call.address, workers)
     finally:
         numba.set_num_threads(before)
 
@@ -116,12 +88,3 @@ def _count_workers(threads: int, blocks: int) -> int:
     if blocks == 1 or os.getpid() != HOME_PROCESS:
         return 1
     return min(threads or automatic_threads(), blocks, numba.config.NUMBA_NUM_THREADS)
-
-
-def _memory(size: int) -> Array:
-    return np.empty(size + VECTOR_BYTES, np.uint8)
-
-
-def _aligned(memory: Array) -> int:
-    address = memory.ctypes.data
-    return address + -address % VECTOR_BYTES

@@ -62,7 +62,7 @@ def _read_field(
     if isinstance(kind, StructType):
         return place
     value = context.get_value_type(kind)
-    return builder.load(builder.inttoptr(place, ir.PointerType(value)), align=8)
+    return builder.load(builder.inttoptr(place, ir.PointerType(value)), align=kind.bitwidth // 8)
 
 
 @lower_setattr_generic(StructType)
@@ -72,7 +72,8 @@ def _write_field(context: Any, builder: ir.IRBuilder, sig: Any, arguments: Any, 
     address, number = arguments
     value = context.cast(builder, number, given, kind)
     place = builder.add(address, _ADDRESS(offset))
-    builder.store(value, builder.inttoptr(place, ir.PointerType(value.type)), align=8)
+    pointer = builder.inttoptr(place, ir.PointerType(value.type))
+    builder.store(value, pointer, align=kind.bitwidth // 8)
 
 
 def _as_it_is(

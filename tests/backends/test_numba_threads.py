@@ -115,9 +115,9 @@ numba.core.caching.CacheImpl._locator_classes = []  # so that there is something
 loss(1)
 started = threading.Event()
 def compile():
-    for dtype in ("int8", "int16", "uint8", "uint16", "uint32"):
+    for score in ("sigmoid", "softplus", "log_sigmoid", "logit", "odds"):
         started.set()
-        kernels.kernel_of(Plan("label_columns", "float64", dtype=dtype))
+        kernels.kernel_of(Plan("map_values", "float64", score, "float64"))
 thread = threading.Thread(target=compile)
 thread.start()
 started.wait()

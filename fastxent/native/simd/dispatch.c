@@ -28,6 +28,8 @@ const fx_loss_facts fx_losses[FX_LOSSES] = {
 #define FX_CATEGORICAL_LOSS(...) FX_FACTS(FX_CATEGORICAL_FAMILY, __VA_ARGS__)
 #include "losses.def"
 };
+const fx_loss_facts fx_custom_facts = {
+    "custom", FX_SIGMOID_FAMILY, FX_ROWS_OF_DENSE, FX_FACTORS_NONE, 0, 0};
 
 extern const fx_kernels fx_kernels_baseline_float, fx_kernels_baseline_double;
 #if FX_HAS_X86_TARGETS

@@ -35,7 +35,7 @@ typedef struct {
     enum { FX_FACTORS_NONE, FX_FACTORS_SHARED, FX_FACTORS_ANY } row_factors;
     int lane_bytes, lane_bytes_with_options;
 } fx_loss_facts;
-extern const fx_loss_facts fx_losses[FX_LOSSES];
+extern const fx_loss_facts fx_losses[FX_LOSSES], fx_custom_facts;
 
 /* Rows are a stream, of which the hardware sees an end at every page, and two threads that stream
  * from memory wait for it: if asked for a page ahead, they do not. */
@@ -48,7 +48,7 @@ enum { FX_LANES_AHEAD = 512 };
  * are lanes), those of the row kernels class_stride 1 (classes are lanes); all are of the table's
  * precision. What is absent is NULL. */
 typedef struct {
-    int loss; /* one of FX_LOSSES */
+    int loss; /* one of FX_LOSSES, or FX_CUSTOM */
     ptrdiff_t anchors, classes;
     fx_matrix logits;
     ptrdiff_t ahead;         /* bytes from these logits to later ones, to ask memory for ... */
@@ -77,11 +77,22 @@ typedef struct {
     int *has_outside;                 /* ... this becomes 1 */
     double gamma_positive, gamma_negative, clip, epsilon;
     int iou_weighted;
-    void *losses;       /* per-anchor results */
-    void *expectations; /* per anchor: the expected class */
+    void *losses;         /* per-anchor results */
+    void *expectations;   /* per anchor: the expected class */
+    const void *settings; /* what kernels that are compiled elsewhere read besides; see fx_custom */
 } fx_tile;
 
+/* What the settings of a custom loss begin with: its loss and slope in double, of a logit and its
+ * target. */
+typedef void (*fx_custom_value)(const fx_tile *tile, double z, double y, double *loss_and_slope);
+typedef struct {
+    fx_custom_value value;
+} fx_custom;
+enum { FX_CUSTOM = -1 }; /* the number of custom losses */
+
 typedef void (*fx_tile_kernel)(const fx_tile *tile);
+/* Computes an anchor again in double, with its limits, and returns its loss. */
+typedef double (*fx_exact_kernel)(const fx_tile *tile, ptrdiff_t anchor);
 /* `streams`: the results are too many for the caches. */
 typedef void (*fx_map_kernel)(const void *values, void *results, ptrdiff_t count, int streams);
 
@@ -123,6 +134,11 @@ typedef struct {
     /* Scores over the class axis: anchors as lanes; and classes as lanes. */
     fx_tile_kernel softmax, log_softmax, logsumexp;
     fx_tile_kernel softmax_score_rows, log_softmax_rows, logsumexp_rows;
+    /* What repairs their results: losses by family, and one loss and slope; scores. */
+    fx_exact_kernel sigmoid_exact, softmax_exact;
+    void (*exact_value)(const fx_tile *tile, double z, double y, ptrdiff_t k,
+                        double *loss_and_slope);
+    fx_exact_kernel exact_softmax, exact_log_softmax, exact_logsumexp;
     /* Scores of single values. */
     fx_map_kernel sigmoid, log_sigmoid, softplus, logit, odds;
     /* Copy between a strided matrix (strides in bytes, element type as in the enumeration) and a

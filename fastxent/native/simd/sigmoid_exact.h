@@ -54,6 +54,13 @@ static exact_value exact_product(double modulation, double drift, exact_value en
     return value;
 }
 
+static exact_value custom_exact_value(const fx_tile *tile, double z, double y) {
+    double numbers[2];
+    ((const fx_custom *)tile->settings)->value(tile, z, y, numbers);
+    exact_value value = {numbers[0], numbers[1]};
+    return value;
+}
+
 /* The loss of class k before class and logit weights that are not part of the formula. */
 static exact_value exact_sigmoid_value(const fx_tile *tile, double z, double y, ptrdiff_t k) {
     exact_parts parts = exact_parts_of(z);
@@ -63,6 +70,12 @@ static exact_value exact_sigmoid_value(const fx_tile *tile, double z, double y, 
     double gamma = tile->gamma_negative, miss;
     exact_value value = {NAN, NAN}, other;
     if (isnan(z) || isnan(y)) return value;
+    if (tile->loss == FX_CUSTOM) {
+        value = custom_exact_value(tile, z, y);
+        value.loss = weighted(positive, value.loss);
+        value.slope *= positive;
+        return value;
+    }
     switch ((fx_sigmoid_loss)tile->loss) {
     case FX_SIGMOID_CROSS_ENTROPY: {
         double keep = 1 - tile->label_smoothing, spread = tile->label_smoothing / 2;
@@ -95,6 +108,13 @@ static exact_value exact_sigmoid_value(const fx_tile *tile, double z, double y, 
     value.loss = weighted(positive, value.loss);
     value.slope *= positive;
     return value;
+}
+
+static void put_exact_value(const fx_tile *tile, double z, double y, ptrdiff_t k,
+                            double *loss_and_slope) {
+    exact_value value = exact_sigmoid_value(tile, z, y, k);
+    loss_and_slope[0] = value.loss;
+    loss_and_slope[1] = value.slope;
 }
 
 /* All classes of an anchor; its per-logit results and gradients are written. */

@@ -186,8 +186,8 @@ FX_INLINE void grad_put(const fx_tile *tile, ptrdiff_t anchor, ptrdiff_t k, doub
         store_one_as((char *)m->data + place * size_of_type(tile->grad_type), (real)value,
                      tile->grad_type);
 }
-typedef double (*exact_anchor)(const fx_tile *tile, ptrdiff_t anchor);
-FX_INLINE void repair(const fx_tile *tile, const lane_range *range, vec loss, exact_anchor exact) {
+FX_INLINE void repair(const fx_tile *tile, const lane_range *range, vec loss,
+                      fx_exact_kernel exact) {
     if (v_all_finite(loss)) return;
     real values[LANES];
     v_store(values, loss);

@@ -23,7 +23,7 @@ from fastxent.numba.simd.rows import (
 )
 from fastxent.numba.simd.shuffles import reduce_add
 from fastxent.numba.simd.sigmoid_rows import put_label_grads, row_scale
-from fastxent.numba.simd.tile import repair
+from fastxent.numba.simd.tile import repair, settings_of
 from fastxent.numba.simd.vector import (
     first_lanes,
     load,
@@ -79,7 +79,8 @@ def custom_labels(plan: Plan, tile: Any, first: int, count: int) -> Lanes:
         label = label_of(tile, first + i) if i < count else -1
         z = double(row_logit(plan, tile, first + i, label)) if label >= 0 else 0.0
         write_real(plan, own + i * plan.size, z)
-    losses = custom_label_values(plan, tile.parameters, own, tile.labels + 4 * first, slopes)
+    parameters = settings_of(tile).parameters
+    losses = custom_label_values(plan, parameters, own, tile.labels + 4 * first, slopes)
     if plan.has_grads:
         put_label_grads(plan, tile, first, count, slopes)
     return losses
@@ -91,7 +92,7 @@ def custom_block(plan: Plan, tile: Any, first: int, count: int) -> None:
     partial = stack(plan, plan.lanes, first)
     for i in range(plan.lanes):
         anchor = first + min(i, count - 1)
-        options = (tile.parameters, row_scale(plan, tile, anchor))
+        options = (settings_of(tile).parameters, row_scale(plan, tile, anchor))
         total = sum_over_row(plan, tile, anchor, label_of(tile, anchor), custom_step, options)
         store(partial + i * plan.lanes * plan.size, total)
     loss = reduce_add(plan, partial)

@@ -7,12 +7,15 @@ from llvmlite import ir
 from numba.core import types
 
 from fastxent._contract import Formula, Instruction, Program
+from fastxent.numba.compilation import inlined
 from fastxent.numba.records import POWER
 from fastxent.numba.simd import wide_math
 from fastxent.numba.simd.branches import choose_if
 from fastxent.numba.simd.lanes import REALS, Lanes, Mask, Number, lane_function, splat_value
+from fastxent.numba.simd.memory import write_double
 from fastxent.numba.simd.plan import Plan
 from fastxent.numba.simd.sigmoid_terms import SigmoidParts, SigmoidValue, sigmoid_parts
+from fastxent.numba.simd.tile import settings_of
 from fastxent.numba.simd.vector import (
     any_lane,
     maximum,
@@ -249,3 +252,11 @@ def exact_custom_value(
 def _first(x: Lanes) -> Number:
     value = x.builder.extract_element(x.value, ir.IntType(32)(0))
     return Number(x.builder, value, types.float64)
+
+
+@inlined
+def custom_exact_value(plan: Plan, tile: Any, z: float, y: float, loss_and_slope: int) -> None:
+    """Write loss and slope, for the repair of anchors."""
+    loss, slope = exact_custom_value(plan, settings_of(tile).parameters, z, y)
+    write_double(loss_and_slope, loss)
+    write_double(loss_and_slope + 8, slope)

@@ -9,7 +9,7 @@ from llvmlite import ir
 from numba.core import cgutils
 
 from fastxent.numba.simd.branches import smaller
-from fastxent.numba.simd.half import SHORT, WORD, narrow, widen, widened, widened_number
+from fastxent.numba.simd.half import SHORT, WORD, narrow, widen, widened_number
 from fastxent.numba.simd.lanes import (
     BIT,
     INDEX,
@@ -57,25 +57,6 @@ def _halves_from(plan: Plan, places: Sequence[Number]) -> ir.Value:
         half = builder.load(pointer_to(builder, place, SHORT), align=2)
         halves = builder.insert_element(halves, half, WORD(i))
     return halves
-
-
-@lane_function
-def pick_halves(plan: Plan, address: Number, stride: Number) -> Lanes:
-    """Return as many halves as lanes, which are `stride` bytes apart."""
-    builder = address.builder
-    halves = _halves_from(plan, [address + stride * i for i in range(plan.lanes)])
-    return Lanes(builder, widen(builder, halves, plan.dtype), plan.real)
-
-
-def split_pairs(pairs: Lanes, dtype: str) -> tuple[Lanes, Lanes]:
-    """Return the first and the second of the two halves in the place of each float."""
-    builder, shorts = pairs.builder, ir.VectorType(SHORT, pairs.real.lanes)
-    bits = builder.bitcast(pairs.value, ir.VectorType(WORD, pairs.real.lanes))
-    first, second = (
-        builder.trunc(builder.lshr(bits, bits.type([shift] * pairs.real.lanes)), shorts)
-        for shift in (0, 16)
-    )
-    return widened(pairs, first, dtype), widened(pairs, second, dtype)
 
 
 @lane_function

@@ -7,7 +7,7 @@ is to the nearest, ties to even; a NaN keeps its sign and stays one.
 from llvmlite import ir
 from numba.core import types
 
-from fastxent.numba.simd.lanes import Lanes, Number
+from fastxent.numba.simd.lanes import Number
 from fastxent.numba.simd.vector import has_feature
 
 WORD = ir.IntType(32)
@@ -114,11 +114,6 @@ def narrow(builder: ir.IRBuilder, floats: ir.Value, dtype: str) -> ir.Value:
     infinite, nan = Bits(builder, bits.constant(0x7C00)), ((size >> 13) & 0x3FF) | 0x7E00
     result = size.select(">=", 0x477FF000, infinite, result)  # rounds to 2^16 or more
     return (size.select(">", 0x7F800000, nan, result) | sign).cut()
-
-
-def widened(x: Lanes, halves: ir.Value, dtype: str) -> Lanes:
-    """Return halves as lanes like x."""
-    return x.make(widen(x.builder, halves, dtype))
 
 
 def widened_number(builder: ir.IRBuilder, half: ir.Value, dtype: str) -> Number:

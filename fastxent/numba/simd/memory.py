@@ -1,7 +1,7 @@
 """Single numbers at an address, and calls of compiled functions by their addresses."""
 
 from llvmlite import ir
-from numba.core import cgutils, types
+from numba.core import types
 
 from fastxent.numba.simd.lanes import INDEX, REALS, Number, lane_function, real_value
 from fastxent.numba.simd.plan import Plan
@@ -24,19 +24,27 @@ def write_real(plan: Plan, address: Number, number: Number | float) -> None:
     builder.store(value, pointer_to(builder, address, real.ir), align=real.size)
 
 
-def integer_at(address: Number, kind: types.Integer) -> Number:
+@lane_function
+def read_int32(address: Number) -> Number:
     """Return the integer at an address, as 64 bits."""
-    builder, width = address.builder, ir.IntType(kind.bitwidth)
-    value = builder.load(pointer_to(builder, address, width), align=1)
-    if kind.bitwidth < 64:
-        value = (builder.sext if kind.signed else builder.zext)(value, INDEX)
-    return Number(builder, value, types.intp)
+    builder, word = address.builder, ir.IntType(32)
+    value = builder.load(pointer_to(builder, address, word), align=4)
+    return Number(builder, builder.sext(value, INDEX), types.intp)
 
 
 @lane_function
-def read_int32(address: Number) -> Number:
-    """Return the integer at an address."""
-    return integer_at(address, types.int32)
+def read_double(address: Number) -> Number:
+    """Return the number at an address, in double whatever the kernel's precision."""
+    builder = address.builder
+    value = builder.load(pointer_to(builder, address, ir.DoubleType()), align=8)
+    return Number(builder, value, types.float64)
+
+
+@lane_function
+def write_double(address: Number, number: Number) -> None:
+    """Write a double to an address."""
+    builder = address.builder
+    builder.store(number.value, pointer_to(builder, address, ir.DoubleType()), align=8)
 
 
 @lane_function
@@ -54,39 +62,12 @@ def double(number: Number) -> Number:
     return Number(builder, real_value(builder, REALS["float64"], number), types.float64)
 
 
-@lane_function
-def read_int64(address: Number) -> Number:
-    """Return the integer at an address."""
-    return integer_at(address, types.int64)
-
-
-@lane_function
-def write_int64(address: Number, number: Number | int) -> None:
-    """Write an integer to an address."""
-    builder = address.builder
-    value = number.value if isinstance(number, Number) else INDEX(number)
-    builder.store(value, pointer_to(builder, address, INDEX), align=8)
-
-
-@lane_function
-def rounded(plan: Plan, number: Number) -> Number:
-    """Return a number in the kernel's precision."""
-    return Number(number.builder, real_value(number.builder, plan.real, number), plan.real.scalar)
-
-
-def _call(function: Number, result: ir.Type, *arguments: Number | int) -> ir.Value:
-    """Call the function at an address with integers."""
+def _call(function: Number, result: ir.Type, *arguments: Number) -> ir.Value:
+    """Call the function at an address with integers and doubles."""
     builder = function.builder
-    kind = ir.FunctionType(result, [INDEX] * len(arguments))
-    pointer = builder.inttoptr(function.value, ir.PointerType(kind))
-    values = [x.value if isinstance(x, Number) else INDEX(x) for x in arguments]
-    return builder.call(pointer, values)
-
-
-@lane_function
-def call_kernel(function: Number, tile: Number) -> None:
-    """Run a kernel on the tile at an address."""
-    _call(function, ir.VoidType(), tile)
+    values = [argument.value for argument in arguments]
+    kind = ir.FunctionType(result, [value.type for value in values])
+    return builder.call(builder.inttoptr(function.value, ir.PointerType(kind)), values)
 
 
 @lane_function
@@ -96,49 +77,14 @@ def call_exact(function: Number, tile: Number, anchor: Number) -> Number:
 
 
 @lane_function
-def call_three(function: Number, first: Number, second: Number, third: Number) -> None:
-    """Call a function of three integers."""
-    _call(function, ir.VoidType(), first, second, third)
-
-
-@lane_function
-def call_six(
-    function: Number, a: Number, b: Number, c: Number, d: Number, e: Number, f: Number
+def call_value(
+    function: Number, tile: Number, z: Number, y: Number, k: Number, loss_and_slope: Number
 ) -> None:
-    """Call a function of six integers."""
-    _call(function, ir.VoidType(), a, b, c, d, e, f)
+    """Have a function write the loss and the slope of a logit."""
+    _call(function, ir.VoidType(), tile, z, y, k, loss_and_slope)
 
 
 @lane_function
-def call_seven(
-    function: Number, a: Number, b: Number, c: Number, d: Number, e: Number, f: Number, g: Number
-) -> None:
-    """Call a function of seven integers."""
-    _call(function, ir.VoidType(), a, b, c, d, e, f, g)
-
-
-@lane_function
-def next_number(counter: Number) -> Number:
-    """Count on: return the number at an address, and leave the next one there, for all threads."""
-    builder = counter.builder
-    pointer = pointer_to(builder, counter, INDEX)
-    value = builder.atomic_rmw("add", pointer, INDEX(1), "monotonic")
-    return Number(builder, value, types.intp)
-
-
-@lane_function
-def copy_bytes(destination: Number, source: Number, count: Number | int) -> None:
-    """Copy bytes that do not overlap."""
-    builder = destination.builder
-    byte = ir.IntType(8)
-    pointers = [pointer_to(builder, address, byte) for address in (destination, source)]
-    size = count.value if isinstance(count, Number) else INDEX(count)
-    cgutils.raw_memcpy(builder, *pointers, size, 1)
-
-
-@lane_function
-def clear_bytes(destination: Number, count: Number | int) -> None:
-    """Write zeros."""
-    builder = destination.builder
-    size = count.value if isinstance(count, Number) else INDEX(count)
-    cgutils.memset(builder, pointer_to(builder, destination, ir.IntType(8)), size, 0)
+def call_worker(function: Number, call: Number, worker: Number) -> None:
+    """Let a worker compute blocks of a call."""
+    _call(function, ir.VoidType(), call, worker)

@@ -23,21 +23,7 @@ from fastxent.numba.simd.lanes import REALS, Real
 
 #: What the names of custom losses begin with.
 CUSTOM = "custom_"
-DTYPE_SIZES = {
-    "bool": 1,
-    "int8": 1,
-    "uint8": 1,
-    "int16": 2,
-    "uint16": 2,
-    "float16": 2,
-    "bfloat16": 2,
-    "int32": 4,
-    "uint32": 4,
-    "float32": 4,
-    "int64": 8,
-    "uint64": 8,
-    "float64": 8,
-}
+DTYPE_SIZES = {"float16": 2, "bfloat16": 2, "float32": 4, "float64": 8}
 
 
 def is_sigmoid_loss(name: str) -> bool:
@@ -55,7 +41,7 @@ class Plan:
     precision: str
     #: The loss, as a LossRequest names it, or the score.
     loss: str = ""
-    #: The dtype of the logits of a row kernel, of what is packed, and of labels.
+    #: The dtype of the logits.
     dtype: str = ""
     has_targets: bool = False
     has_grads: bool = False
@@ -64,11 +50,6 @@ class Plan:
     #: Losses of probabilities: targets are smoothed, and eps is no normal number.
     smooths: bool = False
     clips_at_tiny: bool = False
-    #: Blocks are worked off with a row kernel, and add up what a reduction needs.
-    has_rows: bool = False
-    has_totals: bool = False
-    #: Dense targets may be missing.
-    may_miss: bool = False
 
     @property
     def is_sigmoid(self) -> bool:
@@ -120,12 +101,6 @@ class Plan:
         return self.dtype in {"float16", "bfloat16"}
 
     @property
-    def is_real(self) -> bool:
-        """Tell whether vectors of the dtype can be loaded."""
-        is_half = self.is_half and self.precision == "float32"
-        return is_half or self.dtype == self.precision
-
-    @property
     def lanes(self) -> int:
         """Return the numbers of a vector."""
         return self.real.lanes
@@ -149,16 +124,6 @@ class Plan:
     def item(self) -> int:
         """Return the bytes of a logit."""
         return DTYPE_SIZES[self.dtype]
-
-    @property
-    def chunk(self) -> int:
-        """Return the logits in 16 bytes: rows are taken apart by as many classes at a time."""
-        return 16 // self.item
-
-    @property
-    def few(self) -> int:
-        """Return the classes of rows that are taken apart by shuffles of several rows at once."""
-        return 7 if self.is_half else 4
 
     @property
     def grad_item(self) -> int:

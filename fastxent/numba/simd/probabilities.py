@@ -121,7 +121,7 @@ def binary_vector(plan: Plan, tile: Any, first: int) -> Lanes:
     grads = stream_of(plan, tile.grads, first)
     grad_weights = stream_of(plan, tile.grad_weights, first)
     has_grads, has_results = tile.grads.data != 0, tile.results.data != 0
-    labels, factors = labels_of(plan, tile, first), factors_of(tile)
+    labels, factors = labels_of(plan, tile, first), factors_of(plan, tile)
     clipping, smoothing = clipping_of(tile), smoothing_of(tile, 2)
     counts = label_counts_of(plan, tile, first)
     scale = splat(plan, 1.0, first)
@@ -272,7 +272,7 @@ def undefined_sum(total: Lanes) -> Lanes:
 def categorical_vector(plan: Plan, tile: Any, first: int) -> Lanes:
     """Return the losses of a vector of anchors."""
     probs, targets = logits_of(plan, tile, first), targets_of(plan, tile, first)
-    grads, factors = stream_of(plan, tile.grads, first), factors_of(tile)
+    grads, factors = stream_of(plan, tile.grads, first), factors_of(plan, tile)
     labels, clipping = labels_of(plan, tile, first), clipping_of(tile)
     smoothing = smoothing_of(tile, tile.classes)
     probabilities = probabilities_of(plan, probs, tile.classes)
@@ -383,7 +383,7 @@ def categorical_label_lanes(plan: Plan, tile: Any) -> None:
         others = sum_of_others(plan, probs, tile.classes, columns)
         p = label_logits(plan, tile, probs, columns, first, count)
         clipping = clipping_of(tile)
-        term = label_term(plan, columns, p, others, tile.positive_value, clipping)
+        term = label_term(plan, columns, p, others, tile.positive, clipping)
         store(tile.losses + first * plan.size, term.loss)
         if tile.grads.data != 0:
             scale = load(plan, tile.grad_scales + first * plan.size)

@@ -125,7 +125,7 @@ def probability_rows_block(plan: Plan, tile: Any, first: int, count: int) -> Non
         p = load(plan, own + start * plan.size)
         total = reduce_add(plan, others + start * plan.lanes * plan.size)
         clipping = clipping_of(tile)
-        term = label_term(plan, columns, p, total, tile.positive_value, clipping)
+        term = label_term(plan, columns, p, total, tile.positive, clipping)
         store(tile.losses + group * plan.size, term.loss)
         if plan.has_grads:
             scale = load(plan, tile.grad_scales + group * plan.size)

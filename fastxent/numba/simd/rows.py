@@ -7,6 +7,7 @@ that the reductions of one vector run beside those of the next.
 
 from typing import Any, NamedTuple
 
+from fastxent import native
 from fastxent.numba.compilation import called, inlined
 from fastxent.numba.simd.elements import (
     load_as,
@@ -19,7 +20,7 @@ from fastxent.numba.simd.lanes import Lanes, Number, Operand, lane_function, spl
 from fastxent.numba.simd.memory import read_int32, read_real
 from fastxent.numba.simd.plan import Plan
 from fastxent.numba.simd.summation import Compensated, compensated_join, compensated_value
-from fastxent.numba.simd.tile import NO_CLASS
+from fastxent.numba.simd.tile import NO_CLASS, settings_of
 from fastxent.numba.simd.vector import (
     PREFETCH_BYTES,
     bits_and,
@@ -31,9 +32,8 @@ from fastxent.numba.simd.vector import (
 )
 
 #: Classes of a row that the table of `others_than` serves.
-ROW_CHUNK = 1024
-MASK_CENTRE = ROW_CHUNK + 16
-MASK_LENGTH = 2 * ROW_CHUNK + 32
+ROW_CHUNK: int = native.kernel_constants()["row_chunk"]
+MASK_CENTRE: int = native.kernel_constants()["mask_centre"]
 #: Every term of a row's padding is 0: exp(-2^100) = 0, and its target is 0.
 PADDING = -(2.0**100)
 #: Vectors of classes whose terms are added up before they join the others: errors grow with the
@@ -56,8 +56,8 @@ def others_than(plan: Plan, tile: Any, label: int, start: int) -> Any:
     """Return an address in the table that masks the label out, for classes from `start` on."""
     column = label - start
     if 0 <= column < ROW_CHUNK:
-        return tile.others + (MASK_CENTRE - column) * plan.size
-    return tile.others
+        return settings_of(tile).others + (MASK_CENTRE - column) * plan.size
+    return settings_of(tile).others
 
 
 @inlined
@@ -71,10 +71,11 @@ def label_of(tile: Any, anchor: int) -> int:
 @inlined
 def class_row(plan: Plan, tile: Any, anchor: int, label: int, start: int) -> ClassRow:
     """Return the row of an anchor, from a class on."""
+    grads = tile.results if plan.is_softmax else tile.grads  # where exponentials are kept
     return ClassRow(
         tile.logits.data + (anchor * tile.logits.anchor_stride + start) * plan.item,
         tile.targets.data + (anchor * tile.targets.anchor_stride + start) * plan.size,
-        tile.grads.data + (anchor * tile.grads.anchor_stride + start) * plan.grad_item,
+        grads.data + (anchor * grads.anchor_stride + start) * plan.grad_item,
         others_than(plan, tile, label, start),
     )
 

@@ -129,11 +129,15 @@ def element_score(plan: Plan, x: Lanes) -> Lanes:
 
 
 @inlined
-def map_lanes(plan: Plan, tile: Any) -> None:
-    """Fill in the scores of single values: a class of which each is an anchor."""
-    for first in range(0, tile.anchors, plan.lanes):
-        x = load(plan, tile.logits.data + first * plan.size)
-        store(tile.results.data + first * plan.size, element_score(plan, x))
+def map_values(plan: Plan, values: int, results: int, count: int) -> None:
+    """Fill in the scores of single values."""
+    whole = count - count % plan.lanes
+    for first in range(0, whole, plan.lanes):
+        x = load(plan, values + first * plan.size)
+        store(results + first * plan.size, element_score(plan, x))
+    if whole < count:
+        x = load_first(plan, values + whole * plan.size, count - whole, 0.0)
+        store_first(results + whole * plan.size, count - whole, element_score(plan, x))
 
 
 # --- over the class axis, anchors as lanes --------------------------------------------------------
@@ -231,7 +235,7 @@ def divide_row(plan: Plan, place: int, classes: int, total: Lanes, inverse: Lane
 
 @inlined
 def softmax_score_rows(plan: Plan, tile: Any) -> None:
-    """softmax, whose exponentials are kept in its results: those are the tile's gradients.
+    """softmax, whose exponentials are kept in its results.
 
     Without labels, sums start from the first class.
     """
@@ -244,7 +248,7 @@ def softmax_score_rows(plan: Plan, tile: Any) -> None:
         store(totals, total)
         store(inverses, 1.0 / total)
         for i in range(count):
-            place = tile.grads.data + (first + i) * tile.grads.anchor_stride * plan.size
+            place = tile.results.data + (first + i) * tile.results.anchor_stride * plan.size
             whole = anchor_scale(plan, totals + i * plan.size)
             inverse = anchor_scale(plan, inverses + i * plan.size)
             divide_row(plan, place, tile.classes, whole, inverse)

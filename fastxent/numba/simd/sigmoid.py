@@ -15,7 +15,6 @@ from fastxent.numba.simd.memory import double, read_int32, read_real, write_real
 from fastxent.numba.simd.plan import Plan
 from fastxent.numba.simd.rows import group_has_labels
 from fastxent.numba.simd.shuffles import load_all, reduce_lanes
-from fastxent.numba.simd.sigmoid_exact import exact_sigmoid_value
 from fastxent.numba.simd.sigmoid_terms import (
     SigmoidOptions,
     SigmoidValue,
@@ -28,6 +27,7 @@ from fastxent.numba.simd.tile import (
     NO_CLASS,
     Flow,
     Labels,
+    exact_value,
     factors_of,
     grads_of,
     is_class,
@@ -319,7 +319,7 @@ def quality_at_labels(
             continue
         z = double(matrix_at(plan, tile.logits, anchor, k))
         score = double(read_real(plan, tile.shares + anchor * plan.size))
-        loss, slope = exact_sigmoid_value(plan, tile, z, score, k)
+        loss, slope = exact_value(plan, tile, z, score, k)
         write_real(plan, losses + i * plan.size, loss)
         write_real(plan, slopes + i * plan.size, slope)
     return SigmoidValue(load(plan, losses), load(plan, slopes))
@@ -328,7 +328,7 @@ def quality_at_labels(
 @inlined
 def sigmoid_general(plan: Plan, tile: Any, first: int, adjust: Any) -> None:
     """One vector of anchors."""
-    options, factors = sigmoid_options_of(tile), factors_of(tile)
+    options, factors = sigmoid_options_of(tile), factors_of(plan, tile)
     labels = labels_of(plan, tile, first)
     logits, targets = logits_of(plan, tile, first), targets_of(plan, tile, first)
     weights, results = stream_of(plan, tile.weights, first), stream_of(plan, tile.results, first)

@@ -10,7 +10,6 @@ from typing import Any
 from fastxent.numba.compilation import called, inlined
 from fastxent.numba.simd.branches import stay_apart
 from fastxent.numba.simd.elements import store_one_as
-from fastxent.numba.simd.exact import share_at
 from fastxent.numba.simd.lanes import Lanes, Number, lane_function, splat_value
 from fastxent.numba.simd.memory import double, read_real, write_real
 from fastxent.numba.simd.plan import Plan
@@ -43,7 +42,6 @@ from fastxent.numba.simd.sigmoid import (
     sigmoid_slope,
     sigmoid_sums_join,
 )
-from fastxent.numba.simd.sigmoid_exact import exact_sigmoid_value
 from fastxent.numba.simd.sigmoid_terms import (
     SigmoidOptions,
     modulated_value,
@@ -52,7 +50,7 @@ from fastxent.numba.simd.sigmoid_terms import (
     sigmoid_parts,
 )
 from fastxent.numba.simd.summation import Compensated, compensated_join, compensated_value
-from fastxent.numba.simd.tile import NO_CLASS, repair
+from fastxent.numba.simd.tile import NO_CLASS, exact_value, repair
 from fastxent.numba.simd.vector import fma, load, negative_abs, relu, splat, stack, store
 from fastxent.numba.simd.vector_math import exp_nonpositive, log1p
 
@@ -232,7 +230,7 @@ def modulated_labels(
         label = label_of(tile, first + i) if i < count else NO_CLASS
         z = -double(row_logit(plan, tile, first + i, label)) if label >= 0 else PADDING
         write_real(plan, own + i * plan.size, z)
-    label_values(plan, own, losses, slopes, options, tile.positive_value)
+    label_values(plan, own, losses, slopes, options, tile.positive)
     return load(plan, losses)
 
 
@@ -252,8 +250,8 @@ def quality_labels(
         label = label_of(tile, first + i) if i < count else NO_CLASS
         if label >= 0:
             z = double(row_logit(plan, tile, first + i, label))
-            score = share_at(plan, tile, first + i)
-            loss, slope = exact_sigmoid_value(plan, tile, z, score, label)
+            score = double(read_real(plan, tile.shares + (first + i) * plan.size))
+            loss, slope = exact_value(plan, tile, z, score, label)
         write_real(plan, losses + i * plan.size, loss)
         write_real(plan, slopes + i * plan.size, slope)
     return load(plan, losses)
@@ -264,7 +262,7 @@ def modulated_block(plan: Plan, tile: Any, first: int, count: int, at_labels: An
     """Work off a block of anchors."""
     options = sigmoid_options_of(tile)
     sums, slopes = stack(plan, plan.block, first), stack(plan, 1, first)
-    negative = splat(plan, tile.negative_value, first)
+    negative = splat(plan, tile.negative, first)
     for i in range(count):
         anchor = first + i
         given = (options, row_scale(plan, tile, anchor) * negative)

@@ -10,6 +10,7 @@ from fastxent.numba.compilation import inlined
 from fastxent.numba.simd.branches import choose_if
 from fastxent.numba.simd.lanes import Lanes, Number, lane_function
 from fastxent.numba.simd.plan import Plan
+from fastxent.numba.simd.tile import settings_of
 from fastxent.numba.simd.vector import exponent, fma, maximum, negative_abs, relu, select
 from fastxent.numba.simd.vector_math import (
     SQUARE,
@@ -55,18 +56,19 @@ class SigmoidOptions(NamedTuple):
 @inlined
 def sigmoid_options_of(tile: Any) -> SigmoidOptions:
     """Read the parameters of a tile."""
-    positive, negative = tile.gamma_positive, tile.gamma_negative
+    settings = settings_of(tile)
+    positive, negative = settings.gamma_positive, settings.gamma_negative
     return SigmoidOptions(
         Power(positive.kind, positive.exponent, positive.exponent_low),
         Power(negative.kind, negative.exponent, negative.exponent_low),
         1 - tile.label_smoothing,
         tile.label_smoothing / 2,
         tile.clip,
-        tile.threshold,
-        tile.threshold_low,
+        settings.threshold,
+        settings.threshold_low,
         tile.clip > 0,
         tile.iou_weighted != 0,
-        tile.parameters,
+        settings.parameters,
     )
 
 

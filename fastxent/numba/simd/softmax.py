@@ -29,6 +29,7 @@ from fastxent.numba.simd.tile import (
     lanes_target,
     logits_of,
     repair,
+    settings_of,
     stream_of,
     targets_of,
 )
@@ -174,7 +175,7 @@ class SoftmaxOptions(NamedTuple):
 @inlined
 def softmax_options_of(tile: Any) -> SoftmaxOptions:
     """Read the parameters of a tile."""
-    gamma = tile.gamma_positive
+    gamma = settings_of(tile).gamma_positive
     return SoftmaxOptions(
         Power(gamma.kind, gamma.exponent, gamma.exponent_low),
         tile.epsilon,
@@ -254,7 +255,7 @@ def softmax_general(plan: Plan, tile: Any, first: int, options: SoftmaxOptions) 
     Where only the label has a mass, the sum less its own pull is exactly 0.
     """
     logits, targets = logits_of(plan, tile, first), targets_of(plan, tile, first)
-    grads, factors = stream_of(plan, tile.grads, first), factors_of(tile)
+    grads, factors = stream_of(plan, tile.grads, first), factors_of(plan, tile)
     labels = labels_of(plan, tile, first)
     normalizer = normalize(plan, logits, tile.classes)
     log_sum, inverse = normalizer_log_sum(normalizer), normalizer_inverse(normalizer)

@@ -9,9 +9,8 @@ import math
 from typing import Any, NamedTuple
 
 from fastxent.numba.compilation import called, inlined
-from fastxent.numba.simd.exact import positive_factor
 from fastxent.numba.simd.lanes import Lanes, Number, lane_function
-from fastxent.numba.simd.memory import read_real, write_real
+from fastxent.numba.simd.memory import double, read_real, write_real
 from fastxent.numba.simd.plan import Plan
 from fastxent.numba.simd.rows import (
     ClassRow,
@@ -206,12 +205,14 @@ def softmax_row_grads(
 @inlined
 def label_factors(plan: Plan, tile: Any, first: int, count: int) -> Lanes:
     """Return alpha of the labels' classes."""
-    if tile.factor_step == 0:
-        return splat(plan, tile.positive_value, first)
+    if tile.positive_weight == 0:
+        return splat(plan, tile.positive, first)
     factors = stack(plan, 1, first)
     for i in range(plan.lanes):
         label = label_of(tile, first + i) if i < count else NO_CLASS
-        factor = positive_factor(plan, tile, label) if label >= 0 else 1.0
+        factor = 1.0
+        if label >= 0:
+            factor = double(read_real(plan, tile.positive_weight + label * plan.size))
         write_real(plan, factors + i * plan.size, factor)
     return load(plan, factors)
 

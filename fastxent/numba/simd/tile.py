@@ -1,14 +1,16 @@
 """How the lane kernels see a tile: a vector of anchors at a time; mirrors native/simd/tile.h.
 
-Unlike in C, what is read and written is always a whole vector: the driver sees to it that the
+Unlike in C, what is read and written is always a whole vector: the block loop sees to it that the
 memory is there. Only `repair` and what reads logits at labels need the number of anchors.
 """
 
 from typing import Any, NamedTuple
 
+from fastxent import native
 from fastxent.numba.compilation import inlined
+from fastxent.numba.records import settings_at
 from fastxent.numba.simd.lanes import Lanes, Mask, Number, lane_function, splat_value
-from fastxent.numba.simd.memory import call_exact, read_real, write_real
+from fastxent.numba.simd.memory import call_exact, call_value, read_double, read_real, write_real
 from fastxent.numba.simd.plan import Plan
 from fastxent.numba.simd.vector import (
     all_finite,
@@ -27,7 +29,7 @@ from fastxent.numba.structs import address_of
 CLASS_GROUP = 8
 #: After so many classes that sum settles.
 SETTLED_CLASSES = 4096
-NO_CLASS, IGNORED = -1, -2
+NO_CLASS: int = native.kernel_constants()["no_class"]
 
 
 class Stream(NamedTuple):
@@ -134,9 +136,22 @@ def lanes_put(flow: Flow, k: Number | int, x: Lanes) -> None:
 
 
 @inlined
-def factors_of(tile: Any) -> Factors:
-    """Return where the factors of the classes are."""
-    return Factors(tile.positive, tile.negative, tile.factor_step)
+def settings_of(tile: Any) -> Any:
+    """Return what kernels read besides the tile."""
+    return settings_at(tile.settings)
+
+
+@inlined
+def factors_of(plan: Plan, tile: Any) -> Factors:
+    """Return where the factors of the classes are, or the ones that all classes share."""
+    positive = stack(plan, 1, tile.anchors)
+    negative = positive + plan.size
+    step: Any = 0
+    write_real(plan, positive, tile.positive)
+    write_real(plan, negative, tile.negative)
+    if tile.positive_weight != 0:
+        positive, negative, step = tile.positive_weight, tile.negative_weight, plan.size
+    return Factors(positive, negative, step)
 
 
 @lane_function
@@ -197,12 +212,19 @@ def matrix_at(plan: Plan, matrix: Any, anchor: int, k: int) -> float:
     return read_real(plan, matrix.data + place * plan.size)
 
 
+class ExactValue(NamedTuple):
+    """A loss and its slope."""
+
+    loss: float
+    slope: float
+
+
 @inlined
-def matrix_put(plan: Plan, matrix: Any, anchor: int, k: int, number: float) -> None:
-    """Write one number of a matrix, if it is there."""
-    if matrix.data != 0:
-        place = anchor * matrix.anchor_stride + k * matrix.class_stride
-        write_real(plan, matrix.data + place * plan.size, number)
+def exact_value(plan: Plan, tile: Any, z: float, y: float, k: int) -> ExactValue:
+    """Return the loss of class k in double, before weights that are not part of the formula."""
+    both = stack(plan, 1, k)
+    call_value(settings_of(tile).exact_value, address_of(tile), z, y, k, both)
+    return ExactValue(read_double(both), read_double(both + 8))
 
 
 @inlined
@@ -210,19 +232,19 @@ def repair(plan: Plan, tile: Any, first: int, count: int, loss: Lanes) -> None:
     """Recompute the anchors whose vector result is not finite.
 
     Infinite logits, NaN and overflow have their limits in scalar double, and nowhere else. Where
-    that code is not compiled yet, say that it is needed.
+    that code of a custom loss is not compiled yet, say that it is needed.
     """
     if all_finite(loss):
         return
-    values = stack(plan, 1, first)
+    values, settings = stack(plan, 1, first), settings_of(tile)
     store(values, loss)
     for i in range(count):
         value = read_real(plan, values + i * plan.size)
         if value - value == 0:
             continue
-        if tile.exact == 0:
-            tile.unrepaired = 1
+        if settings.exact == 0:
+            settings.unrepaired = 1
             continue
-        repaired = call_exact(tile.exact, address_of(tile), first + i)
+        repaired = call_exact(settings.exact, address_of(tile), first + i)
         if tile.losses != 0:
             write_real(plan, tile.losses + (first + i) * plan.size, repaired)

@@ -11,6 +11,7 @@ from llvmlite import ir
 from numba.core import cgutils, types
 from numba.core.registry import cpu_target
 
+from fastxent import native
 from fastxent.numba.simd.lanes import (
     INDEX,
     Lanes,
@@ -129,9 +130,9 @@ def stack(plan: Plan, count: int, like: Number) -> Number:
 
 
 #: Ask for memory that is read soon, a page ahead: the hardware sees a stream end at every page.
-PREFETCH_BYTES = 4096
+PREFETCH_BYTES: int = native.kernel_constants()["rows_ahead"]
 #: The same where lanes are anchors: each class is a stream of its own, in a page of its own.
-LANES_AHEAD = 512
+LANES_AHEAD: int = native.kernel_constants()["lanes_ahead"]
 
 
 def _ask_for(address: Number, locality: int) -> None:
