@@ -23,8 +23,8 @@ from fastxent.numba.simd import (
 )
 from fastxent.numba.simd.plan import Plan
 
-#: Work on a tile.
-TILE_KERNELS = {
+#: Compute a tile.
+TILE_KERNELS: dict[str, Callable[..., Any]] = {
     "sigmoid_plain_lanes": sigmoid.sigmoid_plain_lanes,
     "sigmoid_lanes": sigmoid.sigmoid_lanes,
     "quality_lanes": sigmoid.quality_lanes,
@@ -48,7 +48,7 @@ TILE_KERNELS = {
     "logsumexp_lanes": log_scores.logsumexp_lanes,
     "logsumexp_rows": log_scores.logsumexp_rows,
 }
-_BODIES: dict[str, Callable[..., Any]] = {
+_BODIES = {
     **TILE_KERNELS,
     "map_values": scores.map_values,
     "custom_value": custom_terms.custom_exact_value,

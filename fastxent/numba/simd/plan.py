@@ -67,11 +67,6 @@ class Plan:
         return self.loss in {"quality_focal_loss", "distribution_focal_loss"}
 
     @property
-    def is_distribution(self) -> bool:
-        """Tell whether two neighbouring classes share the target."""
-        return self.loss == "distribution_focal_loss"
-
-    @property
     def is_softmax(self) -> bool:
         """Tell whether the score is a probability, and not its logarithm."""
         return self.loss == "softmax"
@@ -94,11 +89,6 @@ class Plan:
         """
         is_direct = self.is_sigmoid or self.loss == "categorical_cross_entropy"
         return self.dtype if is_direct else self.precision
-
-    @property
-    def is_half(self) -> bool:
-        """Tell whether the dtype is a half-precision one."""
-        return self.dtype in {"float16", "bfloat16"}
 
     @property
     def lanes(self) -> int:

@@ -222,5 +222,7 @@ def sigmoid_value_of(
             return _varifocal_value(options, z, y, positive, negative)
         case "asymmetric_loss":
             return _asymmetric_value(plan, options, z, y, (positive, negative))
-        case _:
+        case "sigmoid_cross_entropy":
             return _smoothed_value(options, z, y, positive, negative)
+        case _:
+            raise ValueError(f"{plan.loss} has no formula of a logit")

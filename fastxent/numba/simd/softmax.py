@@ -200,7 +200,9 @@ def softmax_value_of(
         from_p = fma(epsilon, p, 1.0)
         from_q = p.like(_one_more(options.epsilon)) - epsilon * q
         return SoftmaxValue(fma(epsilon, q, surprise), select(p < 0.5, from_p, from_q))
-    return SoftmaxValue(surprise, surprise.like(1.0))
+    if plan.loss in {"softmax_cross_entropy", "distribution_focal_loss"}:
+        return SoftmaxValue(surprise, surprise.like(1.0))
+    raise ValueError(f"{plan.loss} has no formula of a class")
 
 
 def _one_more(number: Number) -> Number:
