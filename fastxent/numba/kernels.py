@@ -48,7 +48,7 @@ TILE_KERNELS: dict[str, Callable[..., Any]] = {
     "logsumexp_lanes": log_scores.logsumexp_lanes,
     "logsumexp_rows": log_scores.logsumexp_rows,
 }
-_BODIES = {
+_BODIES: dict[str, Callable[..., Any]] = {
     **TILE_KERNELS,
     "map_values": scores.map_values,
     "custom_value": custom_terms.custom_exact_value,
