@@ -23,12 +23,14 @@ from fastxent._call.images import count_batch_axes
 from fastxent._call.validate import MOST_CLASSES
 from fastxent._config import backend_module, thread_count
 from fastxent._contract import Array, BackendName, CostKind, CostRequest
+from fastxent._floats import with_default_floats
 
 KINDS = get_args(CostKind)
 #: The parameters of some kinds, and their defaults, which say nothing to the others.
 DEFAULT_ALPHA, DEFAULT_GAMMA = 0.25, 2.0
 
 
+@with_default_floats
 def match_cost(
     logits: ArrayLike,
     labels: ArrayLike,

@@ -17,10 +17,12 @@ from fastxent._call.images import count_batch_axes, split_shape
 from fastxent._call.targets import ignored_labels, missing_values
 from fastxent._config import backend_module, thread_count
 from fastxent._contract import Array, Backend, BackendName, IgnoreIndex, LargestRequest
+from fastxent._floats import with_default_floats
 
 BoolArray = NDArray[np.bool_]
 
 
+@with_default_floats
 def mine_negatives(
     losses: ArrayLike,
     labels: ArrayLike,
@@ -58,6 +60,7 @@ def mine_negatives(
     return _mark(compute, values, array, background, counts, threads)
 
 
+@with_default_floats
 def mark_hardest(
     losses: ArrayLike,
     k: ArrayLike,

@@ -33,7 +33,7 @@ cdef extern from "detection.h" nogil:
         int objectness_type
         Py_ssize_t queries
         Py_ssize_t classes
-        const int64_t* distinct
+        const int32_t* distinct
         Py_ssize_t distinct_count
         const int32_t* columns
         Py_ssize_t truths

@@ -146,11 +146,11 @@ cdef tuple set_distinct(CostJob* job, classes, Py_ssize_t images):
     """Number the classes that occur among the ground truths of each image; return the arrays."""
     cdef Py_ssize_t image, truth, count
     cdef const int64_t* labels = <const int64_t*>memory_of(classes)
-    distinct_array = np.empty(len(classes), np.int64)
+    distinct_array = np.empty(len(classes), np.int32)
     counts_array = np.zeros(images, np.int64)
     columns_array = np.empty(len(classes), np.int32)
     numbers_array = np.zeros(job.options.classes, np.int32)
-    cdef int64_t* distinct = <int64_t*>memory_of(distinct_array)
+    cdef int32_t* distinct = <int32_t*>memory_of(distinct_array)
     cdef int64_t* counts = <int64_t*>memory_of(counts_array)
     cdef int32_t* columns = <int32_t*>memory_of(columns_array)
     cdef int32_t* numbers = <int32_t*>memory_of(numbers_array)
@@ -158,7 +158,7 @@ cdef tuple set_distinct(CostJob* job, classes, Py_ssize_t images):
         count = 0
         for truth in range(job.starts[image], job.starts[image + 1]):
             if numbers[labels[truth]] == 0:
-                distinct[job.starts[image] + count] = labels[truth]
+                distinct[job.starts[image] + count] = <int32_t>labels[truth]
                 count += 1
                 numbers[labels[truth]] = <int32_t>count
             columns[truth] = numbers[labels[truth]] - 1

@@ -28,7 +28,7 @@ cdef struct CostJob:
     Py_ssize_t queries          # of an image
     Py_ssize_t steps_per_image
     const int64_t* starts       # of each image's ground truths
-    const int64_t* distinct     # their classes, each once: an image's from `starts` on
+    const int32_t* distinct     # their classes, each once: an image's from `starts` on
     const int64_t* distinct_counts
     const int32_t* columns
     char* out

@@ -8,12 +8,10 @@ from collections.abc import Callable
 import numpy as np
 
 from fastxent._contract import CostRequest
-from fastxent._floats import with_default_floats
 from fastxent.reference.formulas import sum_of_others, times
 from fastxent.reference.score_formulas import Float64Array, sigmoid, softmax, softplus
 
 
-@with_default_floats
 def evaluate_cost(request: CostRequest) -> None:
     """Fill in the costs, image by image."""
     formula = COSTS[request.kind]

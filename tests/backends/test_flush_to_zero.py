@@ -172,6 +172,32 @@ def test_other_layouts(isa):
 
 
 @x86
+def test_mining_and_matching(engine):
+    """Subnormal losses have an order, and nothing of a product or a cost depends on the caller."""
+    losses = np.float32(1e-45) * random.integers(0, 9999, (20, 5000)).astype(np.float32)
+    wide, labels = losses.astype(float), random.random(losses.shape) < 0.02
+    truths = [[0, 3, 3], [39]]
+    logits = LOGITS.reshape(2, -1, CLASSES)
+    objectness = 3 * logits[..., 0]
+    calls = [
+        lambda: fx.hard_negatives(losses, labels, ratio=0.29),
+        lambda: fx.hard_negatives(wide, labels, ratio=3.3),
+        lambda: fx.ohem(losses, 300),
+        lambda: fx.class_cost(logits, truths, alpha=0.3, gamma=1.7),
+        lambda: fx.class_cost(logits, truths, kind="sigmoid"),
+        lambda: fx.class_cost(logits, truths, kind="softmax"),
+        lambda: fx.class_cost(logits, truths, kind="simota", objectness=objectness),
+    ]
+    for call in calls:
+        for threads in (1, 2):
+            with fx.threads(threads):
+                expected = [part.tobytes() for part in call()]
+                for bits in (FLUSHES | ROUNDS).values():
+                    with floating_point_control(bits):
+                        assert [part.tobytes() for part in call()] == expected
+
+
+@x86
 def test_short_calls():
     logits, labels = LOGITS[:99], LABELS[:99]
     for call in (fx.sigmoid_cross_entropy, fx.softmax_cross_entropy):

@@ -14,8 +14,9 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="protects pages 
 
 
 @pytest.mark.exhaustive
+@pytest.mark.parametrize("program", ["support.guard", "support.guard_detection"])
 @pytest.mark.parametrize("isa", [*native.available_isas(), "numba"])
-def test_rows_between_unmapped_pages(isa, tmp_path):
+def test_rows_between_unmapped_pages(isa, program, tmp_path):
     if isa == "numba":
         pytest.importorskip("numba")
     backend, log = "numba" if isa == "numba" else "native", tmp_path / "last call"
@@ -24,7 +25,7 @@ def test_rows_between_unmapped_pages(isa, tmp_path):
         "-W",
         "error::DeprecationWarning",
         "-m",
-        "support.guard",
+        program,
         backend,
         isa,
         log,

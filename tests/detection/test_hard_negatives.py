@@ -2,6 +2,7 @@
 
 import doctest
 import math
+import os
 
 import ml_dtypes
 import numpy as np
@@ -304,6 +305,20 @@ def test_the_same_for_any_number_of_threads(engine):
     masks = [fx.hard_negatives(losses, labels, num_threads=threads) for threads in (1, 2, 5)]
     np.testing.assert_array_equal(masks[0], masks[1])
     np.testing.assert_array_equal(masks[0], masks[2])
+
+
+@pytest.mark.large
+@pytest.mark.skipif(
+    not os.environ.get("FASTXENT_TEST_LARGE"),
+    reason="needs 13 GB of memory and FASTXENT_TEST_LARGE=1",
+)
+def test_places_beyond_32_bits():
+    losses = np.zeros(2**32 + 100, np.float32)  # of which memory holds what is not zero
+    losses[[5, 2**32 - 1, 2**32 + 7]] = 1, 2, 1
+    mask = fx.ohem(losses, 2, batch_ndim=0)
+    np.testing.assert_array_equal(np.flatnonzero(mask), [5, 2**32 - 1])
+    mask = fx.ohem(losses, 4, batch_ndim=0)
+    np.testing.assert_array_equal(np.flatnonzero(mask), [0, 5, 2**32 - 1, 2**32 + 7])
 
 
 def test_bool_of_any_byte(engine):

@@ -32,7 +32,7 @@ typedef struct {
     ptrdiff_t objectness_stride;
     int objectness_type;
     ptrdiff_t queries, classes;
-    const int64_t *distinct; /* the classes of the ground truths, each of them once */
+    const int32_t *distinct; /* the classes of the ground truths, each of them once */
     ptrdiff_t distinct_count;
     const int32_t *columns; /* of each ground truth: which of those is its class */
     ptrdiff_t truths;

@@ -9,65 +9,110 @@
 /* --- "focal" and "sigmoid" -----------------------------------------------------------------------
  */
 
-#define FX_GATHER(type, value)                                                                     \
-    for (ptrdiff_t q = 0; q < count; q++) {                                                        \
-        const char *row = source + q * costs->query_stride;                                        \
-        for (ptrdiff_t j = 0; j < distinct; j++) {                                                 \
+/* Copies one by one take a tenth to a third longer where such a short loop lies badly in the cache
+ * of instructions; not so four of them in a row. */
+#if defined(__clang__)
+#define FX_UNROLL _Pragma("unroll 4")
+#elif defined(__GNUC__)
+#define FX_UNROLL _Pragma("GCC unroll 4")
+#else
+#define FX_UNROLL
+#endif
+
+#define FX_GATHER(type, value, class_stride)                                                       \
+    for (ptrdiff_t q = 0; q < count; q++, source += query_stride) {                                \
+        FX_UNROLL                                                                                  \
+        for (ptrdiff_t j = 0; j < distinct_count; j++) {                                           \
             type element;                                                                          \
-            memcpy(&element, row + costs->distinct[j] * costs->class_stride, sizeof element);      \
-            gathered[q * distinct + j] = (real)(value);                                            \
+            memcpy(&element, source + (ptrdiff_t)distinct[j] * (class_stride), sizeof element);    \
+            *gathered++ = (real)(value);                                                           \
         }                                                                                          \
     }
+#define FX_GATHER_CASE(code, type, value)                                                          \
+    case code:                                                                                     \
+        if (class_stride == (ptrdiff_t)sizeof(type)) {                                             \
+            FX_GATHER(type, value, (ptrdiff_t)sizeof(type))                                        \
+        } else {                                                                                   \
+            FX_GATHER(type, value, class_stride)                                                   \
+        }                                                                                          \
+        break
 
 /* The logits of the distinct classes, query by query; up to a whole vector of them. */
 static void gather_logits(const fx_costs *costs, ptrdiff_t first, ptrdiff_t count, real *gathered) {
-    const char *source = costs->logits + first * costs->query_stride;
-    const ptrdiff_t distinct = costs->distinct_count;
+    const ptrdiff_t query_stride = costs->query_stride, class_stride = costs->class_stride;
+    const ptrdiff_t distinct_count = costs->distinct_count;
+    const int32_t *distinct = costs->distinct;
+    const char *source = costs->logits + first * query_stride;
     switch (costs->type) {
-    case FX_FLOAT16: FX_GATHER(uint16_t, float16_value(element)) break;
-    case FX_BFLOAT16: FX_GATHER(uint16_t, bfloat16_value(element)) break;
-    case FX_FLOAT32: FX_GATHER(float, element) break;
-    default: FX_GATHER(double, element) break;
+        FX_GATHER_CASE(FX_FLOAT16, uint16_t, float16_value(element));
+        FX_GATHER_CASE(FX_BFLOAT16, uint16_t, bfloat16_value(element));
+        FX_GATHER_CASE(FX_FLOAT32, float, element);
+        FX_GATHER_CASE(FX_FLOAT64, double, element);
     }
-    for (ptrdiff_t i = count * distinct; i % LANES; i++) gathered[i] = 0;
+    for (ptrdiff_t i = count * distinct_count; i % LANES; i++) *gathered++ = 0;
 }
 
 /* Copy the costs of distinct classes to the ground truths. */
 FX_INLINE void spread_costs(const fx_costs *costs, ptrdiff_t first, ptrdiff_t count,
                             const real *gathered, const int is_negated) {
     real *out = (real *)costs->out + first * costs->truths;
-    for (ptrdiff_t q = 0; q < count; q++, gathered += costs->distinct_count)
-        for (ptrdiff_t t = 0; t < costs->truths; t++) {
-            real cost = gathered[costs->columns[t]];
+    const ptrdiff_t truths = costs->truths, distinct_count = costs->distinct_count;
+    const int32_t *columns = costs->columns;
+    for (ptrdiff_t q = 0; q < count; q++, gathered += distinct_count) {
+        FX_UNROLL
+        for (ptrdiff_t t = 0; t < truths; t++) {
+            real cost = gathered[columns[t]];
             *out++ = is_negated ? -cost : cost;
         }
+    }
 }
 
-/* The positive cost less the negative one. A factor of 0 removes even an infinite term. */
-FX_INLINE vec focal_cost(vec z, const power gamma, vec positive, vec negative, int has_positive,
-                         int has_negative, const exp_constants *constants) {
+/* The parameters of "focal"; a factor of 0 removes even an infinite term. */
+typedef struct {
+    power gamma;
+    vec positive, negative;
+    int has_positive, has_negative;
+} focal_options;
+
+/* The positive cost less the negative one. */
+FX_INLINE vec focal_cost(vec z, const focal_options *options, const exp_constants *constants) {
     sigmoid_parts parts = sigmoid_parts_of(z, constants);
-    vec of_positive = v_mul(v_power(parts.q, gamma), v_add(v_relu(v_negate(z)), parts.tail));
-    vec of_negative = v_mul(v_power(parts.p, gamma), v_add(v_relu(z), parts.tail));
-    of_positive = v_mul(positive, of_positive);
-    of_negative = v_mul(negative, of_negative);
-    if (!has_positive) return v_negate(of_negative);
-    return has_negative ? v_sub(of_positive, of_negative) : of_positive;
+    vec of_positive = v_add(v_relu(v_negate(z)), parts.tail);
+    vec of_negative = v_add(v_relu(z), parts.tail);
+    of_positive = v_mul(options->positive, v_mul(v_power(parts.q, options->gamma), of_positive));
+    of_negative = v_mul(options->negative, v_mul(v_power(parts.p, options->gamma), of_negative));
+    if (!options->has_positive) return v_negate(of_negative);
+    return options->has_negative ? v_sub(of_positive, of_negative) : of_positive;
+}
+FX_INLINE void map_focal(real *gathered, ptrdiff_t count, const focal_options options) {
+    const exp_constants constants = make_exp_constants();
+    for (ptrdiff_t i = 0; i < count; i += LANES)
+        v_store(gathered + i, focal_cost(v_load(gathered + i), &options, &constants));
+}
+FX_CALLED void map_common_focal(real *gathered, ptrdiff_t count, double positive, double negative) {
+    const focal_options options = {
+        {POWER_2, 2, 0}, v_set((real)positive), v_set((real)negative), 1, 1};
+    map_focal(gathered, count, options);
+}
+FX_CALLED void map_any_focal(real *gathered, ptrdiff_t count, const fx_costs *costs) {
+    const focal_options options = {power_of(costs->gamma), v_set((real)costs->positive),
+                                   v_set((real)costs->negative), costs->positive > 0,
+                                   costs->negative > 0};
+    map_focal(gathered, count, options);
 }
 
 static void focal_costs(const fx_costs *costs) {
     real *gathered = (real *)costs->tile;
-    const exp_constants constants = make_exp_constants();
-    const power gamma = power_of(costs->gamma);
-    const vec positive = v_set((real)costs->positive), negative = v_set((real)costs->negative);
-    const int has_positive = costs->positive > 0, has_negative = costs->negative > 0;
+    const int is_common = costs->gamma == 2 && costs->positive > 0 && costs->negative > 0;
     for (ptrdiff_t first = 0; first < costs->queries; first += costs->tile_queries) {
         ptrdiff_t left = costs->queries - first;
         ptrdiff_t count = left < costs->tile_queries ? left : costs->tile_queries;
         gather_logits(costs, first, count, gathered);
-        for (ptrdiff_t i = 0; i < count * costs->distinct_count; i += LANES)
-            v_store(gathered + i, focal_cost(v_load(gathered + i), gamma, positive, negative,
-                                             has_positive, has_negative, &constants));
+        if (is_common)
+            map_common_focal(gathered, count * costs->distinct_count, costs->positive,
+                             costs->negative);
+        else
+            map_any_focal(gathered, count * costs->distinct_count, costs);
         spread_costs(costs, first, count, gathered, 0);
     }
 }
