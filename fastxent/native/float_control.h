@@ -18,6 +18,8 @@ enum { FX_DEFAULT_FLOATS = 0x1F80 }; /* no exception traps, none is raised, noth
 #define FX_GET_FLOATS(control) ((control) = _mm_getcsr())
 #define FX_SET_DEFAULT_FLOATS() _mm_setcsr(FX_DEFAULT_FLOATS)
 #define FX_SET_FLOATS(control) _mm_setcsr(control)
+/* Exceptions that have been raised, the low bits, change no result. */
+#define FX_ARE_DEFAULT(control) (((control) & ~_MM_EXCEPT_MASK) == FX_DEFAULT_FLOATS)
 #else
 #include <fenv.h>
 
@@ -26,6 +28,7 @@ typedef fenv_t fx_float_control;
 #define FX_GET_FLOATS(control) fegetenv(&(control))
 #define FX_SET_DEFAULT_FLOATS() fesetenv(FE_DFL_ENV)
 #define FX_SET_FLOATS(control) fesetenv(&(control))
+#define FX_ARE_DEFAULT(control) 0
 #endif
 
 /* GCC and Clang do not know that arithmetic depends on the control. But it needs operands: no load
@@ -45,7 +48,7 @@ static inline fx_float_control fx_get_floats(void) {
 /* Take the defaults; returns what the thread had. */
 static inline fx_float_control fx_begin_floats(void) {
     fx_float_control callers = fx_get_floats();
-    FX_SET_DEFAULT_FLOATS();
+    if (!FX_ARE_DEFAULT(callers)) FX_SET_DEFAULT_FLOATS();
     FX_FLOAT_FENCE();
     return callers;
 }
