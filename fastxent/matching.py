@@ -2,7 +2,7 @@
 
 from __future__ import annotations  # signatures shall read "ArrayLike", not what that stands for
 
-from typing import SupportsIndex
+from typing import Any, Literal, SupportsIndex, overload
 
 from numpy.typing import ArrayLike  # noqa: TC002 - typing.get_type_hints looks for it here
 
@@ -13,6 +13,48 @@ from fastxent._docs import MATCHING_PARTS, fill_docstring
 __all__ = ["class_cost"]
 
 
+@overload
+def class_cost(
+    logits: ArrayLike,
+    labels: ArrayLike,
+    *,
+    kind: CostKind = ...,
+    alpha: float | None = ...,
+    gamma: float = ...,
+    objectness: ArrayLike | None = ...,
+    axis: SupportsIndex = ...,
+    batch_ndim: Literal[0],
+    num_threads: SupportsIndex | None = ...,
+    backend: BackendName | None = ...,
+) -> Array: ...
+@overload
+def class_cost(
+    logits: ArrayLike,
+    labels: list[Any] | tuple[Any, ...],
+    *,
+    kind: CostKind = ...,
+    alpha: float | None = ...,
+    gamma: float = ...,
+    objectness: ArrayLike | None = ...,
+    axis: SupportsIndex = ...,
+    batch_ndim: SupportsIndex = ...,
+    num_threads: SupportsIndex | None = ...,
+    backend: BackendName | None = ...,
+) -> list[Array]: ...
+@overload
+def class_cost(
+    logits: ArrayLike,
+    labels: ArrayLike,
+    *,
+    kind: CostKind = ...,
+    alpha: float | None = ...,
+    gamma: float = ...,
+    objectness: ArrayLike | None = ...,
+    axis: SupportsIndex = ...,
+    batch_ndim: SupportsIndex = ...,
+    num_threads: SupportsIndex | None = ...,
+    backend: BackendName | None = ...,
+) -> Array: ...
 @fill_docstring(MATCHING_PARTS)
 def class_cost(
     logits: ArrayLike,

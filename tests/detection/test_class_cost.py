@@ -13,7 +13,7 @@ from scipy.optimize import linear_sum_assignment
 from support.oracles import assert_accurate, exact_softplus
 
 import fastxent as fx
-from fastxent import matching
+from fastxent import matching, native
 
 INF, NAN = np.inf, np.nan
 KINDS = ("focal", "softmax", "sigmoid", "simota")
@@ -439,6 +439,21 @@ def test_the_same_bits_for_any_number_of_threads(kind, dtype, engine):
             np.testing.assert_array_equal(cost.view(np.uint8), other.view(np.uint8))
 
 
+def test_tensors(engine):
+    """Of torch, bfloat16 too, with labels as a data loader has them."""
+    torch = pytest.importorskip("torch")
+    logits, labels = head(3)
+    expected = fx.class_cost(logits.astype(ml_dtypes.bfloat16), labels)
+    tensors = [torch.as_tensor(y, dtype=torch.int32) for y in labels]
+    costs = fx.class_cost(torch.tensor(logits).bfloat16(), tensors)
+    for cost, other in zip(costs, expected, strict=True):
+        np.testing.assert_array_equal(cost, other)
+    padded = torch.tensor([[0, 1], [2, 3], [4, 4]])
+    np.testing.assert_array_equal(
+        fx.class_cost(torch.tensor(logits), padded), fx.class_cost(logits, padded.numpy())
+    )
+
+
 def test_arguments_are_left_alone(engine):
     logits, labels = head(3)
     before = logits.copy()
@@ -512,6 +527,13 @@ OBJECTNESS = np.zeros((2, 3), np.float32)
 def test_errors(options, message, engine):
     with pytest.raises(ValueError, match=f"^{message}"):
         fx.class_cost(**{"logits": LOGITS, "labels": [[0], [1]], **options})
+
+
+def test_nothing_is_computed_before_an_error(monkeypatch):
+    monkeypatch.setattr(native, "evaluate_cost", None)
+    for labels in ([[0, 1], [2, 4]], np.array([[0], [-1]]), [[0], [1.5]]):
+        with pytest.raises((TypeError, ValueError), match=r"^labels\[?.* class labels? ?"):
+            fx.class_cost(LOGITS, labels, backend="native")
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 import fastxent as fx
-from fastxent import mining
+from fastxent import mining, native
 
 INF, NAN = np.inf, np.nan
 FLOATS = ("float16", "bfloat16", "float32", "float64")
@@ -329,6 +329,21 @@ def test_bool_of_any_byte(engine):
     assert not fx.hard_negatives(losses, labels)[labels.view(np.uint8) == 2].any()
 
 
+def test_tensors_and_lists(engine):
+    torch = pytest.importorskip("torch")
+    losses, labels = head(3, 200, seed=12)
+    expected = fx.hard_negatives(losses, labels, background_index=0)
+    mask = fx.hard_negatives(torch.tensor(losses), torch.tensor(labels), background_index=0)
+    np.testing.assert_array_equal(mask, expected)
+    mask = fx.hard_negatives(losses.tolist(), labels.tolist(), background_index=0)
+    np.testing.assert_array_equal(mask, expected)
+    halves = torch.tensor(losses).bfloat16()
+    mask = fx.hard_negatives(halves, torch.tensor(labels) > 0)
+    np.testing.assert_array_equal(mask, fx.hard_negatives(halves.float(), labels > 0))
+    k = torch.tensor([3, 0, 7])
+    np.testing.assert_array_equal(fx.ohem(losses, k).sum(axis=1), k)
+
+
 def test_arguments_are_left_alone(engine):
     losses, labels = head(seed=11)
     before = losses.copy(), labels.copy()
@@ -394,6 +409,13 @@ CLASSES = np.array([[0, 1, 0], [0, 0, 2]])
 def test_errors(options, message, engine):
     with pytest.raises(ValueError, match=f"^{message}"):
         fx.hard_negatives(**{"losses": LOSSES, "labels": CLASSES, **options})
+
+
+def test_nothing_is_mined_before_an_error(monkeypatch):
+    monkeypatch.setattr(native, "mark_largest", None)
+    for labels in (np.array([[0, 0, 0], [0, 0, -1]]), CLASSES[:1], CLASSES.astype(float)):
+        with pytest.raises((TypeError, ValueError), match=r"^labels"):
+            fx.hard_negatives(LOSSES, labels, background_index=0, backend="native")
 
 
 @pytest.mark.parametrize(

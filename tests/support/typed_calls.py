@@ -92,6 +92,16 @@ def take_scores(logits: npt.ArrayLike) -> None:
     assert score + total > 0
 
 
+def take_mining_and_matching() -> None:
+    mask = fx.hard_negatives(LOGITS, DENSE > 0, ratio=np.inf, min_negatives=np.int64(1))
+    assert_type(mask, npt.NDArray[np.bool_])
+    assert_type(fx.ohem(LOGITS.tolist(), [1, 2, 3, 0], batch_ndim=1), npt.NDArray[np.bool_])
+    assert_type(fx.class_cost(LOGITS[None], [LABELS], kind="sigmoid"), list[Array])
+    assert_type(fx.class_cost(LOGITS[None], (np.array(LABELS) % 3,), alpha=None), list[Array])
+    assert_type(fx.class_cost(LOGITS[None], np.zeros((1, 2), int)), Array)
+    assert_type(fx.class_cost(LOGITS, [0, 2], batch_ndim=0, gamma=1), Array)
+
+
 def take_settings(backend: Literal["native", "numpy"]) -> None:
     with fx.backend(backend), fx.threads(1):
         assert_type(fx.get_num_threads(), int)
@@ -156,6 +166,8 @@ def refuse_arguments(word: str) -> None:
     fx.binary_cross_entropy(DENSE)  # type: ignore[call-overload]
     fx.sigmoid(LOGITS, backend="cuda")  # type: ignore[call-overload]
     fx.logsumexp(LOGITS, backend="cuda")  # type: ignore[arg-type]
+    fx.class_cost(LOGITS, LABELS, kind="giou")  # type: ignore[call-overload]
+    fx.hard_negatives(LOGITS, LABELS, ratio="3")  # type: ignore[arg-type]
     fx.set_backend("cuda")  # type: ignore[arg-type]
     fx.backend("cuda")  # type: ignore[arg-type]
     fx.backend(None)  # type: ignore[arg-type]

@@ -198,13 +198,10 @@ FX_INLINE vec surprise_of_rest(vec z, vec objectness, const half_score *own,
     const vec half = v_set((real)0.5);
     vec q = v_mul(own->root, of_objectness->root);
     vec surprise = v_negate(v_log1p(v_negate(v_min(q, half))));
-    mask is_small = v_less(q, half);
+    mask is_small = v_less(q, half); /* and NaN is not */
     if (!v_mask_all(is_small)) {
         vec both = v_add(own->surprise, of_objectness->surprise);
-        vec of_large = surprise_of_large(z, objectness, q, both);
-        /* NaN is in neither form. */
-        of_large = v_select(v_less(q, v_set((real)INFINITY)), of_large, q);
-        surprise = v_select(is_small, surprise, of_large);
+        surprise = v_select(is_small, surprise, surprise_of_large(z, objectness, q, both));
     }
     return surprise;
 }
