@@ -1,4 +1,4 @@
-"""Numba's kernels see a tile as C lays it out."""
+"""Numba's kernels see a tile as C lays it out, and every loss has some."""
 
 import ctypes
 import re
@@ -8,8 +8,11 @@ import numpy as np
 import pytest
 
 from fastxent import native
+from fastxent._catalogue import LOSSES
 
 pytest.importorskip("numba")
+from fastxent.numba import requests
+from fastxent.numba.kernels import TILE_KERNELS
 from fastxent.numba.records import SETTINGS, TILE
 
 HEADER = Path(native.__file__).with_name("simd") / "kernels.h"
@@ -64,3 +67,10 @@ def test_constants_are_those_of_the_header():
         assert constants[name] == int(value), name
     assert constants["row_chunk"] == 1024
     assert constants["mask_centre"] == constants["row_chunk"] + 16
+
+
+def test_every_loss_has_kernels():
+    """Nor is there one that falls back to another loss's: a name that is missing is an error."""
+    assert requests._LANES.keys() == LOSSES.keys()
+    assert requests._ROWS.keys() <= LOSSES.keys()
+    assert {*requests._LANES.values(), *requests._ROWS.values()} <= TILE_KERNELS.keys()
