@@ -172,6 +172,8 @@ def tile_layout():
         "tiny_limit": (offset_in(&tile, &tile.tiny_limit), "f8"),
         "highest_loss": (offset_in(&tile, &tile.highest_loss), "f8"),
         "lowest_loss": (offset_in(&tile, &tile.lowest_loss), "f8"),
+        "lowest_prob": (offset_in(&tile, &tile.lowest_prob), "f8"),
+        "has_outside": (offset_in(&tile, &tile.has_outside), "p"),
         "gamma_positive": (offset_in(&tile, &tile.gamma_positive), "f8"),
         "gamma_negative": (offset_in(&tile, &tile.gamma_negative), "f8"),
         "clip": (offset_in(&tile, &tile.clip), "f8"),
