@@ -39,6 +39,8 @@ class SelectionRequest:
     thresholds: Array | None
     #: Which classes may be returned: those wanted, without the background; contiguous.
     returned: NDArray[np.bool_]
+    #: All classes may be returned, and have the same threshold.
+    is_even: bool
     #: Or -1.
     background: int
     multi_label: bool

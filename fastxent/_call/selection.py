@@ -75,6 +75,8 @@ def selection_request(
     objects, object_names = _read_objectness(objectness, levels, names)
     background = _background(background_index, count)
     returned = _wanted(classes, count)
+    thresholds = _thresholds(score_threshold, count, background, levels[0].dtype)
+    has_one = thresholds is None or np.ndim(score_threshold) == 0  # type: ignore[arg-type]
     if background >= 0:
         returned[background] = False
     return SelectionRequest(
@@ -86,8 +88,9 @@ def selection_request(
         objectness_names=object_names,
         activation=activation,
         combine=combine,
-        thresholds=_thresholds(score_threshold, count, background, levels[0].dtype),
+        thresholds=thresholds,
         returned=returned,
+        is_even=has_one and background < 0 and classes is None,
         background=background,
         multi_label=as_flag(multi_label, "multi_label"),
         top_k=_top_k(top_k),

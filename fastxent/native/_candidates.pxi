@@ -4,7 +4,7 @@
 def select_candidates(request):
     """Select the candidates of a checked SelectionRequest."""
     cdef fx_selection call
-    cdef Py_ssize_t count = len(request.levels)
+    cdef Py_ssize_t count = len(request.levels), elements
     cdef fx_level* levels = <fx_level*>calloc(count, sizeof(fx_level))
     if levels == NULL:
         raise MemoryError
@@ -13,8 +13,12 @@ def select_candidates(request):
         call.levels = levels
         call.level_count = <int>count
         _kept_alive = describe_selection(&call, request)
-        describe_levels(&call, levels, request)
-        return run_selection(&call, levels, request)
+        elements = describe_levels(&call, levels, request)
+        # As many as there are, or more, are all; with more than that k would overflow sums.
+        call.top_k = -1
+        if request.top_k is not None and request.top_k < elements:
+            call.top_k = request.top_k
+        return run_selection(&call, elements * call.images, request)
     finally:
         free(levels)
 
@@ -23,47 +27,45 @@ cdef describe_selection(fx_selection* call, request):
     """Fill in all but the levels; what is returned must outlive the call."""
     cdef fx_float_control callers
     cdef Py_ssize_t lanes, axis
+    array = request.levels[0]
     dtype = request.score_dtype
-    call.classes = request.classes
+    call.classes = array.shape[array.ndim - 1]
     call.background = request.background
-    call.images = request.images
     call.image_dimensions = request.batch_ndim
+    call.images = 1
     for axis in range(request.batch_ndim):
-        call.image_shape[axis] = request.levels[0].shape[axis]
-    call.is_double = dtype == np.float64
-    call.activation = {None: FX_AS_SCORES, "sigmoid": FX_AS_SIGMOIDS,
-                       "softmax": FX_AS_SOFTMAXES}[request.activation]
+        call.image_shape[axis] = array.shape[axis]
+        call.images *= call.image_shape[axis]
+    call.is_double = dtype.itemsize == 8
+    if request.activation is None:
+        call.activation = FX_AS_SCORES
+        call.margin = tolerance(array.dtype)
+    else:
+        call.activation = FX_AS_SOFTMAXES if request.activation == "softmax" else FX_AS_SIGMOIDS
+    call.kernels = call.object_kernels = fx_kernels_of(selected_isa, call.is_double)
     call.combine = FX_NO_OBJECTS
-    call.margin = tolerance(request.levels[0].dtype)
     if request.objectness is not None:
         call.combine = FX_ROOTS if request.combine == "sqrt" else FX_PRODUCTS
         call.object_margin = tolerance(request.objectness[0].dtype)
+        call.object_kernels = fx_kernels_of(selected_isa,
+                                            request.objectness[0].dtype.itemsize == 8)
     call.best_only = not request.multi_label
     call.per_level = request.top_k_per == "level"
     call.per_class = request.top_k_per == "class"
     call.by_anchors = (call.best_only or call.combine != FX_NO_OBJECTS
                        or call.activation == FX_AS_SOFTMAXES)
-    call.top_k = -1 if request.top_k is None else request.top_k
-    if call.top_k >= sum(request.level_sizes) * call.classes:
-        call.top_k = -1
-    call.least = request.least_threshold
-    call.kernels = fx_kernels_of(selected_isa, call.is_double)
-    call.object_kernels = fx_kernels_of(
-        selected_isa, call.combine != FX_NO_OBJECTS and request.objectness[0].dtype == np.float64)
+    if call.by_anchors:
+        call.least = request.least_threshold
     lanes = fx_candidate_kernels_of(selected_isa, call.is_double).lanes
-    thresholds = request.thresholds
-    call.takes_all = thresholds is None
-    if call.takes_all:
-        thresholds = np.full(call.classes, -np.inf, dtype)
-    else:
-        thresholds = thresholds.copy()
-    call.is_even = request.returned.all() and (thresholds == thresholds[0]).all()
-    thresholds[~request.returned] = np.inf
     # Repeated, so that a vector can be read from each class on.
-    if call.is_even:
-        repeated = np.full(call.classes + lanes, thresholds[0], dtype)
+    call.takes_all = request.thresholds is None
+    call.is_even = request.is_even
+    if call.takes_all:
+        repeated = np.full(call.classes + lanes, -np.inf, dtype)
     else:
-        repeated = np.resize(thresholds, call.classes + lanes)
+        repeated = np.resize(request.thresholds, call.classes + lanes)
+    if not call.is_even:
+        repeated[np.resize(~request.returned, call.classes + lanes)] = np.inf
     arrays = repeated, np.empty_like(repeated), np.empty_like(repeated)
     call.thresholds = per_class(arrays[0])
     call.lows = per_class(arrays[1])
@@ -74,7 +76,8 @@ cdef describe_selection(fx_selection* call, request):
     return arrays
 
 
-cdef describe_levels(fx_selection* call, fx_level* levels, request):
+cdef Py_ssize_t describe_levels(fx_selection* call, fx_level* levels, request) except -1:
+    """Describe all levels, and return how many elements an image has."""
     cdef Py_ssize_t first_anchor = 0, number, size
     for number in range(call.level_count):
         objectness = None if request.objectness is None else request.objectness[number]
@@ -93,6 +96,7 @@ cdef describe_levels(fx_selection* call, fx_level* levels, request):
                 MOST_ANCHORS)
         levels[number].blocks = ((size + levels[number].block_size - 1)
                                  // levels[number].block_size)
+    return first_anchor * call.classes
 
 
 cdef plan_softmax(fx_level* level, array, bint is_double):
@@ -111,20 +115,19 @@ cdef plan_softmax(fx_level* level, array, bint is_double):
     level.joined_anchors = job.dimensions.size if array.flags.c_contiguous else 0
 
 
-cdef run_selection(const fx_selection* call, const fx_level* levels, request):
+cdef run_selection(const fx_selection* call, Py_ssize_t elements, request):
     """Run all blocks, and make arrays of what the threads have found."""
     cdef const fx_candidate_kernels* kernels = fx_candidate_kernels_of(selected_isa,
                                                                        call.is_double)
-    cdef Py_ssize_t blocks = 0, elements, number
+    cdef Py_ssize_t blocks = 0, number
     cdef int threads, started = 0
     cdef fx_selector* selectors
     cdef fx_union all_of
     found = np.zeros(call.images, np.intp)
     nan = np.zeros(call.images, np.intp)
     for number in range(call.level_count):
-        blocks += levels[number].blocks
+        blocks += call.levels[number].blocks
     blocks *= call.images
-    elements = call.images * sum(request.level_sizes) * call.classes
     threads = choose_threads(request.threads, (elements + THREAD_ELEMENTS - 1) // THREAD_ELEMENTS)
     selectors = <fx_selector*>calloc(threads, sizeof(fx_selector))
     memset(&all_of, 0, sizeof(all_of))

@@ -1,8 +1,8 @@
 /* Logits one after the other as they lie in memory, of which each is scored alone: candidates with
  * several labels of an anchor, and without objectness.
  *
- * 4 LANES of them are compared with a cut. What does not lie below it, NaN included, is scored; the
- * others are only counted, once the cut has risen above the threshold. */
+ * A group of vectors is compared with a cut. What does not lie below it, NaN included, is scored;
+ * the others are only counted, once the cut has risen above the threshold. */
 #define FX_ELEMENT_CHUNK 1024 /* converted or gathered at a time */
 
 /* Lanes that do not lie below the cut. `counted` are those that were counted already. */
@@ -48,11 +48,18 @@ FX_INLINE void advance(const fx_selection *call, lane_places *places, int lanes)
     if (places->label >= call->classes) places->label %= call->classes;
 }
 
+/* Vectors that are compared before a branch. */
+#if defined(FX_ISA_AVX512)
+#define FX_GROUP 8
+#else
+#define FX_GROUP 4
+#endif
+
 /* What did not lie below the one cut of a run, in the order of the run. */
 #define FX_MOST_FRESH 1024
 typedef struct {
-    real logits[FX_MOST_FRESH + 4 * LANES];
-    uint64_t orders[FX_MOST_FRESH + 4 * LANES];
+    real logits[FX_MOST_FRESH + FX_GROUP * LANES];
+    uint64_t orders[FX_MOST_FRESH + FX_GROUP * LANES];
     ptrdiff_t count;
 } fresh_lanes;
 
@@ -106,19 +113,22 @@ FX_INLINE ptrdiff_t scan_groups(fx_selector *s, const real *x, ptrdiff_t count,
     fresh_lanes *fresh = (fresh_lanes *)s->scratch;
     ptrdiff_t i = 0;
     fresh->count = 0;
-    for (; i + 4 * LANES <= count && s->rises == rises; i += 4 * LANES) {
-        vec group[4];
-        for (int v = 0; v < 4; v++) group[v] = v_load(x + i + v * LANES);
-        for (int v = 0; counts && v < 4; v++) {
+    for (; i + FX_GROUP * LANES <= count && s->rises == rises; i += FX_GROUP * LANES) {
+        vec group[FX_GROUP];
+        for (int v = 0; v < FX_GROUP; v++) group[v] = v_load(x + i + v * LANES);
+        for (int v = 0; counts && v < FX_GROUP; v++) {
             above_low = counts_add(above_low, v_less(low, group[v]));
             above_high = counts_add(above_high, v_less(high, group[v]));
         }
-        mask below = v_both(v_both(v_less(group[0], cut), v_less(group[1], cut)),
-                            v_both(v_less(group[2], cut), v_less(group[3], cut)));
-        if (v_mask_all(below)) continue;
-        for (int v = 0; v < 4; v++) {
-            uint32_t bits = ~lane_bits(v_less(group[v], cut)) & FX_ALL_LANES;
+        mask below = v_less(group[0], cut), others = v_less(group[1], cut);
+        for (int v = 2; v < FX_GROUP; v += 2) {
+            below = v_also_less(below, group[v], cut);
+            others = v_also_less(others, group[v + 1], cut);
+        }
+        if (v_mask_all(v_both(below, others))) continue;
+        for (int v = 0; v < FX_GROUP; v++) {
             const real *values = x + i + v * LANES;
+            uint32_t bits = ~lane_bits(v_less(v_load(values), cut)) & FX_ALL_LANES;
             for (; bits; bits &= bits - 1) {
                 int j = first_bit(bits);
                 fresh->logits[fresh->count] = values[j];
@@ -148,7 +158,7 @@ FX_INLINE int has_one_cut(const fx_selection *call, const lane_places *places) {
 static void scan_run(fx_selector *s, const real *x, ptrdiff_t count, lane_places places) {
     const fx_selection *call = s->call;
     ptrdiff_t i = 0;
-    while (has_one_cut(call, &places) && i + 4 * LANES <= count) {
+    while (has_one_cut(call, &places) && i + FX_GROUP * LANES <= count) {
         ptrdiff_t label = places.varies ? 0 : places.label;
         int counts = !call->takes_all && ((const real *)s->counted_lows)[label] < INFINITY;
         ptrdiff_t step = counts ? scan_groups(s, x + i, count - i, &places, 1)

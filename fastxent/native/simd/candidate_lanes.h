@@ -29,6 +29,18 @@ FX_INLINE mask v_both(mask x, mask y) {
     return x;
 }
 #endif
+/* m, where a is less than b, too. */
+#if defined(FX_ISA_AVX512) && FX_DOUBLE
+FX_INLINE mask v_also_less(mask m, vec a, vec b) {
+    return _mm512_mask_cmp_pd_mask(m, a, b, _CMP_LT_OQ);
+}
+#elif defined(FX_ISA_AVX512)
+FX_INLINE mask v_also_less(mask m, vec a, vec b) {
+    return _mm512_mask_cmp_ps_mask(m, a, b, _CMP_LT_OQ);
+}
+#else
+FX_INLINE mask v_also_less(mask m, vec a, vec b) { return v_both(m, v_less(a, b)); }
+#endif
 
 /* Counts of lanes, a vector of integers. */
 #if defined(FX_ISA_AVX512)
