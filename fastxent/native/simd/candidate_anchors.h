@@ -30,36 +30,41 @@ FX_INLINE vec combined_lanes(const fx_selection *call, vec scores, vec objects) 
     return call->combine == FX_ROOTS ? v_sqrt(v_max(v_zero(), product)) : product;
 }
 
-/* A logit that reaches the smallest threshold, given this objectness. */
-static real cut_for(const fx_selection *call, real objectness) {
-    double quotient = call->least / objectness;
-    if (call->combine == FX_ROOTS) quotient *= call->least;
-    if (!(quotient > 0) || objectness < 0) return (real)-INFINITY;
-    return (real)fx_low_edge(call, quotient);
+/* Logits that reach the smallest threshold, given these objectness scores; some ULP are left, for
+ * the product decides. */
+FX_CALLED vec cuts_for(const fx_selection *call, vec objects) {
+    if (!(call->least > -INFINITY)) return v_set((real)-INFINITY);
+    vec least = v_set((real)call->least);
+    vec quotient = v_div(least, objects);
+    if (call->combine == FX_ROOTS) quotient = v_mul(quotient, least);
+    quotient = v_min(v_set((real)(1 - 0x1p-20)), quotient);
+    /* So small, or of a negative one. */
+    mask is_tiny = v_less(quotient, v_set((real)1e-30));
+    quotient = v_select(is_tiny, v_set((real)0.5), quotient);
+    vec cut = v_mul(quotient, v_set((real)(1 - 1e-5)));
+    if (call->activation != FX_AS_SCORES) {
+        vec logit = v_log(v_div(quotient, v_sub(v_one(), quotient)));
+        cut = v_sub(v_fma(v_negative_abs(logit), v_set((real)1e-5), logit), v_set((real)1e-4));
+    }
+    return v_select(is_tiny, v_set((real)-INFINITY), cut);
 }
 
-static void set_object(fx_selector *s, anchor_work *work, ptrdiff_t i, real o) {
+/* What an objectness alone says of its anchor; whether it leaves something to compute. */
+static int has_open_object(fx_selector *s, anchor_work *work, ptrdiff_t i, real o) {
     const fx_selection *call = s->call;
     real most = o, least = (real)call->least;
     if (call->combine == FX_ROOTS) most = (real)sqrt(o > 0 ? o : 0);
-    if (o != o) most = o;
-    int is_closed = most <= least;
     work->objects[i] = o;
-    work->states[i] = is_closed ? FX_CLOSED : FX_OPEN;
-    work->cuts[i] = (real)INFINITY;
     if (o != o) {
         work->states[i] = FX_HAS_NAN;
         s->nan += call->classes - (call->background >= 0);
-        return;
+        return 0;
     }
+    work->states[i] = most <= least ? FX_CLOSED : FX_OPEN;
+    if (work->states[i] == FX_OPEN) return 1;
     /* Scores may be a little above 1. */
-    int may_exceed = call->activation == FX_AS_SCORES &&
-                     (o < 0 || most * (real)(1 + 2 * call->margin) > least);
-    if (is_closed && !may_exceed) return;
-    if (i > 0 && work->objects[i - 1] == o)
-        work->cuts[i] = work->cuts[i - 1];
-    else
-        work->cuts[i] = cut_for(call, o);
+    return call->activation == FX_AS_SCORES &&
+           (o < 0 || most * (real)(1 + 2 * call->margin) > least);
 }
 
 static void read_objects(fx_selector *s, const fx_level *level, const char *source,
@@ -76,6 +81,7 @@ static void read_objects(fx_selector *s, const fx_level *level, const char *sour
     }
     const int is_double = level->object_type == FX_FLOAT64;
     ptrdiff_t padded = (count + 15) / 16 * 16;
+    int is_open[LANES], has_any = 0;
     call->object_kernels->pack(source, stride, 0, level->object_type, count, 1, work->numbers,
                                padded);
     if (call->activation != FX_AS_SCORES)
@@ -85,7 +91,16 @@ static void read_objects(fx_selector *s, const fx_level *level, const char *sour
         if (call->activation == FX_AS_SCORES &&
             (o < -call->object_margin || o > 1 + call->object_margin))
             s->has_outside = 1;
-        set_object(s, work, i, (real)o);
+        is_open[i % LANES] = has_open_object(s, work, i, (real)o);
+        has_any |= is_open[i % LANES];
+        if (i % LANES < LANES - 1 && i < count - 1) continue;
+        ptrdiff_t first = i / LANES * LANES;
+        vec cuts = v_set((real)INFINITY);
+        if (has_any) cuts = cuts_for(call, v_load(work->objects + first));
+        v_store(work->cuts + first, cuts);
+        for (ptrdiff_t j = first; has_any && j <= i; j++)
+            if (!is_open[j - first]) work->cuts[j] = (real)INFINITY;
+        has_any = 0;
     }
 }
 
@@ -96,7 +111,7 @@ FX_INLINE uint32_t lanes_in_state(const anchor_work *work, ptrdiff_t first, int 
 }
 
 /* The class of the largest logit, the background and NaN left out, or -1; `stride` in reals. */
-FX_CALLED ptrdiff_t best_class(const fx_selection *call, const real *logits, ptrdiff_t stride) {
+static ptrdiff_t best_class(const fx_selection *call, const real *logits, ptrdiff_t stride) {
     ptrdiff_t best = -1;
     for (ptrdiff_t k = 0; k < call->classes; k++) {
         real z = logits[k * stride];
@@ -106,6 +121,40 @@ FX_CALLED ptrdiff_t best_class(const fx_selection *call, const real *logits, ptr
     return best;
 }
 
+FX_INLINE vec row_vector(const real *row, ptrdiff_t k, ptrdiff_t classes, uint32_t *valid) {
+    ptrdiff_t left = classes - k;
+    *valid = left < LANES ? (1u << left) - 1 : FX_ALL_LANES;
+    return left < LANES ? v_load_first(row + k, (int)left, v_zero()) : v_load(row + k);
+}
+
+/* The same of a row: first the maximum, then where it is. */
+FX_CALLED ptrdiff_t best_class_of_row(const fx_selection *call, const real *row) {
+    vec largest = v_set((real)-INFINITY);
+    real lanes[LANES], most = (real)-INFINITY;
+    for (ptrdiff_t k = 0; k < call->classes; k += LANES) {
+        ptrdiff_t left = call->classes - k;
+        vec x = left < LANES ? v_load_first(row + k, (int)left, v_set((real)-INFINITY))
+                             : v_load(row + k);
+        if (call->background >= k && call->background < k + LANES) {
+            v_store(lanes, x);
+            lanes[call->background - k] = (real)-INFINITY;
+            x = v_load(lanes);
+        }
+        largest = v_max(x, largest);
+    }
+    v_store(lanes, largest);
+    for (int i = 0; i < LANES; i++) most = lanes[i] > most ? lanes[i] : most;
+    for (ptrdiff_t k = 0; k < call->classes; k += LANES) {
+        uint32_t valid;
+        vec x = row_vector(row, k, call->classes, &valid);
+        uint32_t bits = lane_bits(v_equal(x, v_set(most))) & valid;
+        if (call->background >= k && call->background < k + LANES)
+            bits &= ~(1u << (call->background - k));
+        if (bits) return k + first_bit(bits);
+    }
+    return -1;
+}
+
 /* One pair, of which the score is known. */
 FX_INLINE void take_pair(fx_selector *s, ptrdiff_t label, real logit, real score, uint64_t order) {
     if (!(score > ((const real *)s->call->thresholds)[label])) return;
@@ -113,25 +162,17 @@ FX_INLINE void take_pair(fx_selector *s, ptrdiff_t label, real logit, real score
     fx_offer(s, label, score, logit, order);
 }
 
-/* The best class of an anchor whose logits are scored one by one. */
-static void take_best(fx_selector *s, const real *logits, ptrdiff_t stride, real object,
-                      uint64_t order) {
+/* The best class of a row whose logits are scored one by one. */
+static void take_best_of_row(fx_selector *s, const real *row, real object, uint64_t order) {
     const fx_selection *call = s->call;
-    ptrdiff_t label = best_class(call, logits, stride);
+    ptrdiff_t label = best_class_of_row(call, row);
     if (label < 0) return;
-    vec z = v_set(logits[label * stride]);
     real scores[LANES];
-    v_store(scores, combined_lanes(call, score_lanes(call, z), v_set(object)));
-    take_pair(s, label, logits[label * stride], scores[0], order + (uint64_t)label);
+    v_store(scores, combined_lanes(call, score_lanes(call, v_set(row[label])), v_set(object)));
+    take_pair(s, label, row[label], scores[0], order + (uint64_t)label);
 }
 
 /* --- classes as lanes ------------------------------------------------------------------------- */
-
-FX_INLINE vec row_vector(const real *row, ptrdiff_t k, ptrdiff_t classes, uint32_t *valid) {
-    ptrdiff_t left = classes - k;
-    *valid = left < LANES ? (1u << left) - 1 : FX_ALL_LANES;
-    return left < LANES ? v_load_first(row + k, (int)left, v_zero()) : v_load(row + k);
-}
 
 FX_CALLED void visit_row(fx_selector *s, vec x, uint32_t bits, real object, int counts_nan,
                          const lane_places *places) {
@@ -169,7 +210,7 @@ static void take_rows(fx_selector *s, const anchor_run *run, const anchor_work *
             places.label = k;
             visit_row(s, x, bits, work->objects[i], state == FX_OPEN, &places);
         }
-        if (has_any && call->best_only) take_best(s, row, 1, work->objects[i], order);
+        if (has_any && call->best_only) take_best_of_row(s, row, work->objects[i], order);
     }
 }
 
@@ -272,10 +313,21 @@ static void take_best_lanes(fx_selector *s, const anchor_lanes *lanes, const anc
         uint32_t valid;
         vec best = lanes_vector(work->best, first, run->count, &valid);
         uint32_t bits = ~lane_bits(v_less(best, v_load(work->cuts + first))) & valid;
+        if (!bits) continue;
+        real scores[LANES];
+        v_store(scores, combined_lanes(call, score_lanes(call, best),
+                                       v_load(work->objects + first)));
         for (; bits; bits &= bits - 1) {
-            ptrdiff_t i = first + first_bit(bits);
-            take_best(s, lanes->data + i, lanes->class_stride, work->objects[i],
-                      run->order + (uint64_t)(i * call->classes));
+            int lane = first_bit(bits);
+            ptrdiff_t i = first + lane, k = 0;
+            if (!(scores[lane] > (real)call->least)) continue;
+            const real *logits = lanes->data + i;
+            while (k < call->classes && (k == call->background ||
+                                         logits[k * lanes->class_stride] != work->best[i]))
+                k++;
+            if (k < call->classes)
+                take_pair(s, k, work->best[i], scores[lane],
+                          run->order + (uint64_t)(i * call->classes + k));
         }
     }
 }
@@ -301,7 +353,7 @@ static ptrdiff_t scratch_bytes(const fx_selection *call) {
     ptrdiff_t anchors = 0;
     for (int i = 0; i < call->level_count; i++)
         if (call->levels[i].block_size > anchors) anchors = call->levels[i].block_size;
-    if (call->activation == FX_AS_SOFTMAXES) anchors = 2 * LANES;
+    if (call->activation == FX_AS_SOFTMAXES) anchors = 3 * LANES;
     return (ptrdiff_t)sizeof(anchor_work) + 128 +
            ((anchors + LANES) * call->classes + 4 * LANES) * (ptrdiff_t)sizeof(real);
 }

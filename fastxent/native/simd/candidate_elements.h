@@ -63,17 +63,6 @@ typedef struct {
     ptrdiff_t count;
 } fresh_lanes;
 
-/* The lanes that can be among the best; the others are beaten, or follow in the order of ties. */
-FX_INLINE uint32_t lanes_to_offer(const fx_best *best, vec x, vec scores, uint64_t order) {
-    if (!best->is_full) return FX_ALL_LANES;
-    vec worst = v_set((real)best->worst_score), logit = v_set((real)best->worst_logit);
-    uint32_t better = lane_bits(v_less(worst, scores)), equal = lane_bits(v_equal(scores, worst));
-    if (!equal) return better;
-    better |= equal & lane_bits(v_less(logit, x));
-    if (order < best->worst.order) better |= equal & lane_bits(v_equal(x, logit));
-    return better;
-}
-
 FX_CALLED void take_fresh(fx_selector *s, fresh_lanes *fresh, ptrdiff_t label, int is_counted) {
     const fx_selection *call = s->call;
     vec threshold = v_set(((const real *)call->thresholds)[label]);

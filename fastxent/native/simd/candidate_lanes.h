@@ -130,11 +130,23 @@ FX_INLINE void count_nan(fx_selector *s, uint32_t bits, const lane_places *place
         s->nan += label_of(call, places, first_bit(bits)) != call->background;
 }
 
+/* The lanes that can be among the best; the others are beaten, or follow in the order of ties. */
+FX_INLINE uint32_t lanes_to_offer(const fx_best *best, vec x, vec scores, uint64_t order) {
+    if (!best->is_full) return FX_ALL_LANES;
+    vec worst = v_set((real)best->worst_score), logit = v_set((real)best->worst_logit);
+    uint32_t better = lane_bits(v_less(worst, scores)), equal = lane_bits(v_equal(scores, worst));
+    if (!equal) return better;
+    better |= equal & lane_bits(v_less(logit, x));
+    if (order < best->worst.order) better |= equal & lane_bits(v_equal(x, logit));
+    return better;
+}
+
 /* Offer these lanes, whose scores pass. */
 FX_CALLED void offer_lanes(fx_selector *s, vec logits, vec scores, uint32_t bits,
                            const lane_places *places) {
     const fx_selection *call = s->call;
     real z[LANES], p[LANES];
+    if (!call->per_class) bits &= lanes_to_offer(&s->best[0], logits, scores, places->order);
     v_store(z, logits);
     v_store(p, scores);
     for (; bits; bits &= bits - 1) {

@@ -51,27 +51,34 @@ FX_INLINE int row_may_pass(const fx_selection *call, const real *row, real cut) 
     double slack = (FX_DOUBLE ? 1e-14 : 1e-6) * (fabs((double)background) + fabs((double)cut));
     vec limit = v_set((real)((double)background + (double)cut - slack));
     if (!(cut > (real)-INFINITY) || !(background < (real)INFINITY)) return 1;
+    mask below = v_equal(limit, limit);
+    uint32_t others = 0;
     for (ptrdiff_t k = 0; k < call->classes; k += LANES) {
-        uint32_t valid;
+        uint32_t valid = FX_ALL_LANES;
+        int has_background = call->background >= k && call->background < k + LANES;
+        if (!has_background && k + LANES <= call->classes) {
+            below = v_also_less(below, v_load(row + k), limit);
+            continue;
+        }
         vec x = row_vector(row, k, call->classes, &valid);
-        mask below = v_less(x, limit);
-        if (v_mask_all(below)) continue;
-        uint32_t bits = ~lane_bits(below) & valid;
-        if (call->background >= k && call->background < k + LANES && background == background)
-            bits &= ~(1u << (call->background - k));
-        if (bits) return 1;
+        uint32_t bits = ~lane_bits(v_less(x, limit)) & valid;
+        if (has_background && background == background) bits &= ~(1u << (call->background - k));
+        others |= bits;
     }
-    return 0;
+    return others != 0 || !v_mask_all(below);
 }
 
 FX_INLINE int row_is_plain(const real *row, ptrdiff_t classes) {
-    vec limit = v_set(-FX_PLAIN_LOGIT);
-    for (ptrdiff_t k = 0; k < classes; k += LANES) {
-        uint32_t valid;
-        vec x = row_vector(row, k, classes, &valid);
-        if (!v_mask_all(v_less(limit, v_negative_abs(x)))) return 0;
+    vec limit = v_set(FX_PLAIN_LOGIT);
+    mask is_plain = v_equal(limit, limit);
+    ptrdiff_t k = 0;
+    for (; k + LANES <= classes; k += LANES)
+        is_plain = v_also_less(is_plain, v_negate(v_negative_abs(v_load(row + k))), limit);
+    if (k < classes) {
+        vec rest = v_load_first(row + k, (int)(classes - k), v_zero());
+        is_plain = v_also_less(is_plain, v_negate(v_negative_abs(rest)), limit);
     }
-    return 1;
+    return v_mask_all(is_plain);
 }
 
 /* Offer what passes of one anchor; strides in reals. */
@@ -79,7 +86,9 @@ static void take_scored(fx_selector *s, const real *logits, const real *scores, 
                         ptrdiff_t score_stride, real object, uint64_t order) {
     const fx_selection *call = s->call;
     const real *thresholds = (const real *)call->thresholds;
-    ptrdiff_t best = call->best_only ? best_class(call, logits, stride) : -1;
+    ptrdiff_t best = -1;
+    if (call->best_only)
+        best = stride == 1 ? best_class_of_row(call, logits) : best_class(call, logits, stride);
     vec objects = v_set(object);
     for (ptrdiff_t k = 0; k < call->classes; k += LANES) {
         uint32_t valid;
@@ -125,32 +134,48 @@ static const real *group_rows(const fx_selection *call, const softmax_place *pla
     return tile;
 }
 
-/* Scores of the wanted rows; of neighbours at once. */
 static void score_rows(const fx_selection *call, const real *rows, ptrdiff_t step,
-                       uint32_t wanted, real *scores) {
+                       ptrdiff_t count, real *scores) {
     fx_tile tile;
     memset(&tile, 0, sizeof tile);
+    tile.anchors = count;
     tile.classes = call->classes;
     tile.logit_type = FX_OWN_TYPE;
+    tile.logits.data = (void *)rows;
     tile.logits.anchor_stride = step;
     tile.logits.class_stride = 1;
+    tile.results.data = scores;
     tile.results.anchor_stride = call->classes;
     tile.results.class_stride = 1;
-    while (wanted) {
-        int j = first_bit(wanted), count = 1;
-        while (j + count < LANES && wanted >> (j + count) & 1) count++;
-        tile.logits.data = (void *)(rows + j * step);
-        tile.results.data = scores + j * call->classes;
-        tile.anchors = count;
-        call->kernels->softmax_score_rows(&tile);
-        wanted &= ~(((1u << count) - 1) << j);
+    call->kernels->softmax_score_rows(&tile);
+}
+
+/* Rows of plain groups that wait for their scores: a kernel computes LANES of them at a time. */
+typedef struct {
+    ptrdiff_t anchors[LANES];
+    int count;
+    real *logits, *scores;
+} waiting_rows;
+
+static void take_waiting(fx_selector *s, const anchor_run *run, const anchor_work *work,
+                         waiting_rows *waiting) {
+    const ptrdiff_t classes = s->call->classes;
+    if (waiting->count == 0) return;
+    score_rows(s->call, waiting->logits, classes, waiting->count, waiting->scores);
+    for (int j = 0; j < waiting->count; j++) {
+        ptrdiff_t anchor = waiting->anchors[j];
+        take_scored(s, waiting->logits + j * classes, waiting->scores + j * classes, 1, 1,
+                    work->objects[anchor], run->order + (uint64_t)(anchor * classes));
     }
+    waiting->count = 0;
 }
 
 /* Classes as lanes. */
 static void take_softmax_rows(fx_selector *s, const softmax_place *place, const anchor_run *run,
                               const anchor_work *work, real *tile, real *scores) {
     const fx_selection *call = s->call;
+    const ptrdiff_t classes = call->classes;
+    waiting_rows waiting = {{0}, 0, scores + LANES * classes + LANES, scores};
     for (ptrdiff_t i = 0; i < run->count;) {
         lane_group group = group_around(place, i);
         ptrdiff_t stop = group.first + group.count, step;
@@ -164,15 +189,25 @@ static void take_softmax_rows(fx_selector *s, const softmax_place *place, const 
         if (!wanted) continue;
         int is_plain = 1;
         for (ptrdiff_t j = 0; j < group.count && is_plain; j++)
-            is_plain = row_is_plain(rows + j * step, call->classes);
-        uint32_t all = group.count < LANES ? (1u << group.count) - 1 : FX_ALL_LANES;
-        score_rows(call, rows, step, is_plain ? wanted : all, scores);
+            is_plain = row_is_plain(rows + j * step, classes);
+        if (!is_plain) {
+            take_waiting(s, run, work, &waiting);
+            score_rows(call, rows, step, group.count, scores);
+        }
         for (; wanted; wanted &= wanted - 1) {
             ptrdiff_t j = first_bit(wanted), anchor = group.first + j;
-            take_scored(s, rows + j * step, scores + j * call->classes, 1, 1,
-                        work->objects[anchor], run->order + (uint64_t)(anchor * call->classes));
+            if (!is_plain) {
+                take_scored(s, rows + j * step, scores + j * classes, 1, 1, work->objects[anchor],
+                            run->order + (uint64_t)(anchor * classes));
+                continue;
+            }
+            memcpy(waiting.logits + waiting.count * classes, rows + j * step,
+                   (size_t)classes * sizeof(real));
+            waiting.anchors[waiting.count++] = anchor;
+            if (waiting.count == LANES) take_waiting(s, run, work, &waiting);
         }
     }
+    take_waiting(s, run, work, &waiting);
 }
 
 /* The lanes that may have a candidate, or a NaN. */
