@@ -4,8 +4,8 @@
 check that it leaves to the backend (`late_check`). A backend is a module with the functions of
 :class:`Backend`.
 
-This module imports NumPy and the catalogue alone. A parameter of a new loss becomes one more field,
-with the value that means "not used".
+This module imports NumPy, the catalogue and ``_selection`` alone. A parameter of a new loss becomes
+one more field, with the value that means "not used".
 """
 
 import math
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from fastxent._catalogue import Loss
 from fastxent._clipping import Clipping
+from fastxent._selection import Selection, SelectionRequest
 
 Array = NDArray[Any]
 #: NumPy types what its own reductions return likewise.
@@ -246,6 +247,9 @@ class Backend(Protocol):
 
     def evaluate_cost(self, request: CostRequest) -> None:
         """Fill in the costs of queries and ground truths."""
+
+    def select_candidates(self, request: SelectionRequest) -> Selection:
+        """Select the candidates of a detection head."""
 
 
 # --- what backends make of parameters -----------------------------------------------------------

@@ -10,7 +10,6 @@ from typing import Literal, SupportsIndex
 import numpy as np
 from numpy.typing import ArrayLike  # noqa: TC002 - likewise
 
-from fastxent import native, reference
 from fastxent._call.selection import refuse_scores, selection_request
 from fastxent._config import backend_module
 from fastxent._contract import Array, BackendName  # noqa: TC001 - likewise
@@ -300,7 +299,7 @@ def select_candidates(
         classes=classes,
         num_threads=num_threads,
     )
-    selection = (reference if compute is reference else native).select_candidates(request)
+    selection = compute.select_candidates(request)
     if selection.has_outside:
         refuse_scores(request)
     return Candidates(

@@ -10,8 +10,8 @@ except ImportError as error:
         "the backend 'numba' needs Numba, which is not installed: pip install fastxent[numba]"
     ) from error
 
-# Mining and matching have no loss to compile: they are the native backend's.
-from fastxent.native import count_positives, evaluate_cost, mark_largest
+# Selection, mining and matching have no loss to compile: they are the native backend's.
+from fastxent.native import count_positives, evaluate_cost, mark_largest, select_candidates
 from fastxent.numba.backend import (
     MOST_ROW_CLASSES,
     count_anchors,
@@ -27,4 +27,5 @@ __all__ = [
     "evaluate_loss",
     "evaluate_score",
     "mark_largest",
+    "select_candidates",
 ]

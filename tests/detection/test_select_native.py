@@ -1,7 +1,5 @@
 """The native selection against the one in NumPy, made of the same scores: heads of all kinds."""
 
-import dataclasses
-
 import ml_dtypes
 import numpy as np
 import pytest
@@ -16,7 +14,7 @@ SPECIAL = (np.nan, np.inf, -np.inf, 0.0, -0.0, 40.0, -40.0, 300.0, -300.0)
 
 
 def random_level(random, images, anchors, classes, dtype):
-    """Return logits (images, anchors, classes) that lie anyhow; with ties, and some special ones."""
+    """Return logits (images, anchors, classes) of any layout; with ties, and special ones."""
     values = random.normal(random.choice([-4, -1, 0]), 2, (images, anchors, classes))
     step = random.choice([0.0, 1e-3, 0.5])
     if step:

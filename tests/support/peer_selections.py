@@ -15,7 +15,7 @@ def retinanet(levels, threshold, k):
 
 
 def fcos(levels, centerness, threshold, k):
-    """torchvision FCOS: the root of class and centerness scores; centerness (images, anchors, 1)."""
+    """torchvision FCOS: the root of both scores; centerness is (images, anchors, 1)."""
     scores = [
         torch.sqrt(torch.sigmoid(torch.from_numpy(z)) * torch.sigmoid(torch.from_numpy(c)))
         for z, c in zip(levels, centerness, strict=True)
@@ -95,9 +95,7 @@ def deformable_detr(logits, k):
     return [
         pair
         for image in range(len(logits))
-        for pair in _pairs(
-            image, places[image] // classes, places[image] % classes, values[image]
-        )
+        for pair in _pairs(image, places[image] // classes, places[image] % classes, values[image])
     ]
 
 
