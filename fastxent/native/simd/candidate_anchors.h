@@ -67,6 +67,71 @@ static int has_open_object(fx_selector *s, anchor_work *work, ptrdiff_t i, real 
            (o < 0 || most * (real)(1 + 2 * call->margin) > least);
 }
 
+/* Objectness scores of some lanes from `first` on. */
+static void set_objects(fx_selector *s, anchor_work *work, ptrdiff_t first, int count,
+                        vec objects) {
+    int is_open[LANES], has_any = 0;
+    real values[LANES];
+    v_store(values, objects);
+    for (int i = 0; i < count; i++) {
+        is_open[i] = has_open_object(s, work, first + i, values[i]);
+        has_any |= is_open[i];
+    }
+    v_store(work->cuts + first, has_any ? cuts_for(s->call, objects) : v_set((real)INFINITY));
+    for (int i = 0; i < count; i++)
+        if (!is_open[i]) work->cuts[first + i] = (real)INFINITY;
+}
+
+/* Lanes that are closed for sure, which most are: those below a limit, and for scores not negative.
+ */
+FX_INLINE int all_are_closed(const fx_selection *call, vec values, vec limit) {
+    mask below = v_less(values, limit);
+    if (call->activation == FX_AS_SCORES)
+        below = v_both(below, v_less(v_set((real)-FX_SMALLEST), values));
+    return v_mask_all(below);
+}
+static real closing_limit(const fx_selection *call) {
+    double least = call->combine == FX_ROOTS ? call->least * call->least : call->least;
+    if (!(call->least > 0 && call->least < INFINITY)) return (real)-INFINITY;
+    if (call->activation == FX_AS_SCORES) return (real)(least * (1 - 8 * call->margin));
+    return (real)fx_low_edge(call, least);
+}
+
+/* Of the kernels' precision: a comparison for LANES of them, and scores where that leaves any. */
+static void read_own_objects(fx_selector *s, anchor_work *work, ptrdiff_t count) {
+    const fx_selection *call = s->call;
+    const real *numbers = (const real *)work->numbers;
+    exp_constants constants = make_exp_constants();
+    vec limit = v_set(closing_limit(call));
+    for (ptrdiff_t first = 0; first < count; first += LANES) {
+        ptrdiff_t left = count - first;
+        vec values = v_load(numbers + first);
+        if (left >= LANES && all_are_closed(call, values, limit)) {
+            memset(work->states + first, FX_CLOSED, LANES);
+            v_store(work->cuts + first, v_set((real)INFINITY));
+            continue;
+        }
+        vec objects = call->activation == FX_AS_SCORES ? values : v_sigmoid(values, &constants);
+        set_objects(s, work, first, left < LANES ? (int)left : LANES, objects);
+    }
+}
+
+static void read_other_objects(fx_selector *s, const fx_level *level, anchor_work *work,
+                               ptrdiff_t count) {
+    const fx_selection *call = s->call;
+    const int is_double = level->object_type == FX_FLOAT64;
+    if (call->activation != FX_AS_SCORES)
+        call->object_kernels->sigmoid(work->numbers, work->numbers, count, 0);
+    for (ptrdiff_t first = 0; first < count; first += LANES) {
+        real objects[LANES] = {0};
+        int length = count - first < LANES ? (int)(count - first) : LANES;
+        for (int i = 0; i < length; i++)
+            objects[i] = (real)(is_double ? work->numbers[first + i]
+                                          : ((const float *)work->numbers)[first + i]);
+        set_objects(s, work, first, length, v_load(objects));
+    }
+}
+
 static void read_objects(fx_selector *s, const fx_level *level, const char *source,
                          ptrdiff_t stride, ptrdiff_t count, anchor_work *work) {
     const fx_selection *call = s->call;
@@ -81,27 +146,16 @@ static void read_objects(fx_selector *s, const fx_level *level, const char *sour
     }
     const int is_double = level->object_type == FX_FLOAT64;
     ptrdiff_t padded = (count + 15) / 16 * 16;
-    int is_open[LANES], has_any = 0;
     call->object_kernels->pack(source, stride, 0, level->object_type, count, 1, work->numbers,
                                padded);
-    if (call->activation != FX_AS_SCORES)
-        call->object_kernels->sigmoid(work->numbers, work->numbers, count, 0);
-    for (ptrdiff_t i = 0; i < count; i++) {
+    for (ptrdiff_t i = 0; call->activation == FX_AS_SCORES && i < count; i++) {
         double o = is_double ? work->numbers[i] : ((const float *)work->numbers)[i];
-        if (call->activation == FX_AS_SCORES &&
-            (o < -call->object_margin || o > 1 + call->object_margin))
-            s->has_outside = 1;
-        is_open[i % LANES] = has_open_object(s, work, i, (real)o);
-        has_any |= is_open[i % LANES];
-        if (i % LANES < LANES - 1 && i < count - 1) continue;
-        ptrdiff_t first = i / LANES * LANES;
-        vec cuts = v_set((real)INFINITY);
-        if (has_any) cuts = cuts_for(call, v_load(work->objects + first));
-        v_store(work->cuts + first, cuts);
-        for (ptrdiff_t j = first; has_any && j <= i; j++)
-            if (!is_open[j - first]) work->cuts[j] = (real)INFINITY;
-        has_any = 0;
+        s->has_outside |= (o < -call->object_margin) | (o > 1 + call->object_margin);
     }
+    if (is_double == FX_DOUBLE)
+        read_own_objects(s, work, count);
+    else
+        read_other_objects(s, level, work, count);
 }
 
 FX_INLINE uint32_t lanes_in_state(const anchor_work *work, ptrdiff_t first, int state) {
@@ -189,14 +243,14 @@ FX_CALLED void visit_row(fx_selector *s, vec x, uint32_t bits, real object, int 
 static void take_rows(fx_selector *s, const anchor_run *run, const anchor_work *work) {
     const fx_selection *call = s->call;
     for (ptrdiff_t i = 0; i < run->count; i++) {
+        int state = work->states[i], has_any = 0;
+        if (state == FX_CLOSED && work->cuts[i] == (real)INFINITY) continue;
         const real *row = (const real *)(run->logits + i * run->stride);
         uint64_t order = run->order + (uint64_t)(i * call->classes);
         lane_places places = {order, 1, 0, 1};
-        int state = work->states[i], has_any = 0;
         if (call->activation == FX_AS_SCORES && state != FX_CLOSED &&
             has_outside(call, row, call->classes, &places))
             s->has_outside = 1;
-        if (state == FX_CLOSED && work->cuts[i] == (real)INFINITY) continue;
         vec cut = v_set(work->cuts[i]);
         for (ptrdiff_t k = 0; k < call->classes; k += LANES) {
             uint32_t valid;
@@ -222,8 +276,7 @@ typedef struct {
     ptrdiff_t class_stride;
 } anchor_lanes;
 
-FX_INLINE vec lanes_vector(const real *values, ptrdiff_t first, ptrdiff_t count,
-                           uint32_t *valid) {
+FX_INLINE vec lanes_vector(const real *values, ptrdiff_t first, ptrdiff_t count, uint32_t *valid) {
     ptrdiff_t left = count - first;
     *valid = left < LANES ? (1u << left) - 1 : FX_ALL_LANES;
     return left < LANES ? v_load_first(values + first, (int)left, v_zero())
@@ -241,8 +294,8 @@ static void count_nan_of_lanes(fx_selector *s, const anchor_lanes *lanes, ptrdif
 }
 
 /* Whether any score of anchors that are not closed is none. */
-static int lanes_have_outside(const fx_selection *call, const anchor_lanes *lanes,
-                              ptrdiff_t count, const anchor_work *work) {
+static int lanes_have_outside(const fx_selection *call, const anchor_lanes *lanes, ptrdiff_t count,
+                              const anchor_work *work) {
     for (ptrdiff_t k = 0; k < call->classes; k++) {
         const real *values = lanes->data + k * lanes->class_stride;
         lane_places places = {0, 0, k, 0};
@@ -315,15 +368,15 @@ static void take_best_lanes(fx_selector *s, const anchor_lanes *lanes, const anc
         uint32_t bits = ~lane_bits(v_less(best, v_load(work->cuts + first))) & valid;
         if (!bits) continue;
         real scores[LANES];
-        v_store(scores, combined_lanes(call, score_lanes(call, best),
-                                       v_load(work->objects + first)));
+        v_store(scores,
+                combined_lanes(call, score_lanes(call, best), v_load(work->objects + first)));
         for (; bits; bits &= bits - 1) {
             int lane = first_bit(bits);
             ptrdiff_t i = first + lane, k = 0;
             if (!(scores[lane] > (real)call->least)) continue;
             const real *logits = lanes->data + i;
-            while (k < call->classes && (k == call->background ||
-                                         logits[k * lanes->class_stride] != work->best[i]))
+            while (k < call->classes &&
+                   (k == call->background || logits[k * lanes->class_stride] != work->best[i]))
                 k++;
             if (k < call->classes)
                 take_pair(s, k, work->best[i], scores[lane],
@@ -333,8 +386,8 @@ static void take_best_lanes(fx_selector *s, const anchor_lanes *lanes, const anc
 }
 
 /* Anchors side by side: where they are, or copied. */
-static anchor_lanes lanes_of(const fx_selection *call, const fx_level *level,
-                             const anchor_run *run, real *tile) {
+static anchor_lanes lanes_of(const fx_selection *call, const fx_level *level, const anchor_run *run,
+                             real *tile) {
     anchor_lanes lanes = {(const real *)run->logits, run->class_stride / (ptrdiff_t)sizeof(real)};
     if (level->type == FX_OWN_TYPE && run->stride == sizeof(real)) return lanes;
     ptrdiff_t padded = (run->count + LANES - 1) / LANES * LANES;
@@ -358,8 +411,8 @@ static ptrdiff_t scratch_bytes(const fx_selection *call) {
            ((anchors + LANES) * call->classes + 4 * LANES) * (ptrdiff_t)sizeof(real);
 }
 
-static void select_anchors(fx_selector *s, const fx_level *level, ptrdiff_t image,
-                           const char *data, const char *objects, ptrdiff_t block) {
+static void select_anchors(fx_selector *s, const fx_level *level, ptrdiff_t image, const char *data,
+                           const char *objects, ptrdiff_t block) {
     const fx_selection *call = s->call;
     const int last = level->dimensions - 1;
     anchor_work *work = (anchor_work *)(s->scratch + (64 - (uintptr_t)s->scratch % 64));

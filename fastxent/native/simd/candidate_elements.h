@@ -206,8 +206,7 @@ static ptrdiff_t count_returned(const fx_selection *call, ptrdiff_t count,
 
 static void take_run(fx_selector *s, const real *x, ptrdiff_t count, const lane_places *places) {
     const fx_selection *call = s->call;
-    if (call->activation == FX_AS_SCORES && has_outside(call, x, count, places))
-        s->has_outside = 1;
+    if (call->activation == FX_AS_SCORES && has_outside(call, x, count, places)) s->has_outside = 1;
     if (call->takes_all) s->found += count_returned(call, count, places);
     scan_run(s, x, count, *places);
 }

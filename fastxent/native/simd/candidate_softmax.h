@@ -107,8 +107,7 @@ static void take_scored(fx_selector *s, const real *logits, const real *scores, 
         uint32_t nan = valid & ~lane_bits(v_equal(p, p));
         if (nan) count_nan(s, nan, &places);
         uint32_t bits = valid & lane_bits(v_less(v_load(thresholds + k), p));
-        if (call->best_only)
-            bits &= best >= k && best < k + LANES ? 1u << (best - k) : 0;
+        if (call->best_only) bits &= best >= k && best < k + LANES ? 1u << (best - k) : 0;
         s->found += count_bits(bits);
         if (!bits) continue;
         real values[LANES];
@@ -134,8 +133,8 @@ static const real *group_rows(const fx_selection *call, const softmax_place *pla
     return tile;
 }
 
-static void score_rows(const fx_selection *call, const real *rows, ptrdiff_t step,
-                       ptrdiff_t count, real *scores) {
+static void score_rows(const fx_selection *call, const real *rows, ptrdiff_t step, ptrdiff_t count,
+                       real *scores) {
     fx_tile tile;
     memset(&tile, 0, sizeof tile);
     tile.anchors = count;
@@ -211,13 +210,13 @@ static void take_softmax_rows(fx_selector *s, const softmax_place *place, const 
 }
 
 /* The lanes that may have a candidate, or a NaN. */
-static uint32_t lanes_may_pass(const fx_selection *call, const anchor_lanes *lanes,
-                               ptrdiff_t count, const real *cuts) {
+static uint32_t lanes_may_pass(const fx_selection *call, const anchor_lanes *lanes, ptrdiff_t count,
+                               const real *cuts) {
     uint32_t valid, wanted = 0;
     lanes_vector(lanes->data, 0, count, &valid);
     if (call->background < 0) return valid;
-    vec background = lanes_vector(lanes->data + call->background * lanes->class_stride, 0, count,
-                                  &valid);
+    vec background =
+        lanes_vector(lanes->data + call->background * lanes->class_stride, 0, count, &valid);
     vec cut = v_load(cuts), size = v_add(v_negative_abs(background), v_negative_abs(cut));
     vec limit = v_fma(size, v_set((real)(FX_DOUBLE ? 1e-14 : 1e-6)), v_add(background, cut));
     /* What is infinite or NaN. */

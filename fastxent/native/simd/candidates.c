@@ -308,15 +308,15 @@ void fx_leave(fx_selector *s) {
     if (s->image < 0) return;
     ptrdiff_t groups = call->per_class ? call->classes : 1;
     for (ptrdiff_t g = 0; g < groups; g++)
-        if (g == 0 || s->best[g].count > 0)
-            keep(s, call->per_level ? s->level : g, &s->best[g]);
+        if (g == 0 || s->best[g].count > 0) keep(s, call->per_level ? s->level : g, &s->best[g]);
     s->image = -1;
 }
 
 static void raise_cut(fx_selector *s, ptrdiff_t group, double cut) {
     const fx_selection *call = s->call;
     int lanes = fx_candidate_kernels_of(FX_BASELINE, call->is_double)->lanes;
-    ptrdiff_t first = call->per_class ? group : 0, last = call->per_class ? group + 1 : call->classes;
+    ptrdiff_t first = call->per_class ? group : 0,
+              last = call->per_class ? group + 1 : call->classes;
     /* Classes of one threshold have one cut. */
     for (ptrdiff_t c = first; c < last; c++) {
         if (!(read_real(call, call->thresholds, c) < INFINITY)) continue;
@@ -344,8 +344,7 @@ void fx_enter(fx_selector *s, ptrdiff_t image, int level, int lanes) {
         write_class(call, lanes, s->counted_highs, c, INFINITY);
     }
     if (call->top_k != 0) return;
-    for (ptrdiff_t g = 0; g < (call->per_class ? call->classes : 1); g++)
-        raise_cut(s, g, INFINITY);
+    for (ptrdiff_t g = 0; g < (call->per_class ? call->classes : 1); g++) raise_cut(s, g, INFINITY);
 }
 
 /* Leave the k best; the cut rises to where a logit would have to lie to be one of them. */

@@ -60,11 +60,11 @@ typedef struct {
     const fx_level *levels;
     int level_count;
     int is_double, activation, combine, best_only, per_level, per_class;
-    int by_anchors;   /* block by block of anchors, not of elements as they lie in memory */
-    int is_even;      /* all classes have the same threshold, and may be returned */
-    int takes_all;    /* there is no threshold */
-    ptrdiff_t top_k;  /* -1: all */
-    double least;     /* the smallest threshold of the classes that may be returned */
+    int by_anchors;  /* block by block of anchors, not of elements as they lie in memory */
+    int is_even;     /* all classes have the same threshold, and may be returned */
+    int takes_all;   /* there is no threshold */
+    ptrdiff_t top_k; /* -1: all */
+    double least;    /* the smallest threshold of the classes that may be returned */
     double margin, object_margin; /* of scores outside [0, 1] */
     /* Of the kernels' precision, and repeated so that a vector can be read from each class on: the
      * thresholds (infinite for what is not returned); and logits of which those below `lows` do not
