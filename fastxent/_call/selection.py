@@ -32,6 +32,8 @@ from fastxent._selection import (
 
 Index = tuple[Array, ...]
 
+_ACTIVATIONS, _GROUPS, _COMBINES = get_args(Activation), get_args(TopKPer), get_args(Combine)
+
 #: Values that are looked through at a time for one that is no score.
 _PART_SIZE = 2**16
 
@@ -54,9 +56,9 @@ def selection_request(
 ) -> SelectionRequest:
     """Return what a backend needs to know; the arguments are those of the public function."""
     if activation is not None:
-        _check_choice(activation, get_args(Activation), "activation", " or None")
-    _check_choice(top_k_per, get_args(TopKPer), "top_k_per")
-    _check_choice(combine, get_args(Combine), "combine")
+        _check_choice(activation, _ACTIVATIONS, "activation", " or None")
+    _check_choice(top_k_per, _GROUPS, "top_k_per")
+    _check_choice(combine, _COMBINES, "combine")
     if objectness is None and combine != "product":
         raise ValueError(f"combine = {combine!r} is for scores with objectness, which is None")
     if axis is None and activation == "softmax":

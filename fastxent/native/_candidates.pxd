@@ -102,6 +102,8 @@ cdef enum:
     LEAST_ANCHORS = 16
     # Elements that are worth another thread: what 100 us are spent on.
     THREAD_ELEMENTS = 1 << 20
+    # With an objectness, which leaves few of them, so many take as long as one.
+    OBJECT_ELEMENTS = 8
     # A thread takes neighbouring blocks, for images to have few threads each.
     SHARES = 8
 

@@ -128,6 +128,8 @@ cdef run_selection(const fx_selection* call, Py_ssize_t elements, request):
     for number in range(call.level_count):
         blocks += call.levels[number].blocks
     blocks *= call.images
+    if call.combine != FX_NO_OBJECTS:
+        elements //= OBJECT_ELEMENTS
     threads = choose_threads(request.threads, (elements + THREAD_ELEMENTS - 1) // THREAD_ELEMENTS)
     selectors = <fx_selector*>calloc(threads, sizeof(fx_selector))
     memset(&all_of, 0, sizeof(all_of))

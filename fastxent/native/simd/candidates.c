@@ -1,4 +1,5 @@
-/* The part of the selection that no instruction set has a share in: order, the best k, the cut. */
+/* The part of the selection that no instruction set has a share in: the cut, the best, the result.
+ */
 #include "candidates.h"
 
 #include <float.h>
@@ -22,167 +23,6 @@ const fx_candidate_kernels *fx_candidate_kernels_of(int isa, int is_double) {
 #endif
     (void)isa;
     return is_double ? &fx_candidates_baseline_double : &fx_candidates_baseline_float;
-}
-
-/* --- order ------------------------------------------------------------------------------------ */
-
-/* Unsigned numbers in the order of floats; -0 is 0. */
-static uint32_t float_key(float x) {
-    uint32_t bits;
-    x += 0.0f;
-    memcpy(&bits, &x, sizeof bits);
-    return bits >> 31 ? ~bits : bits | 0x80000000u;
-}
-static uint64_t double_key(double x) {
-    uint64_t bits;
-    x += 0.0;
-    memcpy(&bits, &x, sizeof bits);
-    return bits >> 63 ? ~bits : bits | (uint64_t)1 << 63;
-}
-static float float_of_key(uint32_t key) {
-    uint32_t bits = key >> 31 ? key & 0x7FFFFFFFu : ~key;
-    float x;
-    memcpy(&x, &bits, sizeof x);
-    return x;
-}
-static double double_of_key(uint64_t key) {
-    uint64_t bits = key >> 63 ? key & ~((uint64_t)1 << 63) : ~key;
-    double x;
-    memcpy(&x, &bits, sizeof x);
-    return x;
-}
-
-static fx_candidate candidate_of(const fx_selection *call, double score, double logit,
-                                 uint64_t order) {
-    fx_candidate c = {0, 0, order};
-    if (call->is_double) {
-        c.high = double_key(score);
-        c.low = double_key(logit);
-    } else {
-        c.high = (uint64_t)float_key((float)score) << 32 | float_key((float)logit);
-    }
-    return c;
-}
-static double score_of(const fx_selection *call, const fx_candidate *c) {
-    return call->is_double ? double_of_key(c->high) : float_of_key((uint32_t)(c->high >> 32));
-}
-static double logit_of(const fx_selection *call, const fx_candidate *c) {
-    return call->is_double ? double_of_key(c->low) : float_of_key((uint32_t)c->high);
-}
-
-static inline int comes_before(const fx_candidate *a, const fx_candidate *b) {
-    if (a->high != b->high) return a->high > b->high;
-    if (a->low != b->low) return a->low > b->low;
-    return a->order < b->order;
-}
-/* The same without a branch that would be mispredicted half of the time. */
-static inline ptrdiff_t is_before(const fx_candidate *a, const fx_candidate *b) {
-    if (a->high == b->high) return comes_before(a, b);
-    return a->high > b->high;
-}
-
-static inline void swap(fx_candidate *a, fx_candidate *b) {
-    fx_candidate other = *a;
-    *a = *b;
-    *b = other;
-}
-
-/* Bring the first k of them to the front: quickselect with the median of three, and partitions
- * without branches. */
-static void bring_best_forward(fx_candidate *items, ptrdiff_t count, ptrdiff_t k) {
-    ptrdiff_t low = 0, high = count - 1;
-    while (low < high) {
-        fx_candidate *a = &items[low], *b = &items[low + (high - low) / 2], *c = &items[high];
-        if (comes_before(b, a)) swap(a, b);
-        if (comes_before(c, b)) swap(b, c);
-        if (comes_before(b, a)) swap(a, b);
-        swap(b, c); /* the pivot waits at the end */
-        fx_candidate pivot = *c;
-        ptrdiff_t place = low;
-        for (ptrdiff_t i = low; i < high; i++) {
-            fx_candidate item = items[i];
-            items[i] = items[place];
-            items[place] = item;
-            place += is_before(&item, &pivot);
-        }
-        swap(&items[place], c);
-        if (k <= place)
-            high = place - 1;
-        else if (k > place + 1)
-            low = place + 1;
-        else
-            return;
-    }
-}
-
-#define FX_SHORT_RUN 12
-static void insert_into_order(fx_candidate *items, ptrdiff_t count) {
-    for (ptrdiff_t i = 1; i < count; i++) {
-        fx_candidate item = items[i];
-        ptrdiff_t j = i;
-        for (; j > 0 && comes_before(&item, &items[j - 1]); j--) items[j] = items[j - 1];
-        items[j] = item;
-    }
-}
-/* Merge sort with as much memory once more. */
-static void merge_into_order(fx_candidate *items, ptrdiff_t count, fx_candidate *memory) {
-    for (ptrdiff_t start = 0; start < count; start += FX_SHORT_RUN)
-        insert_into_order(items + start,
-                          count - start < FX_SHORT_RUN ? count - start : FX_SHORT_RUN);
-    fx_candidate *from = items, *to = memory;
-    for (ptrdiff_t run = FX_SHORT_RUN; run < count; run *= 2) {
-        for (ptrdiff_t start = 0; start < count; start += 2 * run) {
-            ptrdiff_t middle = start + run < count ? start + run : count;
-            ptrdiff_t stop = middle + run < count ? middle + run : count;
-            ptrdiff_t i = start, j = middle, place = start;
-            while (i < middle && j < stop) {
-                int second = comes_before(&from[j], &from[i]);
-                to[place++] = second ? from[j] : from[i];
-                i += !second;
-                j += second;
-            }
-            memcpy(to + place, from + i, (middle - i) * sizeof *to);
-            memcpy(to + place + middle - i, from + j, (stop - j) * sizeof *to);
-        }
-        fx_candidate *swap = from;
-        from = to;
-        to = swap;
-    }
-    if (from != items) memcpy(items, from, count * sizeof *items);
-}
-
-/* Below so many, merging is faster. */
-#define FX_RADIX_COUNT 128
-
-/* Sort by the bytes of the scores, then the ties by all else. */
-static void sort_candidates(const fx_selection *call, fx_candidate *items, ptrdiff_t count,
-                            fx_candidate *memory) {
-    if (count < FX_RADIX_COUNT) {
-        merge_into_order(items, count, memory);
-        return;
-    }
-    const int lowest = call->is_double ? 0 : 32;
-    fx_candidate *from = items, *to = memory;
-    for (int shift = lowest; shift < 64; shift += 8) {
-        ptrdiff_t starts[256] = {0}, start = 0;
-        for (ptrdiff_t i = 0; i < count; i++) starts[from[i].high >> shift & 255]++;
-        if (starts[from[0].high >> shift & 255] == count) continue;
-        for (int digit = 255; digit >= 0; digit--) {
-            ptrdiff_t length = starts[digit];
-            starts[digit] = start;
-            start += length;
-        }
-        for (ptrdiff_t i = 0; i < count; i++) to[starts[from[i].high >> shift & 255]++] = from[i];
-        fx_candidate *other = from;
-        from = to;
-        to = other;
-    }
-    if (from != items) memcpy(items, from, (size_t)count * sizeof *items);
-    for (ptrdiff_t i = 0; i < count;) {
-        ptrdiff_t first = i++;
-        while (i < count && items[i].high >> lowest == items[first].high >> lowest) i++;
-        if (i - first > 1) merge_into_order(items + first, i - first, memory);
-    }
 }
 
 /* --- edges ------------------------------------------------------------------------------------ */
@@ -285,7 +125,7 @@ static int reserve(void **items, ptrdiff_t *room, ptrdiff_t wanted, size_t size)
 static void keep(fx_selector *s, ptrdiff_t group, fx_best *best) {
     const fx_selection *call = s->call;
     if (call->top_k >= 0 && best->count > call->top_k) {
-        bring_best_forward(best->items, best->count, call->top_k);
+        fx_bring_best_forward(best->items, best->count, call->top_k);
         best->count = call->top_k;
     }
     if (reserve((void **)&s->segments, &s->segment_room, s->segment_count + 1,
@@ -351,13 +191,13 @@ void fx_enter(fx_selector *s, ptrdiff_t image, int level, int lanes) {
 static void settle(fx_selector *s, ptrdiff_t group, fx_best *best) {
     const fx_selection *call = s->call;
     ptrdiff_t k = call->top_k;
-    bring_best_forward(best->items, best->count, k);
+    fx_bring_best_forward(best->items, best->count, k);
     best->count = k;
     best->is_full = 1;
     best->worst = best->items[0];
     for (ptrdiff_t i = 1; i < k; i++)
-        if (comes_before(&best->worst, &best->items[i])) best->worst = best->items[i];
-    double score = score_of(call, &best->worst), logit = logit_of(call, &best->worst);
+        if (fx_comes_before(&best->worst, &best->items[i])) best->worst = best->items[i];
+    double score = fx_score_of(call, &best->worst), logit = fx_logit_of(call, &best->worst);
     best->worst_score = score;
     best->worst_logit = logit;
     if (call->by_anchors) return;
@@ -375,13 +215,13 @@ void fx_offer(fx_selector *s, ptrdiff_t label, double score, double logit, uint6
     ptrdiff_t group = call->per_class ? label : 0, k = call->top_k;
     fx_best *best = &s->best[group];
     if (k == 0) return;
-    fx_candidate c = candidate_of(call, score, logit, order);
-    if (best->is_full && !comes_before(&c, &best->worst)) return;
+    fx_candidate c = fx_make_candidate(call, score, logit, order);
+    if (best->is_full && !fx_comes_before(&c, &best->worst)) return;
     if (best->count == best->room) {
         ptrdiff_t most = k < 0 ? PTRDIFF_MAX : k + (k > FX_LEAST_SURPLUS ? k : FX_LEAST_SURPLUS);
         if (best->count >= most) {
             settle(s, group, best);
-            if (!comes_before(&c, &best->worst)) return;
+            if (!fx_comes_before(&c, &best->worst)) return;
         } else {
             ptrdiff_t room = best->room < FX_FIRST_ROOM ? FX_FIRST_ROOM : 2 * best->room;
             void *moved = realloc(best->items, (size_t)(room < most ? room : most) * sizeof c);
@@ -446,7 +286,7 @@ int fx_join(const fx_selection *call, const fx_selector *selectors, int count, f
                 stop += order[place].segment->count;
             }
             if (call->top_k >= 0 && stop - first > call->top_k) {
-                bring_best_forward(all->items + first, stop - first, call->top_k);
+                fx_bring_best_forward(all->items + first, stop - first, call->top_k);
                 stop = first + call->top_k;
             }
         }
@@ -457,8 +297,8 @@ int fx_join(const fx_selection *call, const fx_selector *selectors, int count, f
     fx_candidate *memory = (fx_candidate *)malloc((size_t)(longest + 1) * sizeof *memory);
     if (!memory) return -1;
     for (ptrdiff_t image = 0; image < call->images; image++)
-        sort_candidates(call, all->items + all->images[image],
-                        all->images[image + 1] - all->images[image], memory);
+        fx_sort_candidates(call, all->items + all->images[image],
+                           all->images[image + 1] - all->images[image], memory);
     free(memory);
     return 0;
 }
@@ -471,6 +311,6 @@ void fx_write_candidates(const fx_selection *call, const fx_union *all, ptrdiff_
             images[i] = image;
             anchors[i] = (ptrdiff_t)(c->order / (uint64_t)call->classes);
             labels[i] = (ptrdiff_t)(c->order % (uint64_t)call->classes);
-            write_real(call, scores, i, score_of(call, c));
+            write_real(call, scores, i, fx_score_of(call, c));
         }
 }

@@ -4,8 +4,8 @@
 
 #include "kernels.h"
 
-/* A pair of anchor and class: the score, then the logit, as numbers in whose order they are (see
- * fx_key), and anchor * classes + class. No two are alike. */
+/* A pair of anchor and class: the score, then the logit, as numbers in whose order they are, and
+ * anchor * classes + class. No two are alike. */
 typedef struct {
     uint64_t high, low, order;
 } fx_candidate;
@@ -97,6 +97,21 @@ typedef struct {
     ptrdiff_t (*scratch_bytes)(const fx_selection *call);
     void (*select)(fx_selector *selector, ptrdiff_t image, int level, ptrdiff_t block);
 } fx_candidate_kernels;
+
+fx_candidate fx_make_candidate(const fx_selection *call, double score, double logit,
+                               uint64_t order);
+double fx_score_of(const fx_selection *call, const fx_candidate *candidate);
+double fx_logit_of(const fx_selection *call, const fx_candidate *candidate);
+static inline int fx_comes_before(const fx_candidate *a, const fx_candidate *b) {
+    if (a->high != b->high) return a->high > b->high;
+    if (a->low != b->low) return a->low > b->low;
+    return a->order < b->order;
+}
+/* Bring the first k of them to the front, in any order. */
+void fx_bring_best_forward(fx_candidate *items, ptrdiff_t count, ptrdiff_t k);
+/* Sort them, with as much memory once more. */
+void fx_sort_candidates(const fx_selection *call, fx_candidate *items, ptrdiff_t count,
+                        fx_candidate *memory);
 
 const fx_candidate_kernels *fx_candidate_kernels_of(int isa, int is_double);
 
