@@ -53,6 +53,11 @@ print(kilobytes("VmHWM") - before)
         ("fx.log_softmax(logits[::4], axis=(0, 1), out=logits[1::4])", 0),
         ("fx.softmax(logits, axis=None, out=logits)", 0),
         ("fx.softplus(logits.view(np.int32)[:50_000])", 32),
+        ("fx.select_candidates(logits[None])", 0.1),
+        ("fx.select_candidates(logits.T[None], axis=1, top_k=100, top_k_per='class')", 0.4),
+        ("fx.select_candidates(logits.reshape(4, -1, 80), multi_label=False)", 0.2),
+        ("fx.select_candidates([logits[None], logits[None, ::2]], activation='softmax')", 0.1),
+        ("fx.select_candidates(logits[None, :, 1:], objectness=logits[None, :, 0])", 0.1),
     ],
 )
 def test_peak_of_a_call_on_two_million_anchors(call, output_megabytes, backend):

@@ -274,12 +274,19 @@ static anchor_lanes lanes_of(const fx_selection *call, const fx_level *level, co
 
 #include "candidate_softmax.h"
 
+/* Whether classes lie side by side, and are enough to fill half a vector. */
+static int lies_in_rows(const fx_selection *call, const fx_level *level) {
+    return level->type == FX_OWN_TYPE && level->class_stride == sizeof(real) &&
+           call->classes >= LANES / 2;
+}
+
 /* The thread's memory beyond: a tile of anchors, their scores, and a row. */
 static ptrdiff_t scratch_bytes(const fx_selection *call) {
     if (!call->by_anchors) return (ptrdiff_t)sizeof(fresh_lanes);
     ptrdiff_t anchors = 0;
     for (int i = 0; i < call->level_count; i++)
-        if (call->levels[i].block_size > anchors) anchors = call->levels[i].block_size;
+        if (call->levels[i].block_size > anchors && !lies_in_rows(call, &call->levels[i]))
+            anchors = call->levels[i].block_size;
     if (call->activation == FX_AS_SOFTMAXES) anchors = 3 * LANES;
     return (ptrdiff_t)sizeof(anchor_work) + 128 +
            ((anchors + LANES) * call->classes + 4 * LANES) * (ptrdiff_t)sizeof(real);
@@ -312,8 +319,7 @@ static void select_anchors(fx_selector *s, const fx_level *level, ptrdiff_t imag
         if (call->activation == FX_AS_SOFTMAXES) {
             softmax_place place = {level, data, image, position, index[last]};
             take_softmax(s, &place, &run, work, tile);
-        } else if (level->type == FX_OWN_TYPE && run.class_stride == sizeof(real) &&
-                   call->classes >= LANES / 2) {
+        } else if (lies_in_rows(call, level)) {
             take_rows(s, &run, work);
         } else {
             anchor_lanes lanes = lanes_of(call, level, &run, tile);

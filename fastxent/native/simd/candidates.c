@@ -209,16 +209,18 @@ static void settle(fx_selector *s, ptrdiff_t group, fx_best *best) {
 /* Candidates of which a thread makes room for at first, and beyond k at least. */
 #define FX_FIRST_ROOM 256
 #define FX_LEAST_SURPLUS 1024
+#define FX_LEAST_SURPLUS_OF_CLASS 128
 
 void fx_offer(fx_selector *s, ptrdiff_t label, double score, double logit, uint64_t order) {
     const fx_selection *call = s->call;
     ptrdiff_t group = call->per_class ? label : 0, k = call->top_k;
+    ptrdiff_t least = call->per_class ? FX_LEAST_SURPLUS_OF_CLASS : FX_LEAST_SURPLUS;
     fx_best *best = &s->best[group];
     if (k == 0) return;
     fx_candidate c = fx_make_candidate(call, score, logit, order);
     if (best->is_full && !fx_comes_before(&c, &best->worst)) return;
     if (best->count == best->room) {
-        ptrdiff_t most = k < 0 ? PTRDIFF_MAX : k + (k > FX_LEAST_SURPLUS ? k : FX_LEAST_SURPLUS);
+        ptrdiff_t most = k < 0 ? PTRDIFF_MAX : k + (k > least ? k : least);
         if (best->count >= most) {
             settle(s, group, best);
             if (!fx_comes_before(&c, &best->worst)) return;
