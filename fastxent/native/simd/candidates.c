@@ -312,7 +312,7 @@ void fx_write_candidates(const fx_selection *call, const fx_union *all, ptrdiff_
             const fx_candidate *c = &all->items[i];
             images[i] = image;
             anchors[i] = (ptrdiff_t)(c->order / (uint64_t)call->classes);
-            labels[i] = (ptrdiff_t)(c->order % (uint64_t)call->classes);
+            labels[i] = (ptrdiff_t)c->order - anchors[i] * call->classes;
             write_real(call, scores, i, fx_score_of(call, c));
         }
 }
