@@ -13,8 +13,8 @@ C_SOURCES := $(filter-out %/_native.c,$(filter %.c %.h,$(NATIVE_SOURCES)))
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test test-all bench bench-compare dashboard dashboard-serve lint format \
-	check-dist clean
+.PHONY: help setup demo test test-all exhaustive bench bench-compare dashboard dashboard-serve lint \
+	format check-dist clean
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -32,6 +32,9 @@ test: $(VENV)/.made-extra-test  ## run a sample of each test (PYTEST_ARGS="-k so
 
 test-all: CASES :=
 test-all: test  ## run all cases of all tests
+
+exhaustive: $(VENV)/.made-native  ## measure exp, log, ... at all 2^32 floats (a quarter of an hour)
+	$(BIN)/python scripts/primitive_errors.py --exhaustive
 
 bench: $(VENV)/.made-bench-peers  ## time all functions and their peers (BENCH_ARGS="--quick": minutes)
 	$(BIN)/python -m benchmarks $(BENCH_ARGS)

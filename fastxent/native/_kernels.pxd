@@ -63,6 +63,17 @@ cdef extern from "kernels.h" nogil:
     ctypedef double (*fx_exact_kernel)(const fx_tile*, Py_ssize_t) noexcept nogil
     ctypedef void (*fx_map_kernel)(const void*, void*, Py_ssize_t, int) noexcept nogil
 
+    ctypedef struct fx_contract:
+        double lowest, highest, ulps, worst
+
+    ctypedef struct fx_primitive_facts:
+        const char* name
+        fx_contract contracts[2]
+
+    const fx_primitive_facts* fx_primitives
+    int FX_PRIMITIVES
+    ctypedef void (*fx_primitive)(const void*, void*, Py_ssize_t) noexcept nogil
+
     ctypedef struct fx_kernels:
         fx_tile_kernel* loss_lanes
         fx_tile_kernel* loss_rows
@@ -103,6 +114,7 @@ cdef extern from "kernels.h" nogil:
         Py_ssize_t (*first_invalid_target)(const char*, Py_ssize_t, int, Py_ssize_t, double,
                                            const fx_label_map*, int*) noexcept nogil
         double (*read)(const void*, Py_ssize_t) noexcept nogil
+        fx_primitive* primitives
 
     int FX_BOOL, FX_INT8, FX_UINT8, FX_INT16, FX_UINT16, FX_INT32, FX_UINT32, FX_INT64, FX_UINT64
     int FX_FLOAT16, FX_BFLOAT16, FX_FLOAT32, FX_FLOAT64

@@ -1,4 +1,6 @@
 /* The tables of all instruction sets, and the question which of them this machine runs. */
+#include <math.h>
+
 #include "isa.h"
 #include "kernels.h"
 #if FX_HAS_X86_TARGETS
@@ -30,6 +32,12 @@ const fx_loss_facts fx_losses[FX_LOSSES] = {
 };
 const fx_loss_facts fx_custom_facts = {
     "custom", FX_SIGMOID_FAMILY, FX_ROWS_OF_DENSE, FX_FACTORS_NONE, 0, 0};
+
+const fx_primitive_facts fx_primitives[FX_PRIMITIVES] = {
+#define FX_PRIMITIVE(name, expression, lowest, highest, ulps, worst, ...)                          \
+    {#name, {{lowest, highest, ulps, worst}, {__VA_ARGS__}}},
+#include "primitives.def"
+};
 
 extern const fx_kernels fx_kernels_baseline_float, fx_kernels_baseline_double;
 #if FX_HAS_X86_TARGETS

@@ -127,6 +127,22 @@ typedef struct {
 } fx_label_map;
 enum { FX_NO_CLASS = -1, FX_IGNORED = -2 };
 
+/* The vector functions of one number, and their contracts by precision; see primitives.def. */
+enum {
+#define FX_PRIMITIVE(name, ...) FX_PRIMITIVE_##name,
+#include "primitives.def"
+    FX_PRIMITIVES
+};
+typedef struct {
+    double lowest, highest, ulps, worst;
+} fx_contract;
+typedef struct {
+    const char *name;
+    fx_contract contracts[2]; /* of floats, of doubles */
+} fx_primitive_facts;
+extern const fx_primitive_facts fx_primitives[FX_PRIMITIVES];
+typedef void (*fx_primitive)(const void *values, void *results, ptrdiff_t count);
+
 typedef struct {
     /* Losses and gradients. Anchors as lanes: every option. Classes as lanes: as losses.def says,
      * and no per-logit option. */
@@ -173,6 +189,7 @@ typedef struct {
                                       int *has_outside);
     /* Read everything once: the floor of every kernel. */
     double (*read)(const void *values, ptrdiff_t count);
+    fx_primitive primitives[FX_PRIMITIVES];
 } fx_kernels;
 
 enum { FX_BASELINE, FX_AVX2, FX_AVX512, FX_ISAS };

@@ -38,6 +38,8 @@ FX_TARGET_BEGIN(FX_AVX2_FEATURES)
 
 #include "log_scores.h"
 
+#include "primitives.h"
+
 #include "user_elements.h"
 
 #include "invalid.h"
@@ -88,6 +90,11 @@ const fx_kernels FX_TABLE = {
     .first_invalid_label = first_invalid_label,
     .first_invalid_target = first_invalid_target,
     .read = read_values,
+    .primitives =
+        {
+#define FX_PRIMITIVE(name, ...) name##_primitive,
+#include "primitives.def"
+        },
 };
 
 #if defined(FX_ISA_AVX512) || defined(FX_ISA_AVX2)

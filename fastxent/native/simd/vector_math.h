@@ -208,11 +208,24 @@ FX_INLINE power power_of(double exponent) {
 #define FX_SMALL_SCALE 0x1p128
 #define FX_SMALL_EXPONENT 128
 #define FX_POWER_UNDERFLOW -1076.0
+#define FX_SPLIT 0x1.0000002p27 /* 2^27 + 1 */
 #else
 #define FX_SMALL_NORMAL 0x1p-100f
 #define FX_SMALL_SCALE 0x1p64f
 #define FX_SMALL_EXPONENT 64
 #define FX_POWER_UNDERFLOW -151.0f
+#define FX_SPLIT 4097.0f /* 2^12 + 1 */
+#endif
+#if defined(FX_ISA_AVX512) || defined(FX_ISA_AVX2)
+/* The rounding error of a product. */
+FX_INLINE vec v_product_error(vec g, vec k, vec product) { return v_fma(g, k, v_negate(product)); }
+#else
+/* Without an fma, g is split (Veltkamp), so that its parts times the exponent k are exact. */
+FX_INLINE vec v_product_error(vec g, vec k, vec product) {
+    vec scaled = v_mul(g, v_set(FX_SPLIT));
+    vec high = v_sub(scaled, v_sub(scaled, g)), low = v_sub(g, high);
+    return v_add(v_sub(v_mul(high, k), product), v_mul(low, k));
+}
 #endif
 FX_CALLED vec v_pow(vec x, power exponent) {
     exp_constants constants = make_exp_constants();
@@ -222,7 +235,7 @@ FX_CALLED vec v_pow(vec x, power exponent) {
     vec inverse_power, k = v_exponent(scaled, &inverse_power);
     k = v_select(is_small, v_sub(k, v_set(FX_SMALL_EXPONENT)), k);
     vec log_mantissa = v_log_sum(v_zero(), v_fma(scaled, inverse_power, v_set((real)-1)));
-    vec octaves = v_mul(g, k), lost = v_fma(g, k, v_negate(octaves));
+    vec octaves = v_mul(g, k), lost = v_product_error(g, k, octaves);
     vec rest = v_fma(lost, v_set(FX_LN2_HIGH), v_mul(g, log_mantissa));
     vec log_x = v_fma(k, v_set(FX_LN2_HIGH), log_mantissa);
     rest = v_fma(v_set(exponent.exponent_low), log_x, rest);
