@@ -14,6 +14,7 @@ from fastxent.candidates import Candidates, select_candidates
 from fastxent.custom import custom_loss
 from fastxent.detection import recommend_loss
 from fastxent.focal_losses import asymmetric_loss, sigmoid_focal_loss, softmax_focal_loss
+from fastxent.focal_star import sigmoid_focal_loss_star
 from fastxent.heads import sigmoid_to_softmax_logits, softmax_to_sigmoid_logit
 from fastxent.losses import poly1_cross_entropy, sigmoid_cross_entropy, softmax_cross_entropy
 from fastxent.matching import class_cost
@@ -59,6 +60,7 @@ __all__ = [
     "sigmoid",
     "sigmoid_cross_entropy",
     "sigmoid_focal_loss",
+    "sigmoid_focal_loss_star",
     "sigmoid_to_softmax_logits",
     "softmax",
     "softmax_cross_entropy",

@@ -103,6 +103,14 @@ _LOSSES = (
         label="sigmoid focal loss",
     ),
     Loss(
+        "sigmoid_focal_loss_star",
+        "sigmoid",
+        UlpBounds(6, 6),
+        {"alpha": None, "gamma": 2.0, "beta": 0.0},
+        alpha="both",
+        label="sigmoid focal loss*",
+    ),
+    Loss(
         "quality_focal_loss",
         "sigmoid",
         UlpBounds(4, 6, 3, "beta"),

@@ -104,12 +104,15 @@ class LossRequest:
     clipping: Clipping | None = None
     #: A number, or one per class: contiguous, float64. What None means is the loss's business.
     alpha: float | Array | None = None
-    #: The exponent of the losses that have one; the beta of quality_focal_loss.
+    #: The exponent of the losses that have one (the beta of quality_focal_loss); the slope of
+    #: sigmoid_focal_loss_star.
     gamma: float = 0.0
     #: asymmetric_loss: two exponents, and what is subtracted from a negative's probability.
     gamma_neg: float = 0.0
     gamma_pos: float = 0.0
     clip: float = 0.0
+    #: sigmoid_focal_loss_star: what is added to gamma x; that gamma is no exponent.
+    beta: float = 0.0
     #: varifocal_loss: the target is a factor of its own loss.
     iou_weighted: bool = True
     #: poly1_cross_entropy: the factor of 1 - p.

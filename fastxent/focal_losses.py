@@ -84,6 +84,7 @@ def sigmoid_focal_loss(
     varifocal_loss : With qualities as targets.
     quality_focal_loss : With qualities as targets, and a modulation of both sides.
     asymmetric_loss : With an exponent for each side.
+    sigmoid_focal_loss_star : The paper's variant without an exponent.
     softmax_focal_loss : One class per anchor.
 
     Notes

@@ -16,7 +16,7 @@ import numpy as np
 import typer
 
 import fastxent as fx
-from fastxent import focal_losses, probability_losses, quality_losses, scores
+from fastxent import focal_losses, focal_star, probability_losses, quality_losses, scores
 from fastxent import losses as cross_entropies
 
 SIGMOID = (
@@ -29,7 +29,7 @@ SIGMOID = (
 )
 LOSSES = tuple(
     name
-    for module in (cross_entropies, focal_losses, quality_losses, probability_losses)
+    for module in (cross_entropies, focal_losses, focal_star, quality_losses, probability_losses)
     for name in module.__all__
 )
 CLASS_SCORES = ("softmax", "log_softmax", "logsumexp")
@@ -49,6 +49,7 @@ OPTIONS: dict[str, tuple[dict[str, Any], ...]] = {
     "sigmoid_cross_entropy": ({"label_smoothing": 0.1}, {"pos_weight": 2.5}),
     "softmax_cross_entropy": ({"label_smoothing": 0.1},),
     "sigmoid_focal_loss": ({"gamma": 1.5}, {"gamma": 0.0, "alpha": None}, {"gamma": 3.0}),
+    "sigmoid_focal_loss_star": ({"beta": 0.5}, {"gamma": 0.3, "alpha": 0.25}),
     "softmax_focal_loss": ({"gamma": 1.5}, {"gamma": 0.5, "alpha": 0.25}),
     "quality_focal_loss": ({"beta": 1.5},),
     "varifocal_loss": ({"gamma": 1.5}, {"iou_weighted": False}),

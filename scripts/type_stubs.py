@@ -15,7 +15,15 @@ from itertools import chain, product
 from pathlib import Path
 
 PACKAGE = Path(__file__).parents[1] / "fastxent"
-MODULES = ("losses", "focal_losses", "quality_losses", "probability_losses", "custom", "scores")
+MODULES = (
+    "losses",
+    "focal_losses",
+    "focal_star",
+    "quality_losses",
+    "probability_losses",
+    "custom",
+    "scores",
+)
 
 HEADER = """\
 # scripts/type_stubs.py made this of {module}.py: change that, and run the script again.

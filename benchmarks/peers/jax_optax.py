@@ -20,6 +20,10 @@ jax.config.update("jax_platforms", "cpu")
 Formula = Callable[[jax.Array, jax.Array], jax.Array]
 
 
+def _focal_star(z: jax.Array, y: jax.Array) -> jax.Array:
+    return (y * jax.nn.softplus(-2 * z) + (1 - y) * jax.nn.softplus(2 * z)) / 2
+
+
 def _asymmetric(z: jax.Array, y: jax.Array) -> jax.Array:
     p = jax.nn.sigmoid(z)
     shifted = jnp.maximum(p - 0.05, 0)
@@ -41,6 +45,7 @@ SIGMOID: dict[str, Formula] = {
     "sigmoid_focal_loss": lambda z, y: optax.losses.sigmoid_focal_loss(z, y, alpha=0.25, gamma=2.0),
     "quality_focal_loss": _quality,
     "varifocal_loss": _varifocal,
+    "sigmoid_focal_loss_star": _focal_star,
     "asymmetric_loss": _asymmetric,
     "binary_cross_entropy": lambda p, y: -(y * jnp.log(p) + (1 - y) * jnp.log1p(-p)),
 }

@@ -36,6 +36,10 @@ def varifocal_loss(z: Tensor, y: Tensor) -> Tensor:
     return factor * F.binary_cross_entropy_with_logits(z, y, reduction="none")
 
 
+def sigmoid_focal_loss_star(z: Tensor, y: Tensor) -> Tensor:
+    return (y * F.softplus(-2 * z) + (1 - y) * F.softplus(2 * z)) / 2
+
+
 def asymmetric_loss(z: Tensor, y: Tensor) -> Tensor:
     p = torch.sigmoid(z)
     shifted = (p - 0.05).clamp(min=0)
@@ -52,6 +56,7 @@ SIGMOID = {
     "sigmoid_focal_loss": sigmoid_focal_loss,
     "quality_focal_loss": quality_focal_loss,
     "varifocal_loss": varifocal_loss,
+    "sigmoid_focal_loss_star": sigmoid_focal_loss_star,
     "asymmetric_loss": asymmetric_loss,
     "binary_cross_entropy": binary_cross_entropy,
 }

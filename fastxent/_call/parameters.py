@@ -84,6 +84,23 @@ def _set_exponent(field: str, name: str, request: LossRequest, value: float) -> 
     setattr(request, field, exponent)
 
 
+def _set_gamma(request: LossRequest, value: float) -> None:
+    """Set an exponent, or what logits are multiplied by."""
+    _set_exponent("gamma", "gamma", request, value)
+    if request.gamma == 0 and "gamma" not in request.loss.exponents:
+        raise ValueError("gamma = 0.0 is not above 0")
+
+
+def _set_beta(request: LossRequest, value: float) -> None:
+    """Set an exponent, or what is added to logits."""
+    if "beta" in request.loss.exponents:
+        _set_exponent("gamma", "beta", request, value)
+        return
+    request.beta = beta = as_number(value, "beta")
+    if not math.isfinite(beta):
+        raise ValueError(f"beta = {beta} is not finite")
+
+
 def _set_clip(request: LossRequest, value: float) -> None:
     request.clip = clip = as_number(value, "clip")
     if clip != 0 and not _LEAST_CLIP <= clip < 1:
@@ -121,12 +138,12 @@ def _set_custom(request: LossRequest, value: CustomCall) -> None:
 
 PARAMETERS: dict[str, Callable[[LossRequest, Any], None]] = {
     "alpha": _set_alpha,
-    "beta": partial(_set_exponent, "gamma", "beta"),
+    "beta": _set_beta,
     "clip": _set_clip,
     "custom": _set_custom,
     "eps": _set_eps,
     "epsilon": _set_epsilon,
-    "gamma": partial(_set_exponent, "gamma", "gamma"),
+    "gamma": _set_gamma,
     "gamma_neg": partial(_set_exponent, "gamma_neg", "gamma_neg"),
     "gamma_pos": partial(_set_exponent, "gamma_pos", "gamma_pos"),
     "iou_weighted": _set_iou_weighted,

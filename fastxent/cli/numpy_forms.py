@@ -189,6 +189,17 @@ def varifocal_loss(
     return losses, factor * (p - targets + change)
 
 
+def sigmoid_focal_loss_star(
+    logits: Array, targets: Array, *, axis: Axis = 1, return_grad: bool = False
+) -> Losses:
+    """log(1 + exp(-2 z)) / 2 for the label, log(1 + exp(2 z)) / 2 for the others."""
+    sides = np.where(_dense(targets, logits, axis) > 0, 2, -2)
+    losses = _sum(softplus(-sides * logits) / 2, axis)
+    if not return_grad:
+        return losses
+    return losses, -np.sign(sides) * sigmoid(-sides * logits)
+
+
 def asymmetric_loss(
     logits: Array, targets: Array, *, axis: Axis = 1, return_grad: bool = False
 ) -> Losses:
@@ -306,6 +317,7 @@ NUMPY_FORMS: dict[str, Form] = {
         poly1_cross_entropy,
         sigmoid_focal_loss,
         softmax_focal_loss,
+        sigmoid_focal_loss_star,
         asymmetric_loss,
         quality_focal_loss,
         varifocal_loss,

@@ -178,6 +178,8 @@ def tile_layout():
         "gamma_negative": (offset_in(&tile, &tile.gamma_negative), "f8"),
         "clip": (offset_in(&tile, &tile.clip), "f8"),
         "epsilon": (offset_in(&tile, &tile.epsilon), "f8"),
+        "slope": (offset_in(&tile, &tile.slope), "f8"),
+        "shift": (offset_in(&tile, &tile.shift), "f8"),
         "logits": (offset_in(&tile, &tile.logits), "matrix"),
         "targets": (offset_in(&tile, &tile.targets), "matrix"),
         "labelled": (offset_in(&tile, &tile.labelled), "matrix"),

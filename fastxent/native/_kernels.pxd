@@ -45,6 +45,7 @@ cdef extern from "kernels.h" nogil:
         double gamma_negative
         double clip
         double epsilon
+        double slope, shift
         int iou_weighted
         void* losses
         void* expectations

@@ -98,6 +98,8 @@ cdef inline int set_options(Job* job, object request) except -1:
         job.options.lowest_loss = request.clipping.lowest_loss
     job.options.lowest_prob = -request.tolerance
     job.options.epsilon = request.epsilon
+    job.options.slope = request.gamma
+    job.options.shift = request.beta
     job.options.clip = request.clip
     job.options.iou_weighted = request.iou_weighted
     return 0

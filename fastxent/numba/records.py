@@ -43,6 +43,11 @@ SETTINGS = np.dtype(
         ("gamma_negative", POWER),
         ("threshold", np.float64),  # clip = sigmoid(threshold + threshold_low)
         ("threshold_low", np.float64),
+        ("slope", np.float64),  # slope + slope_low
+        ("slope_low", np.float64),
+        ("shift", np.float64),
+        ("shift_low", np.float64),
+        ("inverse_slope", np.float64),
         ("parameters", np.intp),  # those of a custom loss, a POWER each
     ],
     align=True,

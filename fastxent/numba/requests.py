@@ -40,6 +40,7 @@ _ROWS = {
 _LANES = {
     "sigmoid_cross_entropy": "sigmoid_lanes",
     "sigmoid_focal_loss": "sigmoid_lanes",
+    "sigmoid_focal_loss_star": "sigmoid_lanes",
     "quality_focal_loss": "quality_lanes",
     "varifocal_loss": "sigmoid_lanes",
     "asymmetric_loss": "sigmoid_lanes",
@@ -93,6 +94,11 @@ def loss_settings(call: Call, request: LossRequest) -> Any:
         for name, gamma in zip(("gamma_positive", "gamma_negative"), gammas, strict=True):
             settings[name] = _power_of(gamma, precision)
         settings["exact_value"] = call.exact_value_address
+    if request.loss.name == "sigmoid_focal_loss_star":
+        for name, number in (("slope", request.gamma), ("shift", request.beta)):
+            settings[name] = _rounded(number, precision)
+            settings[f"{name}_low"] = number - _rounded(number, precision)
+        settings["inverse_slope"] = 1 / request.gamma
     if request.clip > 0:
         threshold = math.log(request.clip) - math.log1p(-request.clip)
         settings["threshold"] = _rounded(threshold, precision)

@@ -117,6 +117,59 @@ def _sigmoid_focal_slopes(z: Float64Array, y: Float64Array, request: LossRequest
     return times(change, _cross_entropy(z, y)) + factor * _residual(p, q, y)
 
 
+#: 2^27 + 1: the halves of a float64 that it splits off have exact products (Veltkamp, Dekker).
+_SPLIT = 2.0**27 + 1
+#: Beyond, rounding errors make no difference.
+_FARTHEST = 2.0**20
+
+
+def _shifted_softplus(x: Float64Array, request: LossRequest) -> tuple[Float64Array, Float64Array]:
+    """Return softplus(-u) / gamma with u = gamma x + beta, and sigmoid(-u)."""
+    u, error = _linear(request.gamma, x, request.beta)
+    linear = np.where(np.isfinite(u), np.maximum(-u, 0) / request.gamma, np.maximum(-x, 0))
+    e = np.exp(-np.abs(u))
+    e -= e * np.copysign(error, error * u)  # of |u|
+    sigmoids = np.where(u < 0, 1, e) / (1 + e)
+    return linear + np.log1p(e) / request.gamma, sigmoids
+
+
+def _linear(slope: float, x: Float64Array, shift: float) -> tuple[Float64Array, Float64Array]:
+    """Return slope x + shift, and its rounding error, which exp makes a relative one."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        product = slope * x
+        u = product + shift
+        slope_high = slope * _SPLIT - (slope * _SPLIT - slope)
+        x_high = x * _SPLIT - (x * _SPLIT - x)
+        slope_low, x_low = slope - slope_high, x - x_high
+        error = slope_high * x_high - product + slope_high * x_low + slope_low * x_high
+        added = u - product
+        error += slope_low * x_low + ((product - (u - added)) + (shift - added))
+    return u, np.where(np.abs(u) < _FARTHEST, error, 0.0)
+
+
+def _sides(y: Float64Array, request: LossRequest) -> tuple[Float64Array, Float64Array]:
+    """Return the factors of the terms of positives and of negatives."""
+    if request.alpha is None:
+        return y, 1 - y
+    return request.alpha * y, (1 - request.alpha) * (1 - y)
+
+
+def _sigmoid_focal_star_loss(
+    z: Float64Array, y: Float64Array, request: LossRequest
+) -> Float64Array:
+    positive, negative = _sides(y, request)
+    of_positive, of_negative = (_shifted_softplus(x, request)[0] for x in (z, -z))
+    return times(positive, of_positive) + times(negative, of_negative)
+
+
+def _sigmoid_focal_star_slopes(
+    z: Float64Array, y: Float64Array, request: LossRequest
+) -> Float64Array:
+    positive, negative = _sides(y, request)
+    of_positive, of_negative = (_shifted_softplus(x, request)[1] for x in (z, -z))
+    return negative * of_negative - positive * of_positive
+
+
 def _quality_focal_loss(z: Float64Array, y: Float64Array, request: LossRequest) -> Float64Array:
     distance = np.abs(_residual(sigmoid(z), sigmoid(-z), y))
     return times(distance**request.gamma, _cross_entropy(z, y))
@@ -342,6 +395,9 @@ LOSSES = {
         _sigmoid_cross_entropy, _elementwise(_sigmoid_cross_entropy_slopes)
     ),
     "sigmoid_focal_loss": Formula(_sigmoid_focal_loss, _elementwise(_sigmoid_focal_slopes)),
+    "sigmoid_focal_loss_star": Formula(
+        _sigmoid_focal_star_loss, _elementwise(_sigmoid_focal_star_slopes)
+    ),
     "quality_focal_loss": Formula(_quality_focal_loss, _elementwise(_quality_focal_slopes)),
     "varifocal_loss": Formula(_varifocal_loss, _elementwise(_varifocal_slopes)),
     "asymmetric_loss": Formula(_asymmetric_loss, _elementwise(_asymmetric_slopes)),

@@ -79,6 +79,7 @@ WEIGHT = random.random(ANCHORS).astype(np.float32) * np.float32(1e-39)
 CALLS = {
     "sigmoid_cross_entropy": lambda **k: fx.sigmoid_cross_entropy(LOGITS, LABELS, **k),
     "sigmoid_focal_loss": lambda **k: fx.sigmoid_focal_loss(LOGITS, LABELS, **k),
+    "sigmoid_focal_loss_star": lambda **k: fx.sigmoid_focal_loss_star(LOGITS, LABELS, **k),
     "asymmetric_loss": lambda **k: fx.asymmetric_loss(LOGITS, LABELS, **k),
     "quality_focal_loss": lambda **k: fx.quality_focal_loss(LOGITS, LABELS, DENSE[:, 0], **k),
     "varifocal_loss": lambda **k: fx.varifocal_loss(LOGITS, DENSE, **k),

@@ -12,6 +12,7 @@ from fastxent import (
     _config,
     candidates,
     focal_losses,
+    focal_star,
     losses,
     probability_losses,
     quality_losses,
@@ -19,7 +20,7 @@ from fastxent import (
 )
 
 PUBLIC = [getattr(fx, name) for name in fx.__all__ if callable(getattr(fx, name))]
-LOSS_MODULES = (losses, focal_losses, quality_losses, probability_losses)
+LOSS_MODULES = (losses, focal_losses, focal_star, quality_losses, probability_losses)
 LOSSES = [getattr(module, name) for module in LOSS_MODULES for name in module.__all__]
 NUMERIC = LOSSES + [getattr(scores, name) for name in scores.__all__]
 public = pytest.mark.parametrize("function", PUBLIC, ids=lambda function: function.__name__)

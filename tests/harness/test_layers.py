@@ -19,7 +19,7 @@ LAYERS = (
     {"_config", "_tracing"},
     {"numba", "_call"},
     {"math", "custom", "candidates", "detection", "heads", "matching", "mining", "scores"}
-    | {"losses", "focal_losses", "quality_losses", "probability_losses"},
+    | {"losses", "focal_losses", "focal_star", "quality_losses", "probability_losses"},
     {"__init__", "cli"},
 )
 LEVELS = {part: level for level, parts in enumerate(LAYERS) for part in parts}

@@ -43,6 +43,11 @@ def own_options(name, draw, classes):
         "categorical_cross_entropy": {"label_smoothing": st.sampled_from([0.0, 0.2])},
         "sigmoid_focal_loss": {"alpha": alphas, "gamma": exponents},
         "softmax_focal_loss": {"alpha": alphas, "gamma": exponents},
+        "sigmoid_focal_loss_star": {
+            "alpha": alphas,
+            "gamma": st.floats(0.25, 4),
+            "beta": st.floats(-2, 2),
+        },
         "quality_focal_loss": {"beta": exponents},
         "varifocal_loss": {"alpha": alphas, "gamma": exponents, "iou_weighted": st.booleans()},
         "asymmetric_loss": {

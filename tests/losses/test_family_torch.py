@@ -73,6 +73,13 @@ def ridnik_asymmetric(z, y, gamma_neg=4.0, gamma_pos=1.0, clip=0.05):
     return -log_likelihood * (1 - p_t) ** (gamma_pos * y + gamma_neg * (1 - y))
 
 
+def fvcore_focal_star(z, y, alpha=None, gamma=2.0, beta=0.0):
+    """The loss of hard targets, times each side's factor."""
+    x = z * (2 * y - 1)
+    loss = -F.logsigmoid(gamma * x + beta) / gamma
+    return loss if alpha is None else loss * (alpha * y + (1 - alpha) * (1 - y))
+
+
 def softmax_focal(z, y, alpha=1.0, gamma=2.0):
     log_p = torch.log_softmax(z, 1)
     return -alpha * y * (1 - log_p.exp()) ** gamma * log_p
@@ -97,10 +104,14 @@ SIGMOID_CASES = [
     ("varifocal_loss", mmdetection_varifocal, {}),
     ("varifocal_loss", mmdetection_varifocal, {"iou_weighted": False, "alpha": 1.5}),
     ("varifocal_loss", mmdetection_varifocal, {"gamma": 3.0}),
+    ("sigmoid_focal_loss_star", fvcore_focal_star, {}),
+    ("sigmoid_focal_loss_star", fvcore_focal_star, {"alpha": 0.25, "gamma": 4.0, "beta": 0.5}),
     ("asymmetric_loss", ridnik_asymmetric, {}),
     ("asymmetric_loss", ridnik_asymmetric, {"gamma_neg": 1.5, "gamma_pos": 0.0, "clip": 0.3}),
     ("asymmetric_loss", ridnik_asymmetric, {"gamma_neg": 2.0, "gamma_pos": 2.0, "clip": 0.0}),
 ]
+#: Whose formulas here know no others.
+OF_HARD_TARGETS = {"asymmetric_loss", "sigmoid_focal_loss_star"}
 sigmoid_cases = pytest.mark.parametrize(("name", "formula", "options"), SIGMOID_CASES)
 
 
@@ -124,7 +135,8 @@ def test_sigmoid_losses_of_labels(name, formula, options, reduction, shape, dtyp
 
 
 @pytest.mark.parametrize(
-    ("name", "formula", "options"), [c for c in SIGMOID_CASES if c[0] != "asymmetric_loss"]
+    ("name", "formula", "options"),
+    [case for case in SIGMOID_CASES if case[0] not in OF_HARD_TARGETS],
 )
 @both_dtypes
 def test_sigmoid_losses_of_soft_targets(name, formula, options, dtype, backend):

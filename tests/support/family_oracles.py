@@ -146,11 +146,27 @@ def _asymmetric_term(z, y, gamma_neg=4, gamma_pos=1, clip=0.05):
     )
 
 
+def _focal_star_term(z, y, alpha=None, gamma=2, beta=0):
+    def side(x):
+        u = gamma * x + beta
+        _, q, _, positive_log = _sigmoid(u)
+        return positive_log / gamma, q
+
+    (positive, positive_slope), (negative, negative_slope) = side(z), side(-z)
+    of_y, of_rest = (y, 1 - y) if alpha is None else (alpha * y, (1 - alpha) * (1 - y))
+    return Term(
+        of_y * positive + of_rest * negative,
+        of_rest * negative_slope - of_y * positive_slope,
+        of_rest * negative_slope + of_y * positive_slope,
+    )
+
+
 SIGMOID_TERMS = {
     "sigmoid_cross_entropy": _cross_entropy_term,
     "sigmoid_focal_loss": _focal_term,
     "quality_focal_loss": _quality_term,
     "varifocal_loss": _varifocal_term,
+    "sigmoid_focal_loss_star": _focal_star_term,
     "asymmetric_loss": _asymmetric_term,
 }
 

@@ -98,6 +98,19 @@ def test_clip(value):
         assert np.isfinite(fx.asymmetric_loss(LOGITS, LABELS, clip=valid)).all()
 
 
+def test_parameters_of_the_focal_loss_star():
+    with raises(ValueError, "gamma = 0.0 is not above 0"):
+        fx.sigmoid_focal_loss_star(LOGITS, LABELS, gamma=0)
+    for value in (-0.5, np.nan, np.inf):
+        with raises(ValueError, f"gamma = {value} is negative or not finite"):
+            fx.sigmoid_focal_loss_star(LOGITS, LABELS, gamma=value)
+    for value in (np.nan, np.inf, -np.inf):
+        with raises(ValueError, f"beta = {value} is not finite"):
+            fx.sigmoid_focal_loss_star(LOGITS, LABELS, beta=value)
+    with raises(ValueError, "alpha = 1.5 is outside [0, 1]"):
+        fx.sigmoid_focal_loss_star(LOGITS, LABELS, alpha=1.5)
+
+
 def test_epsilon():
     for value in (np.nan, np.inf, -np.inf):
         with raises(ValueError, f"epsilon = {value} is not finite"):
@@ -114,10 +127,11 @@ def test_flags(value):
 
 @all_losses
 def test_a_loss_takes_only_what_means_something_for_it(loss):
+    focal = {"sigmoid_focal_loss", "sigmoid_focal_loss_star"}
     parameters = {
-        "alpha": {"sigmoid_focal_loss", "softmax_focal_loss", "varifocal_loss"},
-        "gamma": {"sigmoid_focal_loss", "softmax_focal_loss", "varifocal_loss"},
-        "beta": {"quality_focal_loss"},
+        "alpha": {*focal, "softmax_focal_loss", "varifocal_loss"},
+        "gamma": {*focal, "softmax_focal_loss", "varifocal_loss"},
+        "beta": {"quality_focal_loss", "sigmoid_focal_loss_star"},
         "clip": {"asymmetric_loss"},
         "epsilon": {"poly1_cross_entropy"},
         "label_smoothing": {

@@ -76,6 +76,7 @@ typedef struct {
     double lowest_prob;               /* where p, or 1 - p of independent classes, is lower, ... */
     int *has_outside;                 /* ... this becomes 1 */
     double gamma_positive, gamma_negative, clip, epsilon;
+    double slope, shift; /* gamma and beta of sigmoid_focal_loss_star */
     int iou_weighted;
     void *losses;         /* per-anchor results */
     void *expectations;   /* per anchor: the expected class */

@@ -267,6 +267,7 @@ FX_INLINE void sigmoid_general(const fx_tile *tile, const lane_range *range, con
     }                                                                                              \
     static void name##_lanes(const fx_tile *tile) { FX_FOR_LANES(tile, name##_general); }
 FX_SIGMOID_LANES(sigmoid_focal, FX_SIGMOID_FOCAL)
+FX_SIGMOID_LANES(sigmoid_focal_star, FX_SIGMOID_FOCAL_STAR)
 FX_SIGMOID_LANES(quality_focal, FX_QUALITY_FOCAL)
 FX_SIGMOID_LANES(varifocal, FX_VARIFOCAL)
 FX_SIGMOID_LANES(asymmetric, FX_ASYMMETRIC)

@@ -39,6 +39,15 @@ static exact_value exact_shifted(double z, double gamma, double clip) {
     return value;
 }
 
+/* softplus(-u) / slope with u = slope x + shift, and sigmoid(-u). Where u overflows, the loss need
+ * not. */
+static exact_value exact_shifted_softplus(double x, double slope, double shift) {
+    double u = fma(slope, x, shift), e = exp(-fabs(u));
+    double linear = isfinite(u) ? -u / slope : -x - shift / slope;
+    exact_value value = {(u < 0 ? linear : 0) + log1p(e) / slope, (u < 0 ? 1 : e) / (1 + e)};
+    return value;
+}
+
 /* The loss of target masses: the factor 0 removes even an infinite term. */
 static exact_value exact_cross_entropy(const exact_parts *parts, double positive, double negative) {
     exact_value value = {weighted(negative, parts->softplus) +
@@ -87,6 +96,13 @@ static exact_value exact_sigmoid_value(const fx_tile *tile, double z, double y, 
         gamma *= (1 - 2 * y) * (miss > 0 ? parts.p * parts.q / miss : 0);
         value = exact_product(pow(miss, tile->gamma_negative), gamma, entropy);
         positive = y * positive + (1 - y) * negative;
+        break;
+    case FX_SIGMOID_FOCAL_STAR:
+        value = exact_shifted_softplus(z, tile->slope, tile->shift);
+        other = exact_shifted_softplus(-z, tile->slope, tile->shift);
+        value.loss = weighted(y * positive, value.loss) + weighted((1 - y) * negative, other.loss);
+        value.slope = (1 - y) * negative * other.slope - y * positive * value.slope;
+        positive = 1;
         break;
     case FX_QUALITY_FOCAL:
         miss = (1 - y) * parts.p - y * parts.q; /* p - y, right to the last digit at y = 1 too */

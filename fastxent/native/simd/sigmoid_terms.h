@@ -46,6 +46,7 @@ typedef struct {
     vec keep, spread;                   /* smoothed targets are y keep + spread */
     vec clip, threshold, threshold_low; /* clip = sigmoid(threshold), in two parts */
     int is_clipped;
+    vec slope, slope_low, shift, shift_low, inverse_slope; /* each number in two parts */
     exp_constants exp;
 } sigmoid_options;
 
@@ -57,6 +58,11 @@ FX_INLINE sigmoid_options sigmoid_options_of(const fx_tile *tile) {
         .spread = v_set((real)(tile->label_smoothing / 2)),
         .clip = v_set((real)tile->clip),
         .is_clipped = tile->clip > 0,
+        .slope = v_set((real)tile->slope),
+        .slope_low = v_set((real)(tile->slope - (real)tile->slope)),
+        .shift = v_set((real)tile->shift),
+        .shift_low = v_set((real)(tile->shift - (real)tile->shift)),
+        .inverse_slope = v_set((real)(1 / tile->slope)),
         .exp = make_exp_constants(),
     };
     double threshold = options.is_clipped ? log(tile->clip) - log1p(-tile->clip) : 0;
@@ -141,6 +147,44 @@ FX_INLINE sigmoid_value asymmetric_value(const fx_tile *tile, const sigmoid_opti
     return value;
 }
 
+/* softplus(-u) / slope with u = slope x + shift, and sigmoid(-u).
+ *
+ * exp(-|u|) makes the absolute error of u a relative one, so u has two parts. Beyond
+ * FX_SHIFTED_LIMIT they make no difference, and of infinite logits the second would be NaN. */
+#define FX_SHIFTED_LIMIT 0x1p20f
+FX_MATH sigmoid_value shifted_softplus(vec x, const sigmoid_options *options) {
+    vec product = v_mul(options->slope, x), sum = v_add(product, options->shift);
+    vec added = v_sub(sum, product);
+    vec low = v_add(v_sub(product, v_sub(sum, added)), v_sub(options->shift, added));
+    low = v_add(low, v_product_error(options->slope, x, product));
+    low = v_add(low, v_fma(options->slope_low, x, options->shift_low));
+    mask is_far = v_less(v_negative_abs(sum), v_set((real)-FX_SHIFTED_LIMIT));
+    low = v_select(is_far, v_zero(), low);
+    vec u = v_add(sum, low);
+    low = v_select(is_far, v_zero(), v_add(v_sub(sum, u), low));
+    mask is_negative = v_less(u, v_zero());
+    vec e = v_exp_nonpositive(v_negative_abs(u), &options->exp);
+    e = v_fma(e, v_select(is_negative, low, v_negate(low)), e);
+    vec larger = v_div(v_one(), v_add(v_one(), e)), smaller = v_mul(e, larger);
+    vec softplus = v_add(v_relu(v_negate(u)), v_log1p_unit(e));
+    sigmoid_value value = {v_mul(softplus, options->inverse_slope),
+                           v_select(is_negative, larger, smaller)};
+    return value;
+}
+
+/* Linear in y, as the asymmetric loss. */
+FX_INLINE sigmoid_value focal_star_value(const fx_tile *tile, const sigmoid_options *options, vec z,
+                                         vec y, ptrdiff_t k) {
+    sigmoid_value of_positive = shifted_softplus(z, options);
+    sigmoid_value of_negative = shifted_softplus(v_negate(z), options);
+    vec positive = v_mul(y, lanes_positive(tile, k));
+    vec negative = v_mul(v_sub(v_one(), y), lanes_negative(tile, k));
+    sigmoid_value value = {
+        v_fma(positive, of_positive.loss, v_mul(negative, of_negative.loss)),
+        v_sub(v_mul(negative, of_negative.slope), v_mul(positive, of_positive.slope))};
+    return value;
+}
+
 /* With smoothed targets. */
 FX_INLINE sigmoid_value smoothed_value(const fx_tile *tile, const sigmoid_options *options, vec z,
                                        vec y, ptrdiff_t k) {
@@ -171,6 +215,7 @@ FX_INLINE sigmoid_value sigmoid_value_of(const int loss, const fx_tile *tile,
     switch ((fx_sigmoid_loss)loss) {
     case FX_SIGMOID_CROSS_ENTROPY: value = smoothed_value(tile, options, z, y, k); break;
     case FX_SIGMOID_FOCAL: value = focal_value(tile, options, z, y, k); break;
+    case FX_SIGMOID_FOCAL_STAR: value = focal_star_value(tile, options, z, y, k); break;
     case FX_QUALITY_FOCAL: value = quality_value(tile, options, z, y, k); break;
     case FX_VARIFOCAL: value = varifocal_value(tile, options, z, y, k); break;
     case FX_ASYMMETRIC: value = asymmetric_value(tile, options, z, y, k); break;

@@ -218,13 +218,19 @@ FX_INLINE power power_of(double exponent) {
 #endif
 #if defined(FX_ISA_AVX512) || defined(FX_ISA_AVX2)
 /* The rounding error of a product. */
-FX_INLINE vec v_product_error(vec g, vec k, vec product) { return v_fma(g, k, v_negate(product)); }
+FX_INLINE vec v_product_error(vec a, vec b, vec product) { return v_fma(a, b, v_negate(product)); }
 #else
-/* Without an fma, g is split (Veltkamp), so that its parts times the exponent k are exact. */
-FX_INLINE vec v_product_error(vec g, vec k, vec product) {
-    vec scaled = v_mul(g, v_set(FX_SPLIT));
-    vec high = v_sub(scaled, v_sub(scaled, g)), low = v_sub(g, high);
-    return v_add(v_sub(v_mul(high, k), product), v_mul(low, k));
+/* Without an fma, both are split in halves whose products are exact (Dekker, Veltkamp). */
+FX_INLINE vec v_high_half(vec a) {
+    vec scaled = v_mul(a, v_set(FX_SPLIT));
+    return v_sub(scaled, v_sub(scaled, a));
+}
+FX_INLINE vec v_product_error(vec a, vec b, vec product) {
+    vec a_high = v_high_half(a), a_low = v_sub(a, a_high);
+    vec b_high = v_high_half(b), b_low = v_sub(b, b_high);
+    vec error = v_sub(v_mul(a_high, b_high), product);
+    error = v_add(v_add(error, v_mul(a_high, b_low)), v_mul(a_low, b_high));
+    return v_add(error, v_mul(a_low, b_low));
 }
 #endif
 FX_CALLED vec v_pow(vec x, power exponent) {

@@ -22,6 +22,9 @@ from fastxent.numba.simd.vector_math import (
     power_of,
 )
 
+#: FX_SHIFTED_LIMIT of native/simd/sigmoid_terms.h.
+FARTHEST_SHIFTED = 2.0**20
+
 
 class SigmoidValue(NamedTuple):
     """A loss, and its slope d loss / d z."""
@@ -49,6 +52,11 @@ class SigmoidOptions(NamedTuple):
     threshold: Number
     threshold_low: Number
     is_clipped: Number
+    slope: Number  # these two, too
+    slope_low: Number
+    shift: Number
+    shift_low: Number
+    inverse_slope: Number
     iou_weighted: Number
     parameters: Number  # the address of those of a custom loss
 
@@ -67,6 +75,11 @@ def sigmoid_options_of(tile: Any) -> SigmoidOptions:
         settings.threshold,
         settings.threshold_low,
         tile.clip > 0,
+        settings.slope,
+        settings.slope_low,
+        settings.shift,
+        settings.shift_low,
+        settings.inverse_slope,
         tile.iou_weighted != 0,
         settings.parameters,
     )
@@ -193,6 +206,44 @@ def _asymmetric_value(
     )
 
 
+@lane_function
+def shifted_softplus(x: Lanes, options: SigmoidOptions) -> SigmoidValue:
+    """Return softplus(-u) / slope with u = slope x + shift, and sigmoid(-u).
+
+    exp(-|u|) makes the absolute error of u a relative one, so u has two parts.
+    """
+    slope, shift = x.like(options.slope), x.like(options.shift)
+    product = slope * x
+    total = product + shift
+    added = total - product
+    low = (product - (total - added)) + (shift - added)
+    low = low + fma(slope, x, -product)
+    low = low + fma(x.like(options.slope_low), x, options.shift_low)
+    is_far = negative_abs(total) < -FARTHEST_SHIFTED
+    low = select(is_far, 0.0, low)
+    u = total + low
+    low = select(is_far, 0.0, (total - u) + low)
+    is_negative = u < 0.0
+    e = exp_nonpositive(negative_abs(u))
+    e = fma(e, select(is_negative, low, -low), e)
+    larger = 1.0 / (1.0 + e)
+    softplus = relu(-u) + log1p_unit(e)
+    return SigmoidValue(softplus * options.inverse_slope, select(is_negative, larger, e * larger))
+
+
+def _focal_star_value(
+    options: SigmoidOptions, z: Lanes, y: Lanes, factors: tuple[Lanes, Lanes]
+) -> SigmoidValue:
+    """Return y times the loss of a positive, and 1 - y times that of a negative."""
+    of_positive, of_negative = shifted_softplus(z, options), shifted_softplus(-z, options)
+    positive = y * factors[0]
+    negative = (1.0 - y) * factors[1]
+    return SigmoidValue(
+        fma(positive, of_positive.loss, negative * of_negative.loss),
+        negative * of_negative.slope - positive * of_positive.slope,
+    )
+
+
 def _smoothed_value(
     options: SigmoidOptions, z: Lanes, y: Lanes, positive: Lanes, negative: Lanes
 ) -> SigmoidValue:
@@ -216,6 +267,8 @@ def sigmoid_value_of(
     match plan.loss:
         case "sigmoid_focal_loss":
             return _focal_value(options, z, y, positive, negative)
+        case "sigmoid_focal_loss_star":
+            return _focal_star_value(options, z, y, (positive, negative))
         case "quality_focal_loss":
             return _quality_value(options, z, positive)
         case "varifocal_loss":
