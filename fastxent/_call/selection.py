@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from fastxent._arguments import (
     FLOAT_DTYPES,
+    ElementError,
     as_array,
     as_flag,
     as_integer,
@@ -317,8 +318,10 @@ def _is_outside(values: Array, array: Array) -> NDArray[np.bool_]:
 def _refuse_first(outside: NDArray[np.bool_], values: Array, index: Index, name: str) -> None:
     if outside.any():
         first = int(outside.argmax())
-        position = [int(along[first]) for along in index]
-        raise ValueError(
-            f"{name}{position} = {values[first]} is outside [0, 1], and activation=None is for "
-            "scores; logits take activation='sigmoid' or 'softmax'"
+        position = tuple(int(along[first]) for along in index)
+        raise ElementError(
+            name,
+            position,
+            f"= {values[first]} is outside [0, 1], and activation=None is for scores; logits take "
+            "activation='sigmoid' or 'softmax'",
         )

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -26,6 +26,13 @@ from fastxent.cli.errors import CommandError, report
 from fastxent.cli.output import check_json, check_output, write_json
 from fastxent.cli.plot import prepare_plot
 from fastxent.cli.scan import LossOptions, Scan
+from fastxent.cli.select import (
+    SUFFIXES,
+    Selector,
+    parse_classes,
+    parse_integer,
+    parse_thresholds,
+)
 
 app = typer.Typer(
     help="Cross-entropy losses of object-detection heads, fast and exact, on the CPU.",
@@ -59,6 +66,29 @@ class DType(StrEnum):
     FLOAT64 = "float64"
     FLOAT16 = "float16"
     BFLOAT16 = "bfloat16"
+
+
+class Activation(StrEnum):
+    """What makes scores of logits."""
+
+    SIGMOID = "sigmoid"
+    SOFTMAX = "softmax"
+    NONE = "none"
+
+
+class TopKPer(StrEnum):
+    """Of what ``--top-k`` is the limit."""
+
+    IMAGE = "image"
+    LEVEL = "level"
+    CLASS = "class"
+
+
+class Combine(StrEnum):
+    """What makes one score of two."""
+
+    PRODUCT = "product"
+    SQRT = "sqrt"
 
 
 class StoredDType(StrEnum):
@@ -167,13 +197,13 @@ def loss(
                 "have others"
             )
         inputs = [split_spec(spec)[0] for spec in (logits, targets)]
-        destination = check_output(out, force=force, inputs=inputs)
+        destination = check_output(out, (".npy",), force=force, inputs=inputs)
         scan = Scan(
             logits_file,
             targets_file,
             LossOptions(
                 loss=loss.value,
-                axis=parse_axis(axis),
+                axis=parse_integer(axis, "--axis"),
                 reduction=reduction.value,
                 ignore_index=tuple(ignore_index),
                 background_index=background_index,
@@ -187,14 +217,89 @@ def loss(
         show.print_loss(scan, summary, top)
 
 
-def parse_axis(text: str) -> int | None:
-    """Turn the value of --axis into what the package takes."""
-    if text.lower() == "none":
-        return None
-    try:
-        return int(text)
-    except ValueError:
-        raise CommandError(f'--axis {text} is neither an integer nor "none"') from None
+@app.command()
+def select(
+    logits: Annotated[
+        list[str], typer.Argument(help="file.npy or file.npz:key; several are levels.")
+    ],
+    *,
+    score_threshold: Annotated[
+        str, typer.Option(help='Of all classes, or one for each: "0.3,0.5"; "none": no threshold.')
+    ] = "0.05",
+    top_k: Annotated[str, typer.Option(help='How many at most, the best; "none": all.')] = "1000",
+    top_k_per: Annotated[TopKPer, typer.Option(help="Of what that is the limit.")] = TopKPer.IMAGE,
+    activation: Annotated[
+        Activation, typer.Option(help='What makes scores of logits; "none": they are scores.')
+    ] = Activation.SIGMOID,
+    axis: Annotated[
+        str, typer.Option(help='The class axis, or "none" if every logit is an anchor.')
+    ] = "-1",
+    batch_ndim: Annotated[int, typer.Option(help="How many leading axes are images.")] = 1,
+    objectness: Annotated[
+        list[str], typer.Option(help="A file like LOGITS, without the class axis; one per level.")
+    ] = [],  # noqa: B006
+    combine: Annotated[
+        Combine, typer.Option(help="What makes one score of class and objectness.")
+    ] = Combine.PRODUCT,
+    background_index: Annotated[
+        int | None, typer.Option(help="A class that is never returned.")
+    ] = None,
+    multi_label: Annotated[
+        bool,
+        typer.Option(
+            "--multi-label/--no-multi-label", help="All classes of an anchor, or the best."
+        ),
+    ] = True,
+    classes: Annotated[
+        list[str],
+        typer.Option(help="Which ones to return, separated by commas; may be repeated."),
+    ] = [],  # noqa: B006
+    dtype: Annotated[
+        StoredDType | None, typer.Option(help="What an array of dtype |V2 holds.")
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Write .csv, .json or .npz; without it, CSV to standard output."),
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace an existing --out.")] = False,
+    num_threads: Threads = None,
+) -> None:
+    """Select candidates, the scores above a threshold, of logits in files, image by image."""
+    stored_dtype = dtype.value if dtype else None
+    with one_line_errors(), ExitStack() as stack:
+        levels, objects = (
+            [stack.enter_context(open_array(spec, stored_dtype)) for spec in specs]
+            for specs in (logits, objectness)
+        )
+        files = [*levels, *objects]
+        if dtype and all(file.dtype.name != "bfloat16" for file in files):
+            others = "others" if len(files) > 1 else "another"
+            raise CommandError(
+                f"--dtype {dtype} is for arrays of dtype |V2: {' and '.join(map(str, files))} "
+                f"{'have' if len(files) > 1 else 'has'} {others}"
+            )
+        inputs = [split_spec(spec)[0] for spec in (*logits, *objectness)]
+        destination = check_output(out, SUFFIXES, force=force, inputs=inputs)
+        selector = Selector(
+            levels,
+            objects,
+            {
+                "score_threshold": parse_thresholds(score_threshold),
+                "top_k": parse_integer(top_k, "--top-k"),
+                "top_k_per": top_k_per.value,
+                "activation": None if activation is Activation.NONE else activation.value,
+                "axis": parse_integer(axis, "--axis"),
+                "batch_ndim": batch_ndim,
+                "combine": combine.value,
+                "background_index": background_index,
+                "multi_label": multi_label,
+                "classes": parse_classes(classes),
+                "num_threads": num_threads,
+            },
+        )
+        with show.progress(selector.images, "images") as progress:
+            counts = selector.run(destination, out.suffix if out else ".csv", progress)
+        show.print_counts(counts)
 
 
 @app.command()

@@ -63,12 +63,14 @@ def find_destination(option: str, path: Path) -> Destination:
     return Destination(option, path, target, os.path.lexists(path), special)
 
 
-def check_output(path: Path | None, *, force: bool, inputs: list[Path]) -> Destination | None:
+def check_output(
+    path: Path | None, suffixes: tuple[str, ...], *, force: bool, inputs: list[Path]
+) -> Destination | None:
     """Refuse a name that cannot become the result file, before any work is done."""
     if path is None:
         return None
-    if path.suffix != ".npy":
-        raise CommandError(f"--out {path}: the name must end in .npy")
+    if path.suffix not in suffixes:
+        raise CommandError(f"--out {path}: the name must end in {' or '.join(suffixes)}")
     if path.exists() and not path.is_file():
         raise CommandError(f"--out {path} is not a file")
     destination = find_destination("--out", path)

@@ -1,5 +1,6 @@
 """What the commands print: tables on standard output, progress on standard error."""
 
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from statistics import median
@@ -15,6 +16,7 @@ import fastxent
 from fastxent.cli.bench import BenchResult, Row
 from fastxent.cli.demo import CHECKED_ANCHORS, NOISE, DemoResult, Measurement
 from fastxent.cli.scan import Scan
+from fastxent.cli.select import Counts
 from fastxent.cli.summary import HardAnchor, Summary
 from fastxent.cli.text import printable
 
@@ -23,6 +25,8 @@ TEXT_COLUMNS = {"class", "index", "label", "computed by", "function"}
 WIDTH = 10_000
 #: How long the longest bar of a chart is.
 BAR_WIDTH = 30
+#: How many images of ``fastxent select`` have a line of their own.
+REMARKS = 10
 
 
 def print_lines(*lines: str) -> None:
@@ -106,6 +110,30 @@ def _hardest_table(anchors: list[HardAnchor]) -> Table:
         label = "no class" if anchor.label is None else str(anchor.label)
         table.add_row(", ".join(map(str, anchor.position)), label, f"{anchor.loss:.6g}")
     return table
+
+
+# --- fastxent select -----------------------------------------------------------------------------
+
+
+def print_counts(counts: Counts) -> None:
+    """Print what ``fastxent select`` has counted on standard error, so that CSV can be piped."""
+    lines = [
+        f"images      {len(counts.found):,}",
+        f"candidates  {sum(counts.returned):,}",
+        f"found       {sum(counts.found):,}",
+        f"nan         {sum(counts.nan):,}",
+    ]
+    rows = zip(counts.found, counts.nan, counts.returned, strict=True)
+    remarks = [
+        f"image {image}: {found:,} found, {returned:,} returned, {nan:,} NaN"
+        for image, (found, nan, returned) in enumerate(rows)
+        if nan or found > returned
+    ]
+    lines += remarks[:REMARKS]
+    if len(remarks) > REMARKS:
+        lines.append(f"and {len(remarks) - REMARKS:,} images more with some left out, or with NaN")
+    for line in lines:
+        print(line, file=sys.stderr)
 
 
 # --- fastxent demo -------------------------------------------------------------------------------

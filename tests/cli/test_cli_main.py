@@ -18,7 +18,7 @@ def test_version():
 def test_help_lists_the_commands():
     result = run("--help")
     assert result.exit_code == 0
-    for command in ("demo", "loss", "bench", "info"):
+    for command in ("demo", "loss", "select", "bench", "info"):
         assert f"  {command} " in result.output
 
 

@@ -70,6 +70,15 @@ CASES = {
         "= 9 is not a class label: expected 0..1, or an ignore_index (-100)",
         lambda: fx.softmax_cross_entropy([0.0, 1.0], 9),
     ),
+    "what is no score of a candidate": (
+        "logits",
+        (2, 3, 1),
+        (
+            "= 2.0 is outside [0, 1], and activation=None is for scores; logits take "
+            "activation='sigmoid' or 'softmax'"
+        ),
+        lambda: fx.select_candidates(with_value(LOGITS * 0, (2, 3, 1), 2), activation=None),
+    ),
     "recommended for labels": (
         "targets",
         WHERE,
