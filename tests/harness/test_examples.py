@@ -102,5 +102,6 @@ def test_scripts_run(name, capsys):
     assert len(capsys.readouterr().out.splitlines()) >= 3
 
 
-def test_every_example_is_tested():
-    assert {path.stem for path in FOLDER.glob("*.py")} == set(CASES)
+def test_every_loss_is_tested():
+    losses = {path.stem for path in FOLDER.glob("*.py") if "custom_loss" in path.read_text("utf-8")}
+    assert losses == set(CASES)

@@ -1,0 +1,120 @@
+"""The pipelines in examples/: they run, and what they say and draw is right."""
+
+import re
+import runpy
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).parents[2]
+FOLDER = ROOT / "examples"
+#: What each one imports, or takes a model from, and options that make it quick.
+PIPELINES = {
+    "inference": (
+        ["cv2", "matplotlib", "onnx", "onnxruntime", "powerboxes", "rapid_layout", "skimage"],
+        ["--pictures", "2"],
+    ),
+}
+
+
+def require(name):
+    missing = [module for module in PIPELINES[name][0] if find_spec(module) is None]
+    if missing:
+        pytest.skip(f"examples/{name}.py needs {', '.join(missing)}: make .venv/.made-examples")
+
+
+def load(name):
+    require(name)
+    return runpy.run_path(str(FOLDER / f"{name}.py"))
+
+
+@pytest.mark.parametrize("name", PIPELINES)
+def test_pipelines_run_and_draw(name, tmp_path):
+    require(name)
+    plot = tmp_path / "plot.png"
+    command = [sys.executable, str(FOLDER / f"{name}.py"), "--plot", str(plot), *PIPELINES[name][1]]
+    result = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert result.stderr == ""
+    assert len(result.stdout.splitlines()) >= 3
+    assert plot.read_bytes().startswith(b"\x89PNG")
+    assert [path.name for path in tmp_path.iterdir()] == ["plot.png"]
+
+
+def test_every_pipeline_is_tested_and_run_by_make():
+    paths = [path for path in FOLDER.glob("*.py") if "custom_loss" not in path.read_text("utf-8")]
+    assert {path.stem for path in paths} == set(PIPELINES)
+    makefile = (ROOT / "Makefile").read_text("utf-8")
+    assert set(re.search(r"^PIPELINES := (.*)$", makefile, re.MULTILINE)[1].split()) == set(
+        PIPELINES
+    )
+
+
+@pytest.mark.parametrize("name", PIPELINES)
+def test_pipelines_take_five_minutes_to_read(name):
+    assert len((FOLDER / f"{name}.py").read_text("utf-8").splitlines()) <= 250
+
+
+# --- inference -----------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def detector():
+    """The names of the example, a session, and all outputs for the page."""
+    example = load("inference")
+    session = example["open_session"]()
+    page = example["to_input"](example["skimage"].data.page())
+    names = example["LOGITS"] + example["SCORES"] + example["DISTANCES"]
+    outputs = session.run(names, {"image": page})
+    return example, session, page, (outputs[:4], outputs[4:8], outputs[8:])
+
+
+@pytest.mark.parametrize(
+    ("threshold", "pairs"),
+    [(0.01, 3499), (0.05, 288), (0.1, 133), (0.25, 22), (0.4, 14), (0.5, 8)],
+)
+def test_candidates_are_those_of_the_models_own_scores(threshold, pairs, detector):
+    example, _, _, (logits, scores, _) = detector
+    same, count, difference = example["compare_candidates"](logits, scores, threshold)
+    assert same
+    assert difference <= 2e-7
+    # onnxruntime takes other kernels on other CPUs, and logits close to the threshold pass it.
+    assert count == pytest.approx(pairs, rel=0.01, abs=1)
+    assert count == sum(int((level > np.float32(threshold)).sum()) for level in scores)
+
+
+@pytest.mark.parametrize("threshold", [0.1, 0.25, 0.4, 0.5])
+def test_boxes_are_those_of_the_usual_postprocessing(threshold, detector):
+    example, _, _, (logits, scores, distances) = detector
+    found = sorted(
+        (label, -float(score), *box)
+        for box, label, score in zip(
+            *example["select_boxes"](logits, distances, threshold), strict=True
+        )
+    )
+    usual = sorted(
+        (label, -float(score), *box)
+        for box, label, score in example["usual_postprocessing"](scores, distances, threshold)
+    )
+    assert len(found) > 0
+    np.testing.assert_allclose(found, usual, 1e-5, 2e-3)
+
+
+def test_bound_outputs_are_written_into_the_same_arrays(detector):
+    example, session, page, (logits, _, distances) = detector
+    bound = example["BoundSession"](session, example["LOGITS"] + example["DISTANCES"])
+    arrays = bound.run(np.zeros_like(page))
+    before = [array.copy() for array in arrays]
+    assert bound.run(page) is arrays
+    for array, old, expected in zip(arrays, before, logits + distances, strict=True):
+        np.testing.assert_array_equal(array, expected)
+        assert not np.array_equal(array, old)
+
+
+def test_threads_of_the_session_do_not_spin(detector):
+    options = detector[1].get_session_options()
+    assert options.get_session_config_entry("session.intra_op.allow_spinning") == "0"
