@@ -9,6 +9,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy.special import expit
+
+import fastxent as fx
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "examples"
@@ -17,6 +20,10 @@ PIPELINES = {
     "inference": (
         ["cv2", "matplotlib", "onnx", "onnxruntime", "powerboxes", "rapid_layout", "skimage"],
         ["--pictures", "2"],
+    ),
+    "pixels": (
+        ["cv2", "matplotlib", "onnx", "onnxruntime", "rapidocr_onnxruntime", "skimage"],
+        [],
     ),
 }
 
@@ -118,3 +125,39 @@ def test_bound_outputs_are_written_into_the_same_arrays(detector):
 def test_threads_of_the_session_do_not_spin(detector):
     options = detector[1].get_session_options()
     assert options.get_session_config_entry("session.intra_op.allow_spinning") == "0"
+
+
+# --- pixels --------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def text_map():
+    """The names of the example, and logits of the page."""
+    example = load("pixels")
+    return example, example["compute_logits"](example["skimage"].data.page())
+
+
+def test_loss_of_pixels(text_map):
+    _, logits = text_map
+    exact = logits.astype(np.float64)
+    targets = exact > np.log(0.3 / 0.7)
+    expected = np.logaddexp(0, np.where(targets, -exact, exact))
+    loss = fx.sigmoid_cross_entropy(logits, targets, axis=None)
+    np.testing.assert_allclose(loss, expected, 5e-7, 1e-37)
+    assert loss.max() == pytest.approx(1.19993, abs=1e-3)
+    assert loss.mean(dtype=np.float64) == pytest.approx(0.0010704, rel=0.01)
+
+
+def test_best_pixels_among_those_that_score_exactly_1(text_map):
+    example, logits = text_map
+    flat = logits.ravel()
+    assert (logits.shape, np.count_nonzero(expit(flat) == 1)) == (
+        (1, 1, 960, 960),
+        pytest.approx(110_789, rel=0.01),
+    )
+    (rows, columns), found = example["best_pixels"](logits)
+    order = np.argsort(-flat.astype(np.float64), kind="stable")[:1000]
+    np.testing.assert_array_equal(rows * 960 + columns, order)
+    assert found == np.count_nonzero(expit(flat.astype(np.float64)) > np.float32(0.3))
+    rows, columns = example["best_pixels_by_score"](expit(flat).reshape(960, 960))
+    assert set((rows * 960 + columns).tolist()).isdisjoint(order.tolist())
