@@ -1,5 +1,6 @@
 """The pipelines in examples/: they run, and what they say and draw is right."""
 
+import os
 import re
 import runpy
 import subprocess
@@ -21,6 +22,7 @@ PIPELINES = {
         ["cv2", "matplotlib", "onnx", "onnxruntime", "powerboxes", "rapid_layout", "skimage"],
         ["--pictures", "2"],
     ),
+    "dataloader": (["matplotlib", "torch"], ["--pages", "32"]),
     "pixels": (
         ["cv2", "matplotlib", "onnx", "onnxruntime", "rapidocr_onnxruntime", "skimage"],
         [],
@@ -39,6 +41,7 @@ def load(name):
     return runpy.run_path(str(FOLDER / f"{name}.py"))
 
 
+@pytest.mark.skipif(os.name != "posix", reason="workers are forked")
 @pytest.mark.parametrize("name", PIPELINES)
 def test_pipelines_run_and_draw(name, tmp_path):
     require(name)
@@ -161,3 +164,27 @@ def test_best_pixels_among_those_that_score_exactly_1(text_map):
     assert found == np.count_nonzero(expit(flat.astype(np.float64)) > np.float32(0.3))
     rows, columns = example["best_pixels_by_score"](expit(flat).reshape(960, 960))
     assert set((rows * 960 + columns).tolist()).isdisjoint(order.tolist())
+
+
+# --- dataloader ----------------------------------------------------------------------------------
+
+
+def test_two_sorts_choose_the_same_negatives():
+    example = load("dataloader")
+    pages = example["Pages"](3)
+    losses, labels = example["compute_losses"]([pages[i] for i in range(3)])
+    mask = example["mine"](losses, labels)
+    np.testing.assert_array_equal(mask, example["mine_by_two_sorts"](losses, labels))
+    for image in range(3):
+        negative = np.where(labels[image] == 10, losses[image], -np.inf)
+        count = 3 * np.count_nonzero(labels[image] != 10)
+        assert set(np.flatnonzero(mask[image])) == set(np.argsort(negative)[-count:])
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="threads are counted in /proc")
+def test_workers_compute_on_one_thread():
+    example = load("dataloader")
+    pages = example["Pages"](32)
+    example["compute_losses"]([pages[i] for i in range(16)])  # the parent's threads are there
+    _, threads = example["compare_speed"](pages, epochs=1)
+    assert threads == {"hard_negatives": 1, "two sorts": 1}
