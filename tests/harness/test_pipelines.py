@@ -23,6 +23,7 @@ PIPELINES = {
         ["--pictures", "2"],
     ),
     "dataloader": (["matplotlib", "torch"], ["--pages", "32"]),
+    "matching": (["matplotlib", "scipy", "torch"], []),
     "pixels": (
         ["cv2", "matplotlib", "onnx", "onnxruntime", "rapidocr_onnxruntime", "skimage"],
         [],
@@ -188,3 +189,73 @@ def test_workers_compute_on_one_thread():
     example["compute_losses"]([pages[i] for i in range(16)])  # the parent's threads are there
     _, threads = example["compare_speed"](pages, epochs=1)
     assert threads == {"hard_negatives": 1, "two sorts": 1}
+
+
+# --- matching ------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def batch():
+    example = load("matching")
+    return example, *example["make_batch"]()
+
+
+def exact_class_costs(logits, labels, alpha=0.25):
+    """The focal cost in float64, with no term that could be a logarithm of 0; gamma is 2."""
+    costs = []
+    for image, label in zip(logits.astype(np.float64), labels, strict=True):
+        z = image[:, label]
+        positive = alpha * expit(-z) ** 2 * np.logaddexp(0, -z)
+        costs.append(positive - (1 - alpha) * expit(z) ** 2 * np.logaddexp(0, z))
+    return costs
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32])
+def test_class_costs_are_exact_and_the_usual_ones_nearly(dtype, batch):
+    example, logits, _, labels, _ = batch
+    logits = logits.astype(dtype)
+    usual = example["usual_class_costs"](logits.astype(np.float32), labels)
+    near = [np.abs(image[:, label]) < 11.5 for image, label in zip(logits, labels, strict=True)]
+    for ours, theirs, exact, close in zip(
+        example["class_costs"](logits, labels),
+        usual,
+        exact_class_costs(logits, labels),
+        near,
+        strict=True,
+    ):
+        np.testing.assert_allclose(ours, exact, 1e-5, 1e-5)
+        np.testing.assert_allclose(theirs[close], exact[close], atol=3e-3)
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32])
+def test_matches_are_the_cheapest(dtype, batch):
+    example, logits, boxes, labels, true_boxes = batch
+    logits = logits.astype(dtype)
+    found = example["match"](example["class_costs"](logits, labels), boxes, true_boxes)
+    exact = exact_class_costs(logits, labels)
+    expected = example["match"](exact, boxes, true_boxes)
+    for queries, label, best, term, image_boxes, truth in zip(
+        found, labels, expected, exact, boxes, true_boxes, strict=True
+    ):
+        assert len(set(queries.tolist())) == len(label)
+        cost = 2 * term + example["box_costs"](image_boxes, truth)
+        columns = np.arange(len(label))
+        assert cost[queries, columns].sum() == pytest.approx(cost[best, columns].sum(), abs=1e-4)
+
+
+def test_the_usual_form_is_infeasible_in_float16(batch):
+    example, logits, boxes, labels, true_boxes = batch
+    costs = example["usual_class_costs"](logits.astype(np.float16), labels)
+    with pytest.raises(ValueError, match="infeasible"):
+        example["match"](costs, boxes, true_boxes)
+
+
+def test_costs_of_boxes():
+    """Of a box with itself, with one that touches it, and with one of which it is a half."""
+    box = np.array([[0.25, 0.25, 0.5, 0.5]])
+    others = np.array([[0.25, 0.25, 0.5, 0.5], [0.75, 0.25, 0.5, 0.5], [0.5, 0.25, 1.0, 0.5]])
+    l1, giou = np.array([0, 0.5, 0.75]), np.array([1, 0, 0.5])
+    expected = 5 * l1 + 2 * (1 - giou)
+    np.testing.assert_allclose(
+        load("matching")["box_costs"](box, others)[0], expected, 1e-12, 1e-12
+    )
