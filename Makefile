@@ -12,7 +12,7 @@ NATIVE_SOURCES := $(wildcard $(foreach suffix,pyx pxd pxi c h def, \
 C_SOURCES := $(filter-out %/_native.c,$(filter %.c %.h,$(NATIVE_SOURCES)))
 
 # Examples that are whole programs; the others are losses.
-PIPELINES := inference pixels dataloader matching
+PIPELINES := inference pixels dataloader matching training
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:

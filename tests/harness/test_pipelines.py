@@ -28,6 +28,7 @@ PIPELINES = {
         ["cv2", "matplotlib", "onnx", "onnxruntime", "rapidocr_onnxruntime", "skimage"],
         [],
     ),
+    "training": (["matplotlib", "sklearn", "torch"], ["--steps", "30"]),
 }
 
 
@@ -259,3 +260,30 @@ def test_costs_of_boxes():
     np.testing.assert_allclose(
         load("matching")["box_costs"](box, others)[0], expected, 1e-12, 1e-12
     )
+
+
+# --- training ------------------------------------------------------------------------------------
+
+
+def test_loss_curve_is_that_of_torch():
+    _, losses, grad_difference = load("training")["train"](60)
+    np.testing.assert_allclose(losses[:, 0], losses[:, 1], 2e-6)
+    assert grad_difference < 4e-6
+    assert losses[-5:].mean() < losses[0, 0] / 3
+
+
+def test_training_with_torchs_own_gradient_takes_the_same_course():
+    """For the first steps at least: what is rounded otherwise may grow in the long run."""
+    example = load("training")
+    torch = example["torch"]
+    _, losses, _ = example["train"](30)
+    pictures, labels = example["make_pictures"](2048)
+    network = example["make_network"]()
+    optimizer = torch.optim.Adam(network.parameters(), lr=3e-3)
+    for step, loss in enumerate(losses[:, 0]):
+        chosen = slice(step * 16, (step + 1) * 16)
+        optimizer.zero_grad()
+        expected = example["torch_loss"](network(pictures[chosen]), labels[chosen])
+        expected.backward()
+        optimizer.step()
+        assert loss == pytest.approx(expected.item(), rel=1e-4)
