@@ -42,6 +42,11 @@ def write_loss(path, files, *options):
     return "loss", *files, "--loss", "softmax", "--out", path, *options
 
 
+def write_candidates(path, files, *options):
+    """Write a file by --out of the selection."""
+    return "select", files[0], "--batch-ndim", 0, "--out", path, *options
+
+
 def write_json(path, _files, *_options):
     """Write a file by --json of the bench."""
     tiny = "--anchors", 40, "--classes", 5, "--rounds", 1, "--functions", "sigmoid"
@@ -66,8 +71,13 @@ def quick_demo(monkeypatch):
 
 WRITERS = pytest.mark.parametrize(
     ("command", "suffix"),
-    [(write_loss, ".npy"), (write_json, ".json"), (write_plot, ".png")],
-    ids=["loss", "bench", "demo"],
+    [
+        (write_loss, ".npy"),
+        (write_candidates, ".csv"),
+        (write_json, ".json"),
+        (write_plot, ".png"),
+    ],
+    ids=["loss", "select", "bench", "demo"],
 )
 
 
@@ -75,6 +85,8 @@ def is_result(path):
     """Whether it is the file that the command writes."""
     if path.suffix == ".npy":
         return np.load(path) == pytest.approx(np.log(3), rel=1e-6)
+    if path.suffix == ".csv":
+        return np.all(np.loadtxt(path, delimiter=",", skiprows=1)[:, -1] == 0.5)
     if path.suffix == ".json":
         return json.loads(path.read_text())["results"][0]["function"] == "sigmoid"
     return path.read_bytes().startswith(b"\x89PNG")
@@ -113,7 +125,7 @@ def test_files_that_appear_during_the_run_are_kept(
     assert path.read_text() == "of another run"
     assert names(tmp_path) == sorted([path.name, "y.npy", "z.npy"])
     # The work is not lost where it can be printed.
-    if command is not write_loss:
+    if command not in {write_loss, write_candidates}:
         assert "the tables" in result.output or "reading alone" in result.output
 
 
@@ -241,7 +253,7 @@ def test_links_are_followed(command, suffix, files, tmp_path):
     target, link = tmp_path / "folder" / f"target{suffix}", tmp_path / f"link{suffix}"
     target.parent.mkdir()
     link.symlink_to(target)
-    if command is write_loss:  # a link is there, wherever it leads
+    if command in {write_loss, write_candidates}:  # a link is there, wherever it leads
         assert fails(*command(link, files)) == f"--out {link} exists; --force replaces it"
     for _ in ("a link that leads nowhere", "a link to a file"):
         assert run(*command(link, files, "--force")).exit_code == 0
