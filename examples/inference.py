@@ -196,7 +196,7 @@ def main():
         same, count, difference = compare_candidates(logits, own_scores, threshold)
         print(
             f"above {threshold:4}: {count:4} candidates, {'the same' if same else 'OTHERS'} as of "
-            f"the model's own scores, which are off by at most {difference:.1e}"
+            f"the model's own scores, from which theirs differ by at most {difference:.1e}"
         )
     found = select_boxes(logits, distances)
     names = session.get_modelmeta().custom_metadata_map["character"].split("\n")

@@ -99,6 +99,28 @@ def test_candidates_are_those_of_the_models_own_scores(threshold, pairs, detecto
     assert count == sum(int((level > np.float32(threshold)).sum()) for level in scores)
 
 
+@pytest.mark.parametrize(
+    ("threshold", "pairs"), [(0.05, 530), (0.1, 206), (0.25, 63), (0.4, 47), (0.5, 45)]
+)
+def test_candidates_of_all_levels(threshold, pairs, detector, stacked_logits):
+    """Three pages, one upon the other, have objects of more sizes."""
+    logits, scores = stacked_logits
+    same, count, difference = detector[0]["compare_candidates"](logits, scores, threshold)
+    assert same
+    assert difference <= 2e-7
+    assert count == pytest.approx(pairs, rel=0.01, abs=1)
+    assert all((level > 0.05).any() for level in scores)
+
+
+@pytest.fixture(scope="module")
+def stacked_logits(detector):
+    example, session, _, _ = detector
+    page = example["skimage"].data.page()
+    picture = example["to_input"](np.concatenate([page, page[:, ::-1], page]))
+    outputs = session.run(example["LOGITS"] + example["SCORES"], {"image": picture})
+    return outputs[:4], outputs[4:]
+
+
 @pytest.mark.parametrize("threshold", [0.1, 0.25, 0.4, 0.5])
 def test_boxes_are_those_of_the_usual_postprocessing(threshold, detector):
     example, _, _, (logits, scores, distances) = detector
