@@ -138,6 +138,20 @@ def test_boxes_are_those_of_the_usual_postprocessing(threshold, detector):
     np.testing.assert_allclose(found, usual, 1e-5, 2e-3)
 
 
+@pytest.mark.parametrize("threshold", [0.1, 0.25, 0.4, 0.5])
+def test_boxes_are_those_of_rapid_layout(threshold, detector):
+    example, _, page, (logits, scores, distances) = detector
+    package = Path(find_spec("rapid_layout").origin).parent
+    own = runpy.run_path(str(package / "model_handler" / "pp" / "post_process.py"))
+    postprocess = own["PPPostProcess"](range(10), threshold, example["IOU_THRESHOLD"])
+    boxes, own_scores, labels = postprocess((800, 608), page, scores + distances)
+    expected = sorted(zip(labels, np.negative(own_scores), *np.transpose(boxes), strict=True))
+    boxes, labels, found = example["select_boxes"](logits, distances, threshold)
+    boxes = boxes.clip(0, [608, 800] * 2)  # as that package does
+    found = sorted(zip(labels, np.negative(found), *boxes.T, strict=True))
+    np.testing.assert_allclose(found, expected, 1e-5, 2e-3)
+
+
 def test_bound_outputs_are_written_into_the_same_arrays(detector):
     example, session, page, (logits, _, distances) = detector
     bound = example["BoundSession"](session, example["LOGITS"] + example["DISTANCES"])
