@@ -11,6 +11,7 @@ long doubles where these are wider (x86).
 """
 
 import argparse
+import re
 import sys
 from pathlib import Path
 
@@ -147,6 +148,13 @@ def measure(name, dtype, stride=STRIDE, count=DOUBLES):
 # --- the table ------------------------------------------------------------------------------------
 
 
+def short(number):
+    """Return a number in hex, or as an integer."""
+    if number in {0, 1} or np.isinf(number):
+        return f"{number:g}"
+    return re.sub(r"\.?0*p", "p", number.hex())
+
+
 def table():
     """Return the contracts as a table in Markdown."""
     lines = [
@@ -155,10 +163,8 @@ def table():
     ]
     of_doubles = native.primitives(True)
     for name, (lowest, highest, ulps, worst) in native.primitives(False).items():
-        limits = [
-            f"`{limit.hex() if abs(limit) < np.inf else limit}`" for limit in (lowest, highest)
-        ]
-        cells = [f"`{name}`", FORMULAS[name], *limits, f"{ulps:.3f}", f"`{worst.hex()}`"]
+        limits = [f"`{short(limit)}`" for limit in (lowest, highest)]
+        cells = [f"`{name}`", FORMULAS[name], *limits, f"{ulps:.3f}", f"`{short(worst)}`"]
         lines.append("| " + " | ".join([*cells, f"{of_doubles[name][2]:.3f}"]) + " |")
     return "\n".join(lines)
 

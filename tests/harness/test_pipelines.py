@@ -220,6 +220,7 @@ def test_two_sorts_choose_the_same_negatives():
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="threads are counted in /proc")
+@pytest.mark.filterwarnings("ignore:os.fork:RuntimeWarning")  # of JAX, if it has been imported
 def test_workers_compute_on_one_thread():
     example = load("dataloader")
     pages = example["Pages"](32)

@@ -1,8 +1,8 @@
 /* exp, expm1, log, log1p and powers of a vec: branch-free, one polynomial each.
  *
- * The coefficients come from scripts/fit_polynomials.py. Over every seventh float, exp, log1p and
- * log are off by at most 0.89 ULP; tests/scores/test_scores.py holds what is promised of the
- * functions made of them.
+ * The coefficients come from scripts/fit_polynomials.py. primitives.def says in which domain each
+ * function is off by how much; tests/scores/test_scores.py holds what is promised of the functions
+ * made of them.
  */
 #ifndef FX_VECTOR_MATH_H
 #define FX_VECTOR_MATH_H
@@ -161,7 +161,7 @@ FX_MATH vec v_log1p(vec x) {
     return v_log_sum(k, f);
 }
 
-/* log(1 + x) for x from 0 to 1, where one polynomial does: half the operations, 1.5 ULP. */
+/* log(1 + x) for x from 0 to 1, where one polynomial does: half the operations. */
 FX_INLINE vec v_log1p_unit(vec x) {
 #if FX_DOUBLE
     return v_log1p(x);
