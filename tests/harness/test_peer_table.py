@@ -92,10 +92,12 @@ def test_every_function_is_of_a_library_of_the_page():
 
 
 def test_every_loss_and_score_has_a_section():
-    losses, _, scores = TEXT.partition("## Scores")
-    headings = [re.findall(r"^### (.*)$", part, re.MULTILINE) for part in (losses, scores)]
+    losses, scores, detection = re.split("\n## Scores\n|\n## Detection\n", TEXT)
+    parts = (losses, scores, detection)
+    headings = [re.findall(r"^### (.*)$", part, re.MULTILINE) for part in parts]
     assert sorted(headings[0]) == sorted(_catalogue.LOSSES)
     assert headings[1] == list(_catalogue.SCORES)
+    assert all(callable(getattr(fx, name)) for name in headings[2])
     assert all(list(read_peers("", SECTIONS[loss])) for loss in headings[0])
 
 
