@@ -32,11 +32,8 @@ def _keys_of(module: str, name: str) -> tuple[str, ...]:
 
 def public_functions(module: str) -> tuple[str, ...]:
     """Return the names of the public functions of a module of the package."""
-    return tuple(
-        statement.name
-        for statement in _statements(module)
-        if isinstance(statement, ast.FunctionDef) and not statement.name.startswith("_")
-    )
+    names = (each.name for each in _statements(module) if isinstance(each, ast.FunctionDef))
+    return tuple(dict.fromkeys(name for name in names if not name.startswith("_")))  # overloads
 
 
 BACKENDS = _keys_of("_config", "BACKENDS")

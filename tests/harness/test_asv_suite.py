@@ -49,8 +49,11 @@ def test_each_loss_is_in_the_module_of_its_name(loss):
 
 
 def test_each_score_head_and_function_of_detection_is_there():
-    from suite import detection, heads
+    from suite import candidates, detection, heads, matching, mining
 
+    for module in (candidates, matching, mining):
+        name = module.__name__.removeprefix("suite.")
+        assert set(module.FUNCTIONS) == set(_package.public_functions(name))
     assert set(detection.FUNCTIONS) == set(_package.public_functions("detection"))
     assert set(scores.Score.params[0]) == set(SCORES)
     assert set(heads.FUNCTIONS) == {"sigmoid_to_softmax_logits", "softmax_to_sigmoid_logit"}
@@ -81,6 +84,9 @@ def test_asv_finds_all_of_them_and_nothing_else(tmp_path):
         "scores.Score",
         "heads.Head",
         "detection.Recommendation",
+        "candidates.Selection",
+        "mining.Mining",
+        "matching.Cost",
     ):
         names |= {f"{kinds}.track_over_read", f"{kinds}.track_ns_per_logit"}
     assert set(benchmarks) == names
