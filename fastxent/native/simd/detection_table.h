@@ -14,7 +14,9 @@ FX_TARGET_BEGIN(FX_AVX2_FEATURES)
 #include "detection.h"
 #include "tile.h"
 
+#include "dispatch_constants.h"
 #include "sigmoid_terms.h"
+#include "user_elements.h"
 
 #include "matching.h"
 #include "mining.h"

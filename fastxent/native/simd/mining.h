@@ -11,50 +11,41 @@
 /* --- how many positives --------------------------------------------------------------------------
  */
 
-/* Labels as int64; those of 64 bits that are no such numbers are positives like the largest one. */
-#define FX_LABEL_OF(type, element) ((int64_t)(element))
-#define FX_LABEL_OF_UINT64(type, element)                                                          \
-    ((int64_t)((element) > (uint64_t)INT64_MAX ? (uint64_t)INT64_MAX : (element)))
-
-#define FX_COUNT_LABELS(type, label_of)                                                            \
-    do {                                                                                           \
-        for (ptrdiff_t i = 0; i < count; i++) {                                                    \
-            type element;                                                                          \
-            memcpy(&element, source + i * stride, sizeof element);                                 \
-            int64_t label = label_of(type, element);                                               \
-            equal += label == value;                                                               \
-            negative += label < 0;                                                                 \
-        }                                                                                          \
-    } while (0)
-#define FX_COUNT_CASE(code, type, label_of)                                                        \
-    case code:                                                                                     \
-        if (stride == (ptrdiff_t)sizeof(type)) {                                                   \
-            const ptrdiff_t stride = sizeof(type);                                                 \
-            FX_COUNT_LABELS(type, label_of);                                                       \
-        } else                                                                                     \
-            FX_COUNT_LABELS(type, label_of);                                                       \
-        break
+/* Unsigned labels of 64 bits that are no int64 are positives like the largest one. */
+FX_INLINE int64_t label_at(const char *p, const int type) {
+    int64_t label = integer_at(p, type);
+    return is_wrapped(label, type) ? INT64_MAX : label;
+}
 
 typedef struct {
     int64_t equal, negative;
 } label_counts;
 
 /* How many labels equal a value, and how many are negative. */
+FX_INLINE void count_labels_of_type(const char *source, ptrdiff_t stride, ptrdiff_t count,
+                                    int64_t value, label_counts *counts, const int type) {
+    int64_t equal = 0, negative = 0;
+    for (ptrdiff_t i = 0; i < count; i++) {
+        int64_t label = label_at(source + i * stride, type);
+        equal += label == value;
+        negative += label < 0;
+    }
+    counts->equal = equal;
+    counts->negative = negative;
+}
+FX_INLINE void count_labels_by_stride(const char *source, ptrdiff_t stride, ptrdiff_t count,
+                                      int64_t value, label_counts *counts, const int type) {
+    if (stride == integer_size(type)) /* a constant, with which compilers vectorize */
+        count_labels_of_type(source, integer_size(type), count, value, counts, type);
+    else
+        count_labels_of_type(source, stride, count, value, counts, type);
+}
+
 static label_counts count_labels(const char *source, ptrdiff_t stride, int type, ptrdiff_t count,
                                  int64_t value) {
-    int64_t equal = 0, negative = 0;
-    switch (type) {
-        FX_COUNT_CASE(FX_INT8, int8_t, FX_LABEL_OF);
-        FX_COUNT_CASE(FX_BOOL, uint8_t, FX_LABEL_OF);
-        FX_COUNT_CASE(FX_UINT8, uint8_t, FX_LABEL_OF);
-        FX_COUNT_CASE(FX_INT16, int16_t, FX_LABEL_OF);
-        FX_COUNT_CASE(FX_UINT16, uint16_t, FX_LABEL_OF);
-        FX_COUNT_CASE(FX_INT32, int32_t, FX_LABEL_OF);
-        FX_COUNT_CASE(FX_UINT32, uint32_t, FX_LABEL_OF);
-        FX_COUNT_CASE(FX_INT64, int64_t, FX_LABEL_OF);
-        FX_COUNT_CASE(FX_UINT64, uint64_t, FX_LABEL_OF_UINT64);
-    }
-    label_counts counts = {equal, negative};
+    label_counts counts = {0, 0};
+    if (type == FX_BOOL) type = FX_UINT8;
+    FX_WITH_INTEGER_TYPE(type, count_labels_by_stride, source, stride, count, value, &counts);
     return counts;
 }
 
@@ -207,27 +198,15 @@ static ptrdiff_t mining_bytes(ptrdiff_t anchors, int64_t wanted) {
     return (kept_room(anchors, wanted) + LANES) * (ptrdiff_t)sizeof(candidate);
 }
 
-#define FX_ELIGIBLE_CASE(code, type, label_of)                                                     \
-    case code: {                                                                                   \
-        type element;                                                                              \
-        memcpy(&element, place, sizeof element);                                                   \
-        return label_of(type, element) == s->eligible;                                             \
-    }
+FX_INLINE void has_label(const char *place, int64_t label, int *found, const int type) {
+    *found = label_at(place, type) == label;
+}
 FX_INLINE int is_eligible(const search *s, ptrdiff_t anchor) {
     const char *place = s->labels + anchor * s->label_stride;
+    int type = s->label_type == FX_BOOL ? FX_UINT8 : s->label_type, found = 0;
     if (!s->labels) return 1;
-    switch (s->label_type) {
-        FX_ELIGIBLE_CASE(FX_INT8, int8_t, FX_LABEL_OF)
-        FX_ELIGIBLE_CASE(FX_BOOL, uint8_t, FX_LABEL_OF)
-        FX_ELIGIBLE_CASE(FX_UINT8, uint8_t, FX_LABEL_OF)
-        FX_ELIGIBLE_CASE(FX_INT16, int16_t, FX_LABEL_OF)
-        FX_ELIGIBLE_CASE(FX_UINT16, uint16_t, FX_LABEL_OF)
-        FX_ELIGIBLE_CASE(FX_INT32, int32_t, FX_LABEL_OF)
-        FX_ELIGIBLE_CASE(FX_UINT32, uint32_t, FX_LABEL_OF)
-        FX_ELIGIBLE_CASE(FX_INT64, int64_t, FX_LABEL_OF)
-        FX_ELIGIBLE_CASE(FX_UINT64, uint64_t, FX_LABEL_OF_UINT64)
-    }
-    return 0;
+    FX_WITH_INTEGER_TYPE(type, has_label, place, s->eligible, &found);
+    return found;
 }
 
 FX_INLINE uint32_t mask_bits(mask m) {
