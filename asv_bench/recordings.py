@@ -76,5 +76,5 @@ def _with_figures(
 
 
 def _is_figure(value: float | None) -> bool:
-    """Say whether there is a figure: NaN is what a commit does not have, None what failed."""
+    """Return whether there is a figure: NaN is what a commit does not have, None what failed."""
     return value is not None and not math.isnan(value)

@@ -139,7 +139,7 @@ class Case:
 
 
 def fits(function: str, shape: Shape) -> bool:
-    """Say whether a function is defined for a shape, and not merely the same for all of them."""
+    """Return whether a function is defined for a shape, and not merely the same for all of them."""
     if function in ELEMENT_SCORES:
         return shape in {SINGLE_CLASS, COCO, SMALL}
     if shape.axis is None:

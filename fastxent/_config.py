@@ -116,7 +116,7 @@ def automatic_threads() -> int:
 
 
 def _is_openmps_own(maximum: int) -> bool:
-    """Tell whether OpenMP's maximum is but the number of CPUs that there were at the start."""
+    """Return whether OpenMP's maximum is but the number of CPUs that there were at the start."""
     return maximum == _initial_cpus and os.getpid() == HOME_PROCESS
 
 

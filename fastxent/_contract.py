@@ -218,7 +218,7 @@ class CostRequest(NamedTuple):
 class Backend(Protocol):
     """A module that computes."""
 
-    #: Classes side by side, of which it computes scores; of others no more than MOST_CLASSES.
+    #: Contiguous classes, of which it computes scores; of others no more than MOST_CLASSES.
     MOST_ROW_CLASSES: int
 
     def evaluate_loss(self, request: LossRequest) -> LossTotals:

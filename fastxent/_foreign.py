@@ -46,7 +46,7 @@ def refuse(value: object, name: str) -> None:
 
 
 def _is_lazy(value: object) -> bool:
-    """Tell whether dask has yet to compute a value; arrays of xarray may be made of dask's."""
+    """Return whether dask has yet to compute a value; arrays of xarray may be made of dask's."""
     try:
         graph = getattr(value, "__dask_graph__", None)
         return graph is not None and graph() is not None

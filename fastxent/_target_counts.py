@@ -33,7 +33,7 @@ class Kind(Enum):
 
 
 def has_value(targets: Array, value: int) -> bool:
-    """Tell whether any element has this value."""
+    """Return whether any element has this value."""
     blocks = (targets.flat[start : start + _BLOCK] for start in range(0, targets.size, _BLOCK))
     return any(bool((block == value).any()) for block in blocks)
 

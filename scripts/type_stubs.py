@@ -56,7 +56,7 @@ def format_stub(module: str, source: str) -> str:
 
 
 def is_public(statement: ast.stmt) -> bool:
-    """Tell whether a statement of a module or class is something that users may use."""
+    """Return whether a statement of a module or class is something that users may use."""
     if isinstance(statement, ast.AnnAssign):
         return ast.unparse(statement.target).startswith("__")
     is_definition = isinstance(statement, ast.ClassDef | ast.FunctionDef)
@@ -95,7 +95,7 @@ def format_members(statements: list[ast.stmt], source: str) -> Iterator[str]:
 
 
 def is_overload(function: ast.FunctionDef) -> bool:
-    """Tell whether a function is one of several overloads."""
+    """Return whether a function is one of several overloads."""
     return any(ast.unparse(decorator) == "overload" for decorator in function.decorator_list)
 
 

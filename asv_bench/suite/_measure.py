@@ -47,7 +47,7 @@ def measure(functions: Iterable[str], conditions: Iterable[Condition]) -> Figure
 
 
 def can_run(condition: Condition) -> bool:
-    """Say whether this commit and this machine have what a condition asks for."""
+    """Return whether this commit and this machine have what a condition asks for."""
     cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     if condition.threads > (cpus or 1):
         return False
@@ -57,7 +57,7 @@ def can_run(condition: Condition) -> bool:
 
 
 def has_backend(name: str) -> bool:
-    """Say whether a backend can be used."""
+    """Return whether a backend can be used."""
     try:
         with fx.backend(name):
             return True

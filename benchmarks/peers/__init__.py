@@ -46,7 +46,7 @@ def missing(name: str) -> str:
 
 
 def available(name: str) -> bool:
-    """Say whether all that a peer needs is installed."""
+    """Return whether all that a peer needs is installed."""
     return not missing(name)
 
 

@@ -79,10 +79,10 @@ def _joined(array: Array, count: int) -> Array | None:
 
 
 def _suits_kernels(compute: Backend, values: Array, scores: Array) -> bool:
-    """Tell whether a backend can read all classes of an anchor at once.
+    """Return whether a backend can read all classes of an anchor at once.
 
     Kernels with anchors as lanes hold class numbers in floats. Those with classes as lanes need
-    classes side by side, and a copy of them to write to the same place.
+    contiguous classes, and a copy of them to write to the same place.
     """
     if values.dtype.kind in "biu":
         return False

@@ -180,7 +180,7 @@ def _evaluate_loss(  # noqa: PLR0917 - as above
 
 
 def _are_off(parameters: Mapping[str, Any]) -> bool:
-    """Tell whether the parameters of a cross-entropy are those that change nothing."""
+    """Return whether the parameters of a cross-entropy are those that change nothing."""
     smoothing = parameters["label_smoothing"]
     return type(smoothing) is float and smoothing == 0.0 and parameters.get("pos_weight") is None
 

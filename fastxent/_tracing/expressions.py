@@ -91,7 +91,7 @@ class Expression:
 
     @property
     def is_condition(self) -> bool:
-        """Tell whether this is true or false, and no number."""
+        """Return whether this is true or false, and no number."""
         return self.operation in _CONDITIONS
 
     __add__, __radd__ = _binary("add"), _binary("add", reflected=True)
@@ -175,7 +175,7 @@ def _as_operand(operation: str, place: int, value: object) -> Value:
 
 
 def is_constant(value: Value, number: float) -> bool:
-    """Tell whether a value is known to be a number."""
+    """Return whether a value is known to be a number."""
     return not isinstance(value, Expression) and value == number
 
 

@@ -29,7 +29,7 @@ _MOST_SQUARINGS = 32
 
 
 def is_product(exponent: float) -> bool:
-    """Tell whether a power is made of multiplications."""
+    """Return whether a power is made of multiplications."""
     return exponent.is_integer() and abs(exponent) <= _MOST_SQUARINGS
 
 

@@ -1,4 +1,4 @@
-# What the anchors of a run have one of each: labels or positions, weights, losses.
+# The per-anchor values of a run: labels or positions, weights, losses.
 
 from libc.math cimport floor, isinf
 from libc.stdint cimport int32_t
@@ -22,7 +22,7 @@ cdef inline real weighted(real weight, real loss) noexcept nogil:
 
 cdef inline void gather(const Job* job, const Operand* operand, const Cursor* cursor,
                         Py_ssize_t run, real* values) noexcept nogil:
-    """Copy what the anchors of a run have one of each."""
+    """Copy the per-anchor values of a run."""
     job.kernels.pack(operand_at(operand, &job.dimensions, cursor),
                      inner_stride(operand, &job.dimensions), 0, operand.type, run, 1, values, run)
 
@@ -92,7 +92,7 @@ cdef inline void run_positions(const Job* job, const Cursor* cursor, Py_ssize_t 
 
 cdef inline void write_anchors(const Job* job, const Operand* operand, const Cursor* cursor,
                                Py_ssize_t run, const real* values) noexcept nogil:
-    """Write what the anchors of a run have one of each to the caller's array."""
+    """Write the per-anchor values of a run to the caller's array."""
     cdef char* place = operand_at(operand, &job.dimensions, cursor)
     cdef Py_ssize_t step = inner_stride(operand, &job.dimensions)
     cdef Py_ssize_t i
@@ -104,7 +104,7 @@ cdef inline void write_anchors(const Job* job, const Operand* operand, const Cur
 
 
 cdef inline bint has_unit_masses(const Job* job) noexcept nogil:
-    """Tell whether every anchor's mass is one, so that there is no need to write it down."""
+    """Return whether every anchor's mass is one, so that there is no need to write it down."""
     if job.mean_class_weight != 1:
         return False
     if job.is_sigmoid:

@@ -172,7 +172,7 @@ cdef inline void swap(Py_ssize_t* pair) noexcept nogil:
 
 
 cdef inline bint is_dense(const Operand* operand, const Dimensions* dimensions) noexcept nogil:
-    """Say whether elements lie side by side, in the order of the dimensions."""
+    """Return whether elements are contiguous, in the order of the dimensions."""
     cdef Py_ssize_t step = operand.itemsize
     cdef int axis
     for axis in range(dimensions.count - 1, -1, -1):

@@ -1,6 +1,6 @@
 # One block of anchors, from the user's memory to losses: the path of every call.
 #
-# A block is worked off run by run, a run being anchors at an even stride:
+# A block is processed run by run, a run being anchors at an even stride:
 #
 #     labels -> columns; weights -> reals
 #     logits -> losses: the row kernel where it applies, else the lane kernel tile by tile; what
@@ -26,7 +26,7 @@ from fastxent.native._kernels cimport (
 
 
 cdef inline bint lies_in_lanes(const Job* job, const Operand* operand) noexcept nogil:
-    """Tell whether the lane kernels can read an operand where it is."""
+    """Return whether the lane kernels can read an operand where it is."""
     return (operand.type == job.element
             and inner_stride(operand, &job.dimensions) == job.itemsize
             and operand.class_stride % job.itemsize == 0)
@@ -115,7 +115,7 @@ cdef inline void unpack_result(const Job* job, const Operand* operand, char* pla
 
 cdef inline void set_anchor_vectors(const Job* job, fx_tile* tile, const Scratch* scratch,
                                     Py_ssize_t first) noexcept nogil:
-    """Point a tile at what its anchors have one of each."""
+    """Point a tile at its per-anchor values."""
     cdef Py_ssize_t offset = first * job.itemsize
     tile.labels = scratch.columns + first if job.has_labels else NULL
     tile.losses = NULL if job.per_logit else scratch.losses + offset
@@ -132,7 +132,7 @@ cdef inline bint needs_tile(const Job* job, const Operand* operand) noexcept nog
 
 
 cdef inline bint needs_tiles(const Job* job) noexcept nogil:
-    """Tell whether anything is packed for the lane kernel; if not, it takes whole runs."""
+    """Return whether anything is packed for the lane kernel; if not, it takes whole runs."""
     return (job.is_in_place
             or needs_tile(job, &job.logits)
             or not job.has_labels and needs_tile(job, &job.targets)
@@ -269,7 +269,7 @@ cdef inline void copy_rows(const Job* job, const fx_matrix* rows, Py_ssize_t anc
 
 cdef inline fx_matrix target_rows(const Job* job, const Cursor* place, Py_ssize_t anchors,
                                   char* tile) noexcept nogil:
-    """Return dense targets as reals side by side: in place, or converted into `tile`."""
+    """Return dense targets as contiguous reals: in place, or converted into `tile`."""
     cdef const Operand* targets = &job.targets
     cdef char* source = operand_at(targets, &job.dimensions, place)
     cdef Py_ssize_t step = inner_stride(targets, &job.dimensions), size = targets.itemsize, a
@@ -285,7 +285,7 @@ cdef inline fx_matrix target_rows(const Job* job, const Cursor* place, Py_ssize_
 
 
 cdef inline bint converts_targets(const Job* job) noexcept nogil:
-    """Tell whether there are dense targets that the row kernels cannot read where they are."""
+    """Return whether there are dense targets that the row kernels cannot read where they are."""
     return (not job.has_labels and job.targets.data != NULL
             and (job.targets.type != job.element
                  or inner_stride(&job.targets, &job.dimensions) % job.itemsize))
@@ -307,7 +307,7 @@ cdef inline void write_rows(const Job* job, const fx_matrix* rows, char* destina
 cdef inline void row_run(const Job* job, const Cursor* cursor, Py_ssize_t run,
                          const Scratch* scratch, const real* unused,
                          BlockTotals* totals) noexcept nogil:
-    """Work off a run with the row kernel: in one go, or tile by tile by way of copies."""
+    """Process a run with the row kernel: in one go, or tile by tile via copies."""
     # A softmax keeps exponentials where the gradient will be, and they need their digits.
     cdef bint narrows_grads = (job.grads.data != NULL and job.grads.type != job.element
                                and job.facts.family == FX_SOFTMAX_FAMILY)
@@ -357,7 +357,7 @@ cdef inline bint writes_in_place(const Job* job) noexcept nogil:
 
 cdef inline bint has_invalid_targets(const Job* job, const Cursor* cursor, Py_ssize_t run,
                                      int* has_missing) noexcept nogil:
-    """Tell whether any dense target of a run is outside [0, 1] without being ignored, and note
+    """Return whether any dense target of a run is outside [0, 1] without being ignored, and note
     whether any are missing; the kernels find them cached then.
     """
     cdef const Operand* targets = &job.targets

@@ -12,8 +12,9 @@ from fastxent.native._kernels cimport fx_kernels, fx_label_map, fx_map_kernel
 cdef enum:
     # Elements that one step of a parallel map, search or read takes.
     SCAN_ELEMENTS = 65536
-    # Results of so many bytes are stored past the caches: with as many of input, they do not fit
-    # those of 32 MiB. On two threads 8 million logits gain 20 %, 6 million 2 %; 4 million lose 10.
+    # Results of this many bytes are written by non-temporal stores: with as many of input, they do
+    # not fit caches of 32 MiB. On two threads 8 million logits gain 20 %, 6 million 2 %; 4 million
+    # lose 10.
     STREAM_BYTES = 3 << 23
     # Values that a map kernel takes from strided memory at a time; shorter runs are put together.
     MAP_CHUNK = 1024
@@ -36,7 +37,7 @@ cdef inline void map_block(const Job* job, fx_map_kernel kernel,
     elif is_dense(&job.out, dimensions):
         map_gathered(job, kernel, position, stop, streams)
     elif is_even:
-        # Lines of which a store past the caches has a part only are written several times.
+        # Lines of which a non-temporal store has a part only are written several times.
         map_runs(job, kernel, position, stop, False)
     else:
         map_chunks(job, kernel, position, stop)
@@ -44,7 +45,7 @@ cdef inline void map_block(const Job* job, fx_map_kernel kernel,
 
 cdef inline void map_runs(const Job* job, fx_map_kernel kernel, Py_ssize_t position,
                           Py_ssize_t stop, bint streams) noexcept nogil:
-    """Map elements that lie side by side, in both arrays, along the last dimension."""
+    """Map elements that are contiguous, in both arrays, along the last dimension."""
     cdef Py_ssize_t run
     cdef Cursor cursor
     cursor_at(&job.dimensions, position, &cursor)
@@ -58,7 +59,7 @@ cdef inline void map_runs(const Job* job, fx_map_kernel kernel, Py_ssize_t posit
 
 cdef inline void map_gathered(const Job* job, fx_map_kernel kernel, Py_ssize_t position,
                               Py_ssize_t stop, bint streams) noexcept nogil:
-    """Map elements that lie anyhow, or are of another type, to results that lie side by side."""
+    """Map elements that lie anyhow, or are of another type, to results that are contiguous."""
     cdef const Dimensions* dimensions = &job.dimensions
     cdef int last = dimensions.count - 1
     cdef Py_ssize_t step = inner_stride(&job.logits, dimensions)

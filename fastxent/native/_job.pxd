@@ -15,7 +15,7 @@ cdef enum:
     BLOCK_ANCHORS = 2048
     BLOCK_STEP = 64
     # Logits of a packed tile: a quarter of the first-level cache, for the next tile is asked for
-    # while one is worked off. Its anchors are a multiple of the widest vector.
+    # while one is processed. Its anchors are a multiple of the widest vector.
     TILE_LOGITS = 2048
     TILE_STEP = 16
     # Of more classes than that, tiles take memory that counts: those of so many bytes have no more

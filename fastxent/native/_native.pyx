@@ -115,7 +115,7 @@ NO_TOTALS = LossTotals(0.0, 0, 0.0, 0)
 
 
 def has_partial_rows(request):
-    """Tell whether any anchor of checked dense targets has some of them only."""
+    """Return whether any anchor of checked dense targets has some of them only."""
     return run_request(request, True).has_invalid
 
 
@@ -339,7 +339,7 @@ def check_dense(dense, int threads, tuple ignored):
 
 
 def has_outside(values, double lowest, double highest, int threads):
-    """Tell whether any element is below `lowest` or above `highest`; NaN is neither."""
+    """Return whether any element is below `lowest` or above `highest`; NaN is neither."""
     return search(values, False, highest, (), threads, lowest, True)[0] >= 0
 
 

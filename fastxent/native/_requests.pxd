@@ -191,7 +191,7 @@ cdef inline bint suits_lanes(const Job* job) noexcept:
 
 
 cdef inline bint scores_suit_rows(const Job* job) noexcept:
-    """Tell whether the row kernels can compute scores over the classes, and are faster."""
+    """Return whether the row kernels can compute scores over the classes, and are faster."""
     cdef Py_ssize_t row = job.classes * job.itemsize
     if not lies_in_rows(job, &job.logits, True):
         return False
@@ -203,7 +203,7 @@ cdef inline bint scores_suit_rows(const Job* job) noexcept:
 
 cdef inline bint lies_in_rows(const Job* job, const Operand* operand,
                               bint may_be_half) noexcept:
-    """Tell whether the row kernels can read an operand where it is, or widened row by row."""
+    """Return whether the row kernels can read an operand where it is, or widened row by row."""
     cdef Py_ssize_t size = element_size(operand.type)
     cdef int axis
     if operand.data == NULL:

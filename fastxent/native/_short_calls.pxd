@@ -46,7 +46,7 @@ cdef inline bint describe_short_call(Job* job, int code, object logits, object l
 
 
 cdef inline bint are_aligned(const Job* job) noexcept:
-    """Tell whether the elements of logits and labels lie where the processor expects them."""
+    """Return whether the elements of logits and labels lie where the processor expects them."""
     cdef Py_ssize_t label_size = 8 if job.targets.type == FX_INT64 else 4
     return not ((<size_t>job.logits.data | <size_t>job.logits.strides[0]
                  | <size_t>job.logits.class_stride) % sizeof(float)

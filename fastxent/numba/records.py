@@ -18,8 +18,8 @@ def _record_of(layout: dict[str, tuple[int, Any]]) -> np.dtype[Any]:
 
 
 _MATRIX = _record_of(native.matrix_layout())
-#: `fx_tile` of native/simd/kernels.h, where the fields are explained. What is absent is 0. Lane
-#: kernels read and write whole vectors: there is memory for `anchors` rounded up.
+#: `fx_tile` of native/simd/kernels.h, where the fields are explained. Optional ones may be
+#: 0. Lane kernels read and write whole vectors: there is memory for `anchors` rounded up.
 TILE = _record_of(
     {
         name: (offset, _MATRIX if kind == "matrix" else kind)

@@ -95,13 +95,13 @@ def _sigmoid_cross_entropy_slopes(
 def _focal_factors(
     z: Float64Array, y: Float64Array, request: LossRequest
 ) -> tuple[Float64Array, Float64Array, Float64Array, Float64Array]:
-    """Return p, q, the miss m = y q + (1 - y) p, and alpha_t m^gamma."""
+    """Return p, q, m = 1 - p_t = y q + (1 - y) p, and alpha_t m^gamma."""
     p, q = sigmoid(z), sigmoid(-z)
-    miss = y * q + (1 - y) * p
-    factor = miss**request.gamma
+    one_minus_pt = y * q + (1 - y) * p
+    factor = one_minus_pt**request.gamma
     if request.alpha is not None:
         factor *= request.alpha * y + (1 - request.alpha) * (1 - y)
-    return p, q, miss, factor
+    return p, q, one_minus_pt, factor
 
 
 def _sigmoid_focal_loss(z: Float64Array, y: Float64Array, request: LossRequest) -> Float64Array:
@@ -110,9 +110,9 @@ def _sigmoid_focal_loss(z: Float64Array, y: Float64Array, request: LossRequest) 
 
 
 def _sigmoid_focal_slopes(z: Float64Array, y: Float64Array, request: LossRequest) -> Float64Array:
-    p, q, miss, factor = _focal_factors(z, y, request)
+    p, q, one_minus_pt, factor = _focal_factors(z, y, request)
     # p q / m, where p or q may be 0 and cancel.
-    ratio = np.select([y == 0, y == 1], [q, p], p * q / miss)
+    ratio = np.select([y == 0, y == 1], [q, p], p * q / one_minus_pt)
     change = factor * request.gamma * (1 - 2 * y) * ratio
     return times(change, _cross_entropy(z, y)) + factor * _residual(p, q, y)
 
@@ -221,22 +221,22 @@ def _shifted(
 
 def _asymmetric_loss(z: Float64Array, y: Float64Array, request: LossRequest) -> Float64Array:
     p, q = sigmoid(z), sigmoid(-z)
-    shifted, surprise = _shifted(z, p, q, request.clip)
+    shifted, nll = _shifted(z, p, q, request.clip)
     positive = times(q**request.gamma_pos, softplus(-z))
-    negative = times(shifted**request.gamma_neg, surprise)
+    negative = times(shifted**request.gamma_neg, nll)
     return times(y, positive) + times(1 - y, negative)
 
 
 def _asymmetric_slopes(z: Float64Array, y: Float64Array, request: LossRequest) -> Float64Array:
     p, q = sigmoid(z), sigmoid(-z)
-    shifted, surprise = _shifted(z, p, q, request.clip)
+    shifted, nll = _shifted(z, p, q, request.clip)
     power = q**request.gamma_pos
     positive = times(power * request.gamma_pos * p, softplus(-z)) + power * q
     power = shifted**request.gamma_neg
     if request.clip == 0:
-        negative = times(power * request.gamma_neg * q, surprise) + power * p
+        negative = times(power * request.gamma_neg * q, nll) + power * p
     else:
-        change = power * request.gamma_neg * (p * q) * (surprise / shifted)
+        change = power * request.gamma_neg * (p * q) * (nll / shifted)
         negative = change + power * (p * q) / (q + request.clip)
         negative[shifted == 0] = 0.0
     return (1 - y) * negative - y * positive
@@ -245,13 +245,13 @@ def _asymmetric_slopes(z: Float64Array, y: Float64Array, request: LossRequest) -
 # --- softmax family: p = softmax(z), q = 1 - p ----------------------------------------------------
 
 
-def _softmax_gradient(z: Float64Array, pulls: Float64Array) -> Float64Array:
-    """Return p_k sum_c b_c - b_k, for the pulls b_c = -(dloss / dlog p_c).
+def _softmax_gradient(z: Float64Array, log_p_slopes: Float64Array) -> Float64Array:
+    """Return p_k sum_c b_c - b_k, for b_c = -(dloss / dlog p_c), the `log_p_slopes`.
 
     b_k leaves the sum, which turns its factor p_k - 1 into -q_k.
     """
     p, q = _softmax_and_rest(z)
-    return p * sum_of_others(pulls) - q * pulls
+    return p * sum_of_others(log_p_slopes) - q * log_p_slopes
 
 
 def _softmax_and_rest(z: Float64Array) -> tuple[Float64Array, Float64Array]:
@@ -298,12 +298,12 @@ def _softmax_focal_gradient(
     z: Float64Array, y: Float64Array, factors: Float64Array, request: LossRequest
 ) -> Float64Array:
     p, q = _softmax_and_rest(z)
-    surprise = -log_softmax(z)
+    nll = -log_softmax(z)
     alpha = 1.0 if request.alpha is None else request.alpha
     power = q**request.gamma
-    ratio = np.where(q == 0, 1.0, surprise / q)
-    pulls = power + times(power * request.gamma * p, ratio)
-    return _softmax_gradient(z, factors * alpha * y * pulls)
+    ratio = np.where(q == 0, 1.0, nll / q)
+    log_p_slopes = power + times(power * request.gamma * p, ratio)
+    return _softmax_gradient(z, factors * alpha * y * log_p_slopes)
 
 
 def _poly1_cross_entropy(z: Float64Array, y: Float64Array, request: LossRequest) -> Float64Array:
@@ -349,7 +349,7 @@ class _Shares(NamedTuple):
     #: Each column's sum of the others.
     others: Float64Array
     #: -log of the quotients; infinite where they are below eps.
-    surprise: Float64Array
+    nll: Float64Array
     clipped: NDArray[np.bool_]
 
 
@@ -359,20 +359,20 @@ def _shares(p: Float64Array, request: LossRequest) -> _Shares:
     others = sum_of_others(p)
     share = p / total
     # -log(p / total) = log1p((total - p) / p), where total - p would cancel.
-    surprise = np.log1p(others / p)
+    nll = np.log1p(others / p)
     of_tiny = np.log(total) - np.log(np.maximum(p, 0))
-    surprise = np.where(share < _TINY, of_tiny, surprise)
+    nll = np.where(share < _TINY, of_tiny, nll)
     is_below = np.where(share < _TINY, of_tiny > -math.log(request.eps), share < request.eps)
-    surprise[is_below] = np.inf
-    return _Shares(total, others, surprise, is_below | (others / total < request.eps))
+    nll[is_below] = np.inf
+    return _Shares(total, others, nll, is_below | (others / total < request.eps))
 
 
 def _categorical_cross_entropy(
     p: Float64Array, y: Float64Array, request: LossRequest
 ) -> Float64Array:
-    total, _, surprise, _ = _shares(p, request)
-    surprise[np.isnan(total[:, 0])] = np.nan
-    clipped = np.clip(surprise, -math.log1p(-request.eps), -math.log(request.eps))
+    total, _, nll, _ = _shares(p, request)
+    nll[np.isnan(total[:, 0])] = np.nan
+    clipped = np.clip(nll, -math.log1p(-request.eps), -math.log(request.eps))
     return _softmax_targets(p, y, request) * clipped
 
 
@@ -380,11 +380,11 @@ def _categorical_cross_entropy_gradient(
     p: Float64Array, y: Float64Array, factors: Float64Array, request: LossRequest
 ) -> Float64Array:
     total, others, _, clipped = _shares(p, request)
-    pulls = np.where(clipped, 0.0, factors * _softmax_targets(p, y, request))
+    log_p_slopes = np.where(clipped, 0.0, factors * _softmax_targets(p, y, request))
     # -b_k / p_k + (sum_c b_c) / total, with b_k taken out of the sum.
-    rest = sum_of_others(pulls)
-    gradient = (rest - np.where(pulls == 0, 0.0, pulls * (others / p))) / total
-    of_tiny = rest / total - np.where(pulls == 0, 0.0, pulls * (others / total) / p)
+    rest = sum_of_others(log_p_slopes)
+    gradient = (rest - np.where(log_p_slopes == 0, 0.0, log_p_slopes * (others / p))) / total
+    of_tiny = rest / total - np.where(log_p_slopes == 0, 0.0, log_p_slopes * (others / total) / p)
     gradient = np.where(p / total < _TINY, of_tiny, gradient)
     gradient[~(np.abs(total[:, 0]) > 0)] = np.nan
     return gradient

@@ -52,28 +52,28 @@ def _simota(z: Float64Array, objectness: Float64Array | None, _: CostRequest) ->
     """Return the sum of the cross-entropies of all classes, where one of them is the target."""
     if objectness is None:
         raise TypeError("there is no objectness")
-    surprise, others = _surprises(z, objectness[:, None])
+    nll, others = _nlls(z, objectness[:, None])
     is_infinite = np.isposinf(others)
     rest = sum_of_others(others)
     infinite_others = is_infinite.sum(axis=-1, keepdims=True) - is_infinite
     rest = np.where(infinite_others > 0, np.inf, rest)
-    return np.where(np.isnan(others).any(axis=-1, keepdims=True), np.nan, surprise + rest)
+    return np.where(np.isnan(others).any(axis=-1, keepdims=True), np.nan, nll + rest)
 
 
-def _surprises(z: Float64Array, objectness: Float64Array) -> tuple[Float64Array, Float64Array]:
+def _nlls(z: Float64Array, objectness: Float64Array) -> tuple[Float64Array, Float64Array]:
     """Return -log(q) and -log(1 - q) of the score q = sqrt(sigmoid(z) sigmoid(objectness)).
 
     1 - q is (1 - q^2) / (1 + q) where q is near 1, and there, with a = exp(-z) and
     b = exp(-objectness), 1 - q^2 = (a + b + a b) / ((1 + a) (1 + b)): all of it from logarithms, as
     1 - q may be less than any number.
     """
-    surprise = (softplus(-z) + softplus(-objectness)) / 2
-    q = np.exp(-surprise)
+    nll = (softplus(-z) + softplus(-objectness)) / 2
+    q = np.exp(-nll)
     least, largest = np.minimum(z, objectness), np.maximum(z, objectness)
     distance = np.where(np.isinf(least), 0.0, largest - least)
     sum_of_terms = np.log1p(np.exp(-distance) + np.exp(-largest)) - least
-    of_large = np.log1p(q) + 2 * surprise - sum_of_terms
-    return surprise, np.where(q < 0.5, -np.log1p(-q), of_large)
+    of_large = np.log1p(q) + 2 * nll - sum_of_terms
+    return nll, np.where(q < 0.5, -np.log1p(-q), of_large)
 
 
 COSTS: dict[str, Callable[[Float64Array, Float64Array | None, CostRequest], Float64Array]] = {

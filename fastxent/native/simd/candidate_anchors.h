@@ -144,7 +144,7 @@ static void take_rows(fx_selector *s, const anchor_run *run, const anchor_work *
 
 /* --- anchors as lanes ------------------------------------------------------------------------- */
 
-/* A matrix with anchors side by side. */
+/* A matrix with contiguous anchors. */
 typedef struct {
     const real *data;
     ptrdiff_t class_stride;
@@ -259,7 +259,7 @@ static void take_best_lanes(fx_selector *s, const anchor_lanes *lanes, const anc
     }
 }
 
-/* Anchors side by side: where they are, or copied. */
+/* Contiguous anchors: where they are, or copied. */
 static anchor_lanes lanes_of(const fx_selection *call, const fx_level *level, const anchor_run *run,
                              real *tile) {
     anchor_lanes lanes = {(const real *)run->logits, run->class_stride / (ptrdiff_t)sizeof(real)};
@@ -274,7 +274,7 @@ static anchor_lanes lanes_of(const fx_selection *call, const fx_level *level, co
 
 #include "candidate_softmax.h"
 
-/* Whether classes lie side by side, and are enough to fill half a vector. */
+/* Whether classes are contiguous, and are enough to fill half a vector. */
 static int lies_in_rows(const fx_selection *call, const fx_level *level) {
     return level->type == FX_OWN_TYPE && level->class_stride == sizeof(real) &&
            call->classes >= LANES / 2;

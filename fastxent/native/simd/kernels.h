@@ -38,7 +38,7 @@ typedef struct {
 extern const fx_loss_facts fx_losses[FX_LOSSES], fx_custom_facts;
 
 /* Rows are a stream, of which the hardware sees an end at every page, and two threads that stream
- * from memory wait for it: if asked for a page ahead, they do not. */
+ * from memory wait for it: if prefetched a page ahead, they do not. */
 enum { FX_ROWS_AHEAD = 4096 };
 
 /* Where lanes are anchors, each class is a stream of its own, in a page of its own. */
@@ -46,15 +46,15 @@ enum { FX_LANES_AHEAD = 512 };
 
 /* One piece of work: some anchors. The matrices of the lane kernels have anchor_stride 1 (anchors
  * are lanes), those of the row kernels class_stride 1 (classes are lanes); all are of the table's
- * precision. What is absent is NULL. */
+ * precision. Optional pointers may be NULL. */
 typedef struct {
     int loss; /* one of FX_LOSSES, or FX_CUSTOM */
     ptrdiff_t anchors, classes;
     fx_matrix logits;
-    ptrdiff_t ahead;         /* bytes from these logits to later ones, to ask memory for ... */
+    ptrdiff_t ahead;         /* bytes from these logits to later ones, to prefetch ... */
     ptrdiff_t targets_ahead; /* ... from dense targets, and from gradients to where they go */
     ptrdiff_t grads_ahead;
-    int logit_type;          /* the kernels' own; row kernels take half-precision ones too */
+    int logit_type;          /* the kernels' own; row kernels take 16-bit ones too */
     fx_matrix targets;       /* dense targets, or absent: then labels */
     fx_matrix labelled;      /* 1 where there is a dense target, 0 where it is missing; or absent */
     fx_matrix weights;       /* per-logit weights */
@@ -165,7 +165,7 @@ typedef struct {
                  ptrdiff_t anchors, ptrdiff_t classes, void *tile, ptrdiff_t tile_stride);
     void (*unpack)(const void *tile, ptrdiff_t tile_stride, ptrdiff_t anchors, ptrdiff_t classes,
                    char *destination, ptrdiff_t anchor_stride, ptrdiff_t class_stride, int type);
-    /* Rows of half-precision numbers, side by side, to and from floats. */
+    /* Contiguous rows of 16-bit floats, to and from floats. */
     void (*widen)(const char *source, int type, ptrdiff_t count, void *values);
     void (*narrow)(const void *values, ptrdiff_t count, char *destination, int type);
     /* Labels and dense targets; strides in bytes. The searches return an index or -1. */

@@ -1,4 +1,4 @@
-/* log_softmax and logsumexp, by way of the cross-entropy of each anchor's largest class: it is the
+/* log_softmax and logsumexp, via the cross-entropy of each anchor's largest class: it is the
  * logarithm of the sum of exp(z - maximum), accurate where that is tiny.
  *
  *     logsumexp = maximum + loss        log_softmax = -((maximum - z) + loss)

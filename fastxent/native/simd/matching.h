@@ -168,7 +168,7 @@ static void softmax_costs(const fx_costs *costs) {
 /* The square root of sigmoid(x), and -log(sigmoid(x)): of exp(-|x| / 2), which is a number for
  * twice as many x as exp(-|x|) is. */
 typedef struct {
-    vec root, surprise;
+    vec root, nll;
 } half_score;
 
 FX_MATH half_score half_score_of(vec x, const exp_constants *constants) {
@@ -185,7 +185,7 @@ FX_MATH half_score half_score_of(vec x, const exp_constants *constants) {
  * Where q is large, 1 - q = (1 - q^2) / (1 + q), and with a = exp(-z) and b = exp(-o)
  * 1 - q^2 = (a + b + a b) sigmoid(z) sigmoid(o). All of it is taken from logarithms, for 1 - q may
  * be less than any number. Both z and o are above -1.1 there, and the larger one above 0. */
-FX_CALLED vec surprise_of_large(vec z, vec objectness, vec q, vec both) {
+FX_CALLED vec nll_of_large(vec z, vec objectness, vec q, vec both) {
     exp_constants constants = make_exp_constants();
     vec least = v_min(z, objectness), most = v_max(z, objectness);
     vec distance = v_select(v_equal(least, most), v_zero(), v_sub(least, most));
@@ -193,17 +193,17 @@ FX_CALLED vec surprise_of_large(vec z, vec objectness, vec q, vec both) {
                     v_exp_nonpositive(v_negative_abs(most), &constants));
     return v_add(v_add(least, both), v_sub(v_log1p(q), v_log1p(sum)));
 }
-FX_INLINE vec surprise_of_rest(vec z, vec objectness, const half_score *own,
-                               const half_score *of_objectness) {
+FX_INLINE vec nll_of_rest(vec z, vec objectness, const half_score *own,
+                          const half_score *of_objectness) {
     const vec half = v_set((real)0.5);
     vec q = v_mul(own->root, of_objectness->root);
-    vec surprise = v_negate(v_log1p(v_negate(v_min(q, half))));
+    vec nll = v_negate(v_log1p(v_negate(v_min(q, half))));
     mask is_small = v_less(q, half); /* and NaN is not */
     if (!v_mask_all(is_small)) {
-        vec both = v_add(own->surprise, of_objectness->surprise);
-        surprise = v_select(is_small, surprise, surprise_of_large(z, objectness, q, both));
+        vec both = v_add(own->nll, of_objectness->nll);
+        nll = v_select(is_small, nll, nll_of_large(z, objectness, q, both));
     }
-    return surprise;
+    return nll;
 }
 
 /* Of a class t: -log(q_t), and the sum of -log(1 - q_c) over the others, where the term of t is not
@@ -218,10 +218,10 @@ static void simota_lanes(const fx_costs *costs, const fx_tile *tile, const real 
     for (ptrdiff_t k = 0; k < tile->classes; k++) {
         vec z = lanes_load(&tile->logits, range, k);
         half_score own = half_score_of(z, &constants);
-        vec surprise = surprise_of_rest(z, o, &own, &of_objectness);
-        lanes_store(&tile->results, range, k, surprise);
-        vec smaller = v_min(largest, surprise);
-        largest = v_max(largest, surprise);
+        vec nll = nll_of_rest(z, o, &own, &of_objectness);
+        lanes_store(&tile->results, range, k, nll);
+        vec smaller = v_min(largest, nll);
+        largest = v_max(largest, nll);
         compensated_add(&total, smaller);
         overflow = v_add(overflow, smaller);
     }
@@ -230,11 +230,11 @@ static void simota_lanes(const fx_costs *costs, const fx_tile *tile, const real 
     others = v_select(v_equal(overflow, v_set((real)INFINITY)), overflow, others);
     for (ptrdiff_t j = 0; j < costs->distinct_count; j++) {
         ptrdiff_t k = (ptrdiff_t)costs->distinct[j];
-        vec surprise = lanes_load(&tile->results, range, k);
+        vec nll = lanes_load(&tile->results, range, k);
         half_score own = half_score_of(lanes_load(&tile->logits, range, k), &constants);
-        vec rest = v_add(v_sub(others, surprise), largest);
-        rest = v_select(v_equal(surprise, largest), others, rest);
-        vec of_class = v_mul(v_set((real)0.5), v_add(own.surprise, of_objectness.surprise));
+        vec rest = v_add(v_sub(others, nll), largest);
+        rest = v_select(v_equal(nll, largest), others, rest);
+        vec of_class = v_mul(v_set((real)0.5), v_add(own.nll, of_objectness.nll));
         lanes_store(&tile->results, range, k, v_add(of_class, rest));
     }
 }

@@ -241,7 +241,7 @@ static void raise_cut(search *s) {
     s->takes_equal = 0;
 }
 
-/* Keep what passes of losses that lie side by side, the first of them at this place. */
+/* Keep what passes of losses that are contiguous, the first of them at this place. */
 static void scan_losses(search *s, const real *losses, ptrdiff_t first, ptrdiff_t count) {
     for (ptrdiff_t i = 0; i < count; i += LANES) {
         int width = count - i < LANES ? (int)(count - i) : LANES;

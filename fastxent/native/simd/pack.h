@@ -1,7 +1,7 @@
 /* Copies between strided memory and tiles, and the plain read.
  *
  * A tile holds class k of lane a at [k * tile_stride + a]: LANES x LANES blocks are transposed
- * in registers where the classes lie side by side, and anything else goes element by element.
+ * in registers where the classes are contiguous, and anything else goes element by element.
  */
 #define FX_PACK_STEPS(type, value, step)                                                           \
     for (ptrdiff_t k = 0; k < classes; k++)                                                        \
@@ -40,7 +40,7 @@ static void pack_elements(const char *source, ptrdiff_t anchor_stride, ptrdiff_t
     }
 }
 
-/* Half-precision numbers side by side to floats and back. */
+/* Contiguous 16-bit floats to floats and back. */
 #define FX_FOR_HALVES(type, step)                                                                  \
     do {                                                                                           \
         ptrdiff_t i = 0;                                                                           \

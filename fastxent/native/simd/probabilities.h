@@ -180,7 +180,7 @@ FX_INLINE void categorical_range(const fx_tile *tile, const lane_range *range,
     vec spread = v_set((real)(tile->label_smoothing / (double)tile->classes));
     lane_labels labels = lanes_targets(tile, range);
     probability_sums sums = sum_probabilities(tile, range, labels.columns);
-    compensated total = compensated_zero(), pulls = total;
+    compensated total = compensated_zero(), log_p_slopes = total;
     for (ptrdiff_t k = 0; k < tile->classes; k++) {
         mask is_largest = v_equal(sums.largest, v_set((real)k));
         vec y = lanes_target(tile, range, k, &labels);
@@ -194,11 +194,11 @@ FX_INLINE void categorical_range(const fx_tile *tile, const lane_range *range,
         compensated_add(&total, v_mul(y, logs.of_p));
         if (tile->grads.data) {
             y = v_select(logs.is_clipped, v_zero(), y);
-            compensated_add(&pulls, y);
+            compensated_add(&log_p_slopes, y);
             lanes_store(&tile->grads, range, k, y);
         }
     }
-    vec all = v_add(compensated_value(pulls), sums.undefined);
+    vec all = v_add(compensated_value(log_p_slopes), sums.undefined);
     vec scale = lanes_per_anchor(tile->grad_scales, range);
     for (ptrdiff_t k = 0; tile->grads.data && k < tile->classes; k++) {
         mask is_largest = v_equal(sums.largest, v_set((real)k));

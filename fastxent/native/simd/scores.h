@@ -5,8 +5,9 @@ FX_INLINE ptrdiff_t reals_before_line(const real *p) {
     return (ptrdiff_t)((0 - (uintptr_t)p) % FX_LINE / sizeof(real));
 }
 
-/* Results that the caches cannot hold are stored past them, so that their lines need not be read
- * before they are overwritten; whole lines, from the first one that begins in the array. */
+/* Results that the caches cannot hold are written by non-temporal stores, so that their lines need
+ * not be read before they are overwritten; whole lines, from the first one that begins in the
+ * array. */
 #define FX_MAP(name)                                                                               \
     static void name##_map(const void *values, void *results, ptrdiff_t count, int streams) {      \
         const real *x = (const real *)values;                                                      \

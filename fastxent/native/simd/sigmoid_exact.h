@@ -33,9 +33,9 @@ static exact_value exact_shifted(double z, double gamma, double clip) {
     exact_value value = {0, 0};
     if (m <= 0) return value;
     double size = m < 0.5 ? -log1p(-m) : -log(parts.q + clip);
-    double growth = gamma * size / m + 1 / (parts.q + clip);
+    double log_factor_slope = gamma * size / m + 1 / (parts.q + clip);
     value.loss = pow(m, gamma) * size;
-    value.slope = pow(m, gamma) * parts.p * parts.q * growth;
+    value.slope = pow(m, gamma) * parts.p * parts.q * log_factor_slope;
     return value;
 }
 
@@ -56,10 +56,11 @@ static exact_value exact_cross_entropy(const exact_parts *parts, double positive
     return value;
 }
 
-/* modulation(miss) ce: the derivative of ln modulation with respect to z is `drift`. */
-static exact_value exact_product(double modulation, double drift, exact_value entropy) {
+/* modulation(distance) ce: the derivative of ln modulation with respect to z is `log_factor_slope`.
+ */
+static exact_value exact_product(double modulation, double log_factor_slope, exact_value entropy) {
     exact_value value = {vanishing(modulation, entropy.loss), 0};
-    value.slope = modulation * (vanishing(drift, entropy.loss) + entropy.slope);
+    value.slope = modulation * (vanishing(log_factor_slope, entropy.loss) + entropy.slope);
     return value;
 }
 
@@ -76,7 +77,7 @@ static exact_value exact_sigmoid_value(const fx_tile *tile, double z, double y, 
     exact_value entropy = exact_cross_entropy(&parts, y, 1 - y);
     double positive = class_factor(tile->positive_weight, tile->positive, k);
     double negative = class_factor(tile->negative_weight, tile->negative, k);
-    double gamma = tile->gamma_negative, miss;
+    double gamma = tile->gamma_negative, distance;
     exact_value value = {NAN, NAN}, other;
     if (isnan(z) || isnan(y)) return value;
     if (tile->loss == FX_CUSTOM) {
@@ -92,9 +93,9 @@ static exact_value exact_sigmoid_value(const fx_tile *tile, double z, double y, 
                                    ((1 - y) * keep + spread) * negative);
     }
     case FX_SIGMOID_FOCAL:
-        miss = y * parts.q + (1 - y) * parts.p;
-        gamma *= (1 - 2 * y) * (miss > 0 ? parts.p * parts.q / miss : 0);
-        value = exact_product(pow(miss, tile->gamma_negative), gamma, entropy);
+        distance = y * parts.q + (1 - y) * parts.p;
+        gamma *= (1 - 2 * y) * (distance > 0 ? parts.p * parts.q / distance : 0);
+        value = exact_product(pow(distance, tile->gamma_negative), gamma, entropy);
         positive = y * positive + (1 - y) * negative;
         break;
     case FX_SIGMOID_FOCAL_STAR:
@@ -105,9 +106,10 @@ static exact_value exact_sigmoid_value(const fx_tile *tile, double z, double y, 
         positive = 1;
         break;
     case FX_QUALITY_FOCAL:
-        miss = (1 - y) * parts.p - y * parts.q; /* p - y, right to the last digit at y = 1 too */
-        gamma *= miss != 0 ? parts.p * parts.q / miss : 0;
-        value = exact_product(pow(fabs(miss), tile->gamma_negative), gamma, entropy);
+        distance =
+            (1 - y) * parts.p - y * parts.q; /* p - y, right to the last digit at y = 1 too */
+        gamma *= distance != 0 ? parts.p * parts.q / distance : 0;
+        value = exact_product(pow(fabs(distance), tile->gamma_negative), gamma, entropy);
         break;
     case FX_VARIFOCAL:
         value = y > 0 ? entropy : exact_modulated(z, gamma);

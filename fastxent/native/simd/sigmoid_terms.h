@@ -35,8 +35,9 @@ FX_MATH sigmoid_value cross_entropy_value(vec z, const sigmoid_parts *parts, vec
 FX_MATH sigmoid_value modulated_value(vec z, power gamma, const exp_constants *constants) {
     sigmoid_parts parts = sigmoid_parts_of(z, constants);
     vec softplus = v_add(v_relu(z), parts.tail), modulation = v_power(parts.p, gamma);
-    vec growth = v_mul(v_mul(v_set(gamma.exponent), parts.q), softplus);
-    sigmoid_value value = {v_mul(modulation, softplus), v_mul(modulation, v_add(growth, parts.p))};
+    vec log_factor_slope = v_mul(v_mul(v_set(gamma.exponent), parts.q), softplus);
+    sigmoid_value value = {v_mul(modulation, softplus),
+                           v_mul(modulation, v_add(log_factor_slope, parts.p))};
     return value;
 }
 
@@ -91,8 +92,9 @@ FX_MATH sigmoid_value shifted_value(vec z, const sigmoid_options *options) {
     vec size = v_negate(v_log_sum(k, v_select(is_small, of_small, of_rest)));
     vec modulation = v_power(m, options->gamma_negative);
     vec ratio = v_div(size, v_max(m, v_set(FX_SMALLEST)));
-    vec growth = v_fma(v_set(options->gamma_negative.exponent), ratio, v_div(v_one(), rest));
-    vec slope = v_mul(v_mul(modulation, v_mul(parts.p, parts.q)), growth);
+    vec log_factor_slope =
+        v_fma(v_set(options->gamma_negative.exponent), ratio, v_div(v_one(), rest));
+    vec slope = v_mul(v_mul(modulation, v_mul(parts.p, parts.q)), log_factor_slope);
     mask is_above = v_less(v_zero(), above);
     sigmoid_value value = {v_mul(modulation, size), v_select(is_above, slope, v_zero())};
     /* The exponent field of a NaN would pass for a number. */
@@ -107,13 +109,13 @@ FX_INLINE sigmoid_value focal_value(const fx_tile *tile, const sigmoid_options *
     vec rest = v_sub(v_one(), y);
     sigmoid_parts parts = sigmoid_parts_of(z, &options->exp);
     sigmoid_value entropy = cross_entropy_value(z, &parts, y, rest);
-    vec miss = v_fma(y, parts.q, v_mul(rest, parts.p));
+    vec one_minus_pt = v_fma(y, parts.q, v_mul(rest, parts.p));
     vec factor = v_fma(y, lanes_positive(tile, k), v_mul(rest, lanes_negative(tile, k)));
-    factor = v_mul(factor, v_power(miss, gamma));
-    vec drift = v_div(v_mul(parts.p, parts.q), v_max(miss, v_set(FX_SMALLEST)));
-    vec growth = v_mul(v_mul(v_set(gamma.exponent), v_sub(rest, y)), drift);
+    factor = v_mul(factor, v_power(one_minus_pt, gamma));
+    vec log_base_slope = v_div(v_mul(parts.p, parts.q), v_max(one_minus_pt, v_set(FX_SMALLEST)));
+    vec log_factor_slope = v_mul(v_mul(v_set(gamma.exponent), v_sub(rest, y)), log_base_slope);
     sigmoid_value value = {v_mul(factor, entropy.loss),
-                           v_mul(factor, v_fma(growth, entropy.loss, entropy.slope))};
+                           v_mul(factor, v_fma(log_factor_slope, entropy.loss, entropy.slope))};
     return value;
 }
 
@@ -126,10 +128,10 @@ FX_INLINE sigmoid_value varifocal_value(const fx_tile *tile, const sigmoid_optio
     vec of_positive = v_mul(lanes_positive(tile, k), tile->iou_weighted ? y : v_one());
     vec of_negative = v_mul(lanes_negative(tile, k), v_power(parts.p, gamma));
     vec factor = v_select(is_positive, of_positive, of_negative);
-    vec growth = v_mul(v_mul(v_set(gamma.exponent), parts.q), entropy.loss);
-    growth = v_select(is_positive, v_zero(), growth);
+    vec log_factor_slope = v_mul(v_mul(v_set(gamma.exponent), parts.q), entropy.loss);
+    log_factor_slope = v_select(is_positive, v_zero(), log_factor_slope);
     sigmoid_value value = {v_mul(factor, entropy.loss),
-                           v_mul(factor, v_add(growth, entropy.slope))};
+                           v_mul(factor, v_add(log_factor_slope, entropy.slope))};
     return value;
 }
 

@@ -32,20 +32,20 @@ typedef struct {
     double loss, slope;
 } exact_class;
 
-static exact_class exact_softmax_class(const fx_tile *tile, double surprise, double p, double q) {
-    exact_class value = {surprise, 1};
+static exact_class exact_softmax_class(const fx_tile *tile, double nll, double p, double q) {
+    exact_class value = {nll, 1};
     switch ((fx_softmax_loss)tile->loss) {
     case FX_SOFTMAX_CROSS_ENTROPY:
     case FX_DISTRIBUTION_FOCAL: break;
     case FX_SOFTMAX_FOCAL: {
         double modulation = pow(q, tile->gamma_positive);
-        double ratio = q > 0 ? surprise / q : 1;
-        value.loss = modulation == 0 ? 0 : modulation * surprise;
+        double ratio = q > 0 ? nll / q : 1;
+        value.loss = modulation == 0 ? 0 : modulation * nll;
         value.slope = modulation * (1 + tile->gamma_positive * (p == 0 ? 0 : p * ratio));
         break;
     }
     case FX_POLY1:
-        value.loss = surprise + tile->epsilon * q;
+        value.loss = nll + tile->epsilon * q;
         value.slope = 1 + tile->epsilon * p;
         break;
     }
@@ -54,7 +54,7 @@ static exact_class exact_softmax_class(const fx_tile *tile, double surprise, dou
 
 /* What a class has of an anchor's loss, and what of its gradient that is not p_k times all. */
 typedef struct {
-    double loss, pull, p, q;
+    double loss, log_p_slope, p, q;
 } exact_share;
 
 static exact_share softmax_exact_share(const fx_tile *tile, ptrdiff_t anchor, ptrdiff_t k,
@@ -63,28 +63,28 @@ static exact_share softmax_exact_share(const fx_tile *tile, ptrdiff_t anchor, pt
     double spread = tile->label_smoothing / (double)tile->classes;
     double z = logit_at(tile, anchor, k);
     double gap = z == normalizer->maximum ? 0 : normalizer->maximum - z;
-    double surprise = gap + normalizer->log_sum;
+    double nll = gap + normalizer->log_sum;
     double mass = target_at(tile, anchor, k) * keep + spread;
-    exact_share share = {0, 0, exp(-surprise), -expm1(-surprise)};
-    exact_class value = exact_softmax_class(tile, surprise, share.p, share.q);
+    exact_share share = {0, 0, exp(-nll), -expm1(-nll)};
+    exact_class value = exact_softmax_class(tile, nll, share.p, share.q);
     mass *= class_factor(tile->positive_weight, tile->positive, k);
     share.loss = mass != 0 ? mass * value.loss : 0;
-    share.pull = mass * value.slope;
+    share.log_p_slope = mass * value.slope;
     return share;
 }
 
 static double softmax_exact_anchor(const fx_tile *tile, ptrdiff_t anchor) {
     exact_normalizer normalizer = softmax_exact(tile, anchor);
-    double loss = normalizer.log_sum * 0, pull = 0, expectation = 0;
+    double loss = normalizer.log_sum * 0, log_p_slope = 0, expectation = 0;
     for (ptrdiff_t k = 0; k < tile->classes; k++) {
         exact_share share = softmax_exact_share(tile, anchor, k, &normalizer);
         loss += share.loss;
-        pull += share.pull;
+        log_p_slope += share.log_p_slope;
         expectation += (double)k * share.p;
     }
     for (ptrdiff_t k = 0; tile->grads.data && k < tile->classes; k++) {
         exact_share share = softmax_exact_share(tile, anchor, k, &normalizer);
-        double slope = share.p * (pull - share.pull) - share.q * share.pull;
+        double slope = share.p * (log_p_slope - share.log_p_slope) - share.q * share.log_p_slope;
         grad_put(tile, anchor, k, slope * per_anchor(tile->grad_scales, anchor));
     }
     if (tile->expectations) ((real *)tile->expectations)[anchor] = (real)expectation;

@@ -1,23 +1,23 @@
 /* The softmax family with every option, and with labels. */
 
-/* One class, before its target: from surprise = -log p, p and q = 1 - p, the loss, and the slope
+/* One class, before its target: from nll = -log p, p and q = 1 - p, the loss, and the slope
  * -d loss / d log p, 1 for the cross-entropy. */
 typedef struct {
     vec loss, slope;
 } softmax_value;
 
-FX_MATH softmax_value softmax_value_of(const int kind, const fx_tile *tile, power gamma,
-                                       vec surprise, vec p, vec q) {
-    softmax_value value = {surprise, v_one()};
+FX_MATH softmax_value softmax_value_of(const int kind, const fx_tile *tile, power gamma, vec nll,
+                                       vec p, vec q) {
+    softmax_value value = {nll, v_one()};
     switch ((fx_softmax_loss)kind) {
     case FX_SOFTMAX_CROSS_ENTROPY:
     case FX_DISTRIBUTION_FOCAL: break;
     case FX_SOFTMAX_FOCAL: {
         vec modulation = v_power(q, gamma);
-        vec ratio = v_div(surprise, v_max(q, v_set(FX_SMALLEST)));
-        vec growth = v_mul(v_mul(v_set(gamma.exponent), p), ratio);
-        value.loss = v_mul(modulation, surprise);
-        value.slope = v_fma(modulation, growth, modulation);
+        vec ratio = v_div(nll, v_max(q, v_set(FX_SMALLEST)));
+        vec log_factor_slope = v_mul(v_mul(v_set(gamma.exponent), p), ratio);
+        value.loss = v_mul(modulation, nll);
+        value.slope = v_fma(modulation, log_factor_slope, modulation);
         break;
     }
     case FX_POLY1: {
@@ -25,7 +25,7 @@ FX_MATH softmax_value softmax_value_of(const int kind, const fx_tile *tile, powe
         /* 1 + epsilon p, for negative epsilon too without cancelling at p = 1. */
         vec from_p = v_fma(epsilon, p, v_one());
         vec from_q = v_sub(v_set((real)(1 + tile->epsilon)), v_mul(epsilon, q));
-        value.loss = v_fma(epsilon, q, surprise);
+        value.loss = v_fma(epsilon, q, nll);
         value.slope = v_select(v_less(p, v_set((real)0.5)), from_p, from_q);
         break;
     }
@@ -33,8 +33,9 @@ FX_MATH softmax_value softmax_value_of(const int kind, const fx_tile *tile, powe
     return value;
 }
 
-/* Every option: sum_k mass_k loss(-log p_k); the gradient is p_k sum_c pull_c - pull_k, where pull
- * = mass slope. Where only the label has a mass, the sum less its own pull is exactly 0. */
+/* Every option: sum_k mass_k loss(-log p_k); the gradient is p_k sum_c b_c - b_k, where b = mass
+ * slope = -d loss / d log p is `log_p_slope`. Where only the label has a mass, the sum less its own
+ * is exactly 0. */
 FX_INLINE void softmax_general(const fx_tile *tile, const lane_range *range, const int kind) {
     vec keep = v_set((real)(1 - tile->label_smoothing));
     vec spread = v_set((real)(tile->label_smoothing / (double)tile->classes));
@@ -44,7 +45,7 @@ FX_INLINE void softmax_general(const fx_tile *tile, const lane_range *range, con
     lanes_normalizer normalizer = lanes_normalize(tile, range);
     vec log_sum = lanes_log_sum(&normalizer), inverse = lanes_inverse(&normalizer);
     int needs_p = kind != FX_SOFTMAX_CROSS_ENTROPY || tile->expectations;
-    compensated total = compensated_zero(), pulls = total, expectation = total;
+    compensated total = compensated_zero(), log_p_slopes = total, expectation = total;
     for (ptrdiff_t k = 0; k < tile->classes; k++) {
         vec z = lanes_load(&tile->logits, range, k), p = v_one(), q = v_one();
         if (needs_p) {
@@ -54,22 +55,22 @@ FX_INLINE void softmax_general(const fx_tile *tile, const lane_range *range, con
         }
         vec y = v_fma(lanes_target(tile, range, k, &labels), keep, spread);
         vec mass = v_mul(y, lanes_positive(tile, k));
-        vec surprise = v_add(v_sub(normalizer.maximum, z), log_sum);
-        softmax_value value = softmax_value_of(kind, tile, gamma, surprise, p, q);
-        vec pull = v_mul(mass, value.slope);
+        vec nll = v_add(v_sub(normalizer.maximum, z), log_sum);
+        softmax_value value = softmax_value_of(kind, tile, gamma, nll, p, q);
+        vec log_p_slope = v_mul(mass, value.slope);
         compensated_add(&total, v_mul(mass, value.loss));
-        compensated_add(&pulls, pull);
+        compensated_add(&log_p_slopes, log_p_slope);
         if (tile->expectations) compensated_add(&expectation, v_mul(v_set((real)k), p));
-        if (tile->grads.data) lanes_store(&tile->grads, range, k, pull);
+        if (tile->grads.data) lanes_store(&tile->grads, range, k, log_p_slope);
     }
-    vec all = compensated_value(pulls), scale = lanes_per_anchor(tile->grad_scales, range);
+    vec all = compensated_value(log_p_slopes), scale = lanes_per_anchor(tile->grad_scales, range);
     for (ptrdiff_t k = 0; tile->grads.data && k < tile->classes; k++) {
         vec z = lanes_load(&tile->logits, range, k);
         vec p = v_mul(v_exp_centred(z, &normalizer.at, 1, &constants), inverse);
         vec q = v_select(v_equal(normalizer.largest, v_set((real)k)),
                          v_mul(normalizer.others, inverse), v_sub(v_one(), p));
-        vec pull = lanes_load(&tile->grads, range, k);
-        vec slope = v_sub(v_mul(p, v_sub(all, pull)), v_mul(q, pull));
+        vec log_p_slope = lanes_load(&tile->grads, range, k);
+        vec slope = v_sub(v_mul(p, v_sub(all, log_p_slope)), v_mul(q, log_p_slope));
         lanes_store(&tile->grads, range, k, v_mul(slope, scale));
     }
     if (tile->expectations) {
@@ -81,9 +82,9 @@ FX_INLINE void softmax_general(const fx_tile *tile, const lane_range *range, con
     repair(tile, range, loss, softmax_exact_anchor);
 }
 
-/* What the one class that is a target contributes: mass times its loss, and its pull. */
+/* What the one class that is a target contributes: mass times its loss, and its slope by log p. */
 typedef struct {
-    vec loss, pull, q;
+    vec loss, log_p_slope, q;
 } target_terms;
 
 FX_INLINE target_terms target_terms_of(const int kind, const fx_tile *tile,
@@ -93,9 +94,8 @@ FX_INLINE target_terms target_terms_of(const int kind, const fx_tile *tile,
     vec p = v_mul(v_exp_centred(z, &normalizer->at, 1, &constants), inverse);
     vec q = v_select(v_equal(normalizer->largest, column), v_mul(normalizer->others, inverse),
                      v_sub(v_one(), p));
-    vec surprise = v_add(v_sub(normalizer->maximum, z), log_sum);
-    softmax_value value =
-        softmax_value_of(kind, tile, power_of(tile->gamma_positive), surprise, p, q);
+    vec nll = v_add(v_sub(normalizer->maximum, z), log_sum);
+    softmax_value value = softmax_value_of(kind, tile, power_of(tile->gamma_positive), nll, p, q);
     target_terms terms = {v_mul(mass, value.loss), v_mul(mass, value.slope), q};
     return terms;
 }
@@ -123,7 +123,7 @@ FX_INLINE void softmax_of_labels(const fx_tile *tile, const lane_range *range, c
     target_terms own = target_terms_of(kind, tile, &normalizer, log_sum, inverse, label_logits,
                                        labels.columns, v_select(has_none, v_zero(), mass));
     target_terms next = {v_zero(), v_zero(), v_zero()};
-    compensated total = {own.loss, v_zero()}, pulls = {own.pull, v_zero()};
+    compensated total = {own.loss, v_zero()}, log_p_slopes = {own.log_p_slope, v_zero()};
     vec undefined = v_zero(); /* NaN where a logit is infinite: see repair */
     for (ptrdiff_t k = 0; k < tile->classes; k++) {
         vec z = lanes_load(&tile->logits, range, k);
@@ -135,17 +135,17 @@ FX_INLINE void softmax_of_labels(const fx_tile *tile, const lane_range *range, c
         next = target_terms_of(kind, tile, &normalizer, log_sum, inverse, next_logits, next_column,
                                v_select(has_none, v_zero(), mass));
         compensated_add(&total, next.loss);
-        compensated_add(&pulls, next.pull);
+        compensated_add(&log_p_slopes, next.log_p_slope);
     }
-    vec all = compensated_value(pulls), scale = lanes_per_anchor(tile->grad_scales, range);
+    vec all = compensated_value(log_p_slopes), scale = lanes_per_anchor(tile->grad_scales, range);
     for (ptrdiff_t k = 0; tile->grads.data && k < tile->classes; k++) {
         mask is_next = v_equal(next_column, v_set((real)k));
-        vec pull = v_select(v_equal(labels.columns, v_set((real)k)), own.pull,
-                            v_select(is_next, next.pull, v_zero()));
+        vec log_p_slope = v_select(v_equal(labels.columns, v_set((real)k)), own.log_p_slope,
+                                   v_select(is_next, next.log_p_slope, v_zero()));
         vec z = lanes_load(&tile->logits, range, k);
         vec p = v_mul(v_exp_centred(z, &normalizer.at, 1, &constants), inverse);
         vec q = v_select(is_next, next.q, own.q);
-        vec slope = v_sub(v_mul(p, v_sub(all, pull)), v_mul(q, pull));
+        vec slope = v_sub(v_mul(p, v_sub(all, log_p_slope)), v_mul(q, log_p_slope));
         lanes_store(&tile->grads, range, k, v_mul(slope, scale));
     }
     vec loss = v_add(compensated_value(total), undefined);

@@ -2,7 +2,7 @@
  * anchors.
  *
  * As in softmax_plain, sums start from the labels' logits, and groups of anchors whose sums are out
- * of range are worked off again, from their maxima.
+ * of range are processed again, from their maxima.
  */
 FX_REDUCE(v_reduce_max, v_max)
 
@@ -162,11 +162,11 @@ FX_CALLED void group_others_from_maxima(const fx_tile *tile, const lane_range *g
                           group, block);
 }
 
-/* Exponentials to gradients: pull p_k, but -pull q at the label. */
+/* Exponentials to gradients: b p_k, but -b q at the label, where b is `log_p_slope`. */
 FX_MATH void softmax_row_grads(const fx_tile *tile, const lane_range *group, vec others, vec total,
-                               vec pull) {
+                               vec log_p_slope) {
     real factors[LANES], own[LANES];
-    vec factor = v_div(pull, total);
+    vec factor = v_div(log_p_slope, total);
     v_store(factors, factor);
     v_store(own, v_negate(v_mul(others, factor)));
     for (int i = 0; i < group->count; i++) {

@@ -38,7 +38,7 @@ typedef int32_t real_bits;
 #define FX_SMALLEST 0x1p-126f
 #endif
 
-/* A chunk is 16 bytes of a row: the part of a register that unpacking takes apart. */
+/* A chunk is 16 bytes of a row: the part of a register that unpacking deinterleaves. */
 #define FX_CHUNK (16 / (int)sizeof(real))
 
 /* Functions that are worth a call: FX_CALLED everywhere, FX_MATH where a vec is many narrow
@@ -72,7 +72,7 @@ typedef int32_t real_bits;
 #include "vector_portable.h"
 #endif
 
-/* Ask for memory that is read soon. Reaching past an array is harmless. */
+/* Prefetch memory that is read soon. Reaching past an array is harmless. */
 FX_INLINE void v_prefetch(const void *p) {
 #if defined(__GNUC__)
     __builtin_prefetch(p);

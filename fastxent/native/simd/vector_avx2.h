@@ -35,7 +35,7 @@ FX_INLINE void v_store(real *p, vec x) {
     FX_OP(storeu)(p + LANES / 2, x.high);
 }
 
-/* Stores past the caches of whole cache lines, and what has to follow the last of them. */
+/* Non-temporal stores of whole cache lines, and what has to follow the last of them. */
 FX_INLINE void v_stream(real *p, vec x) {
     FX_OP(stream)(p, x.low);
     FX_OP(stream)(p + LANES / 2, x.high);

@@ -29,7 +29,7 @@ FX_INLINE vec v_pin(vec x) {
 }
 FX_INLINE vec v_load(const real *p) { return FX_OP(loadu)(p); }
 FX_INLINE void v_store(real *p, vec x) { FX_OP(storeu)(p, x); }
-/* Stores past the caches of whole cache lines, and what has to follow the last of them. */
+/* Non-temporal stores of whole cache lines, and what has to follow the last of them. */
 FX_INLINE void v_stream(real *p, vec x) { FX_OP(stream)(p, x); }
 FX_INLINE void v_end_streams(void) { _mm_sfence(); }
 

@@ -88,7 +88,7 @@ def custom_labels(plan: Plan, tile: Any, first: int, count: int) -> Lanes:
 
 @inlined
 def custom_block(plan: Plan, tile: Any, first: int, count: int) -> None:
-    """Work off a vector's worth of anchors."""
+    """Process a vector's worth of anchors."""
     partial = stack(plan, plan.lanes, first)
     for i in range(plan.lanes):
         anchor = first + min(i, count - 1)

@@ -1,4 +1,4 @@
-"""Half-precision numbers, in vectors and one at a time; mirrors the end of simd/vector_*.h, half.h.
+"""16-bit floats, in vectors and one at a time; mirrors the end of simd/vector_*.h, half.h.
 
 float16 has 5 bits of exponent and 10 of mantissa; bfloat16 is the upper half of a float. Rounding
 is to the nearest, ties to even; a NaN keeps its sign and stays one.

@@ -69,7 +69,7 @@ def put_logsumexp(
 def repair_log_softmax(
     plan: Plan, tile: Any, first: int, count: int, largest: Lanes, loss: Lanes
 ) -> None:
-    """Work off anchors again whose maximum or loss is not finite."""
+    """Process anchors again whose maximum or loss is not finite."""
     repair(plan, tile, first, count, (largest - largest) + loss)
 
 

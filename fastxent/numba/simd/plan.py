@@ -53,32 +53,32 @@ class Plan:
 
     @property
     def is_sigmoid(self) -> bool:
-        """Tell whether every class is a question of its own."""
+        """Return whether every class is a question of its own."""
         return is_sigmoid_loss(self.loss)
 
     @property
     def is_custom(self) -> bool:
-        """Tell whether the loss is the user's own."""
+        """Return whether the loss is the user's own."""
         return self.loss.startswith(CUSTOM)
 
     @property
     def has_shares(self) -> bool:
-        """Tell whether a label comes with a number."""
+        """Return whether a label comes with a number."""
         return self.loss in {"quality_focal_loss", "distribution_focal_loss"}
 
     @property
     def is_softmax(self) -> bool:
-        """Tell whether the score is a probability, and not its logarithm."""
+        """Return whether the score is a probability, and not its logarithm."""
         return self.loss == "softmax"
 
     @property
     def needs_p(self) -> bool:
-        """Tell whether a loss of the softmax family depends on more than the logarithm of p."""
+        """Return whether a loss of the softmax family depends on more than the logarithm of p."""
         return self.loss in {"softmax_focal_loss", "poly1_cross_entropy"}
 
     @property
     def may_be_clipped(self) -> bool:
-        """Tell whether probabilities may be shifted."""
+        """Return whether probabilities may be shifted."""
         return self.loss == "asymmetric_loss"
 
     @property

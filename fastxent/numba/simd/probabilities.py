@@ -198,7 +198,7 @@ class CategoricalTerm(NamedTuple):
     """The loss of a class, and the target that the gradient sees: clipping stops it."""
 
     loss: Lanes
-    pull: Lanes
+    log_p_slope: Lanes
 
 
 @lane_function
@@ -228,7 +228,7 @@ def share_term(
 def categorical_grad(
     plan: Plan,
     p: Lanes,
-    pull: Lanes,
+    log_p_slope: Lanes,
     k: Number,
     probabilities: Probabilities,
     everything: Lanes,
@@ -236,13 +236,13 @@ def categorical_grad(
 ) -> Lanes:
     """Return the gradient of a class."""
     complement, total = complement_of(p, k, probabilities), probabilities.total
-    return categorical_slope(plan, everything, pull, p, complement, total, scale)
+    return categorical_slope(plan, everything, log_p_slope, p, complement, total, scale)
 
 
 def categorical_slope(
     plan: Plan,
     everything: Lanes,
-    pull: Lanes,
+    log_p_slope: Lanes,
     p: Lanes,
     complement: Lanes,
     total: Lanes,
@@ -252,11 +252,11 @@ def categorical_slope(
 
     Where only the label has a target, the first difference is exactly 0.
     """
-    others = everything - pull
-    own = select(pull == 0.0, 0.0, pull * (complement / p))
+    others = everything - log_p_slope
+    own = select(log_p_slope == 0.0, 0.0, log_p_slope * (complement / p))
     slope = ((others - own) / total) * scale
     if plan.clips_at_tiny:  # the quotient by p may overflow, and comes last
-        own = select(pull == 0.0, 0.0, ((pull * scale) * (complement / total)) / p)
+        own = select(log_p_slope == 0.0, 0.0, ((log_p_slope * scale) * (complement / total)) / p)
         overflows = p < total * p.real.smallest
         slope = select(overflows, (others / total) * scale - own, slope)
     return slope
@@ -278,7 +278,7 @@ def categorical_vector(plan: Plan, tile: Any, first: int) -> Lanes:
     probabilities = probabilities_of(plan, probs, tile.classes)
     undefined = undefined_sum(probabilities.total)
     total = no_terms(plan, first)
-    pulls = total
+    log_p_slopes = total
     for k in range(tile.classes):
         y = smoothed(plan, lanes_target(plan, targets, k, labels), smoothing)
         y = y * lanes_positive(plan, factors, k)
@@ -286,16 +286,16 @@ def categorical_vector(plan: Plan, tile: Any, first: int) -> Lanes:
         term = categorical_term(plan, p, y, k, probabilities, clipping)
         total = compensated_add(total, term.loss)
         if tile.grads.data != 0:
-            pulls = compensated_add(pulls, term.pull)
-            lanes_store(grads, k, term.pull)
+            log_p_slopes = compensated_add(log_p_slopes, term.log_p_slope)
+            lanes_store(grads, k, term.log_p_slope)
     if tile.grads.data != 0:
-        everything = compensated_value(pulls) + undefined
+        everything = compensated_value(log_p_slopes) + undefined
         scale = load(plan, tile.grad_scales + first * plan.size)
         anchors = first_anchors(plan, min(plan.lanes, tile.anchors - first))
         for k in range(tile.classes):
-            p, pull = lanes_load(plan, probs, k), lanes_load(plan, grads, k)
-            slope = categorical_grad(plan, p, pull, k, probabilities, everything, scale)
-            lanes_rewrite(grads, k, slope, pull, anchors)
+            p, log_p_slope = lanes_load(plan, probs, k), lanes_load(plan, grads, k)
+            slope = categorical_grad(plan, p, log_p_slope, k, probabilities, everything, scale)
+            lanes_rewrite(grads, k, slope, log_p_slope, anchors)
     return compensated_value(total) + undefined
 
 
@@ -327,15 +327,17 @@ def label_term(
     total = others + p
     y = select(columns < 0.0, 0.0, columns.like(factor))
     term = share_term(plan, p, others, total, y, clipping)
-    return CategoricalTerm(term.loss + undefined_sum(total), term.pull)
+    return CategoricalTerm(term.loss + undefined_sum(total), term.log_p_slope)
 
 
 @lane_function
-def label_slopes(plan: Plan, p: Lanes, others: Lanes, pull: Lanes, scale: Lanes) -> LabelSlopes:
+def label_slopes(
+    plan: Plan, p: Lanes, others: Lanes, log_p_slope: Lanes, scale: Lanes
+) -> LabelSlopes:
     """Return the gradients of the same."""
     total = others + p
-    everything = pull + undefined_sum(total)
-    own = categorical_slope(plan, everything, pull, p, others, total, scale)
+    everything = log_p_slope + undefined_sum(total)
+    own = categorical_slope(plan, everything, log_p_slope, p, others, total, scale)
     return LabelSlopes(own, (everything / total) * scale)
 
 
@@ -387,7 +389,7 @@ def categorical_label_lanes(plan: Plan, tile: Any) -> None:
         store(tile.losses + first * plan.size, term.loss)
         if tile.grads.data != 0:
             scale = load(plan, tile.grad_scales + first * plan.size)
-            slopes = label_slopes(plan, p, others, term.pull, scale)
+            slopes = label_slopes(plan, p, others, term.log_p_slope, scale)
             grads = stream_of(plan, tile.grads, first)
             for k in range(tile.classes):
                 put_label_slope(grads, k, columns, slopes)

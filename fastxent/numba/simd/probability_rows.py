@@ -116,7 +116,7 @@ def categorical_row_grads(
 
 @inlined
 def probability_rows_block(plan: Plan, tile: Any, first: int, count: int) -> None:
-    """Work off a block of anchors."""
+    """Process a block of anchors."""
     own, others = stack(plan, plan.block_vectors, first), stack(plan, plan.block, first)
     rows_of_others(plan, tile, first, count, own, others)
     for start in range(0, count, plan.lanes):
@@ -129,7 +129,7 @@ def probability_rows_block(plan: Plan, tile: Any, first: int, count: int) -> Non
         store(tile.losses + group * plan.size, term.loss)
         if plan.has_grads:
             scale = load(plan, tile.grad_scales + group * plan.size)
-            slopes = label_slopes(plan, p, total, term.pull, scale)
+            slopes = label_slopes(plan, p, total, term.log_p_slope, scale)
             categorical_row_grads(plan, tile, group, length, slopes)
 
 

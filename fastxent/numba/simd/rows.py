@@ -179,7 +179,7 @@ def sum_over_row(plan: Plan, tile: Any, anchor: int, label: int, step: Any, opti
 
 @inlined
 def group_has_labels(tile: Any, first: int, count: int) -> bool:
-    """Tell whether an anchor of a vector has a label."""
+    """Return whether an anchor of a vector has a label."""
     highest = NO_CLASS
     for i in range(count):
         highest = max(highest, label_of(tile, first + i))

@@ -167,7 +167,7 @@ def sigmoid_labels(plan: Plan, tile: Any, first: int, count: int) -> Lanes:
 
 @inlined
 def sigmoid_rows_block(plan: Plan, tile: Any, first: int, count: int) -> None:
-    """Work off a block of anchors."""
+    """Process a block of anchors."""
     products, linears = stack(plan, plan.block, first), stack(plan, plan.block, first)
     sigmoid_block_sums(plan, tile, first, count, products, linears)
     for start in range(0, count, plan.lanes):
@@ -259,7 +259,7 @@ def quality_labels(
 
 @inlined
 def modulated_block(plan: Plan, tile: Any, first: int, count: int, at_labels: Any) -> None:
-    """Work off a block of anchors."""
+    """Process a block of anchors."""
     options = sigmoid_options_of(tile)
     sums, slopes = stack(plan, plan.block, first), stack(plan, 1, first)
     negative = splat(plan, tile.negative, first)

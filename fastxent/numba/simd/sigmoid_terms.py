@@ -113,8 +113,8 @@ def modulated_value(z: Lanes, gamma: Power) -> SigmoidValue:
     parts = sigmoid_parts(z)
     softplus = relu(z) + parts.tail
     modulation = power_of(parts.p, gamma)
-    growth = (z.like(gamma.exponent) * parts.q) * softplus
-    return SigmoidValue(modulation * softplus, modulation * (growth + parts.p))
+    log_factor_slope = (z.like(gamma.exponent) * parts.q) * softplus
+    return SigmoidValue(modulation * softplus, modulation * (log_factor_slope + parts.p))
 
 
 @lane_function
@@ -152,8 +152,8 @@ def _clipped_value(z: Lanes, options: SigmoidOptions) -> SigmoidValue:
     size = -log_sum(k, select(is_small, of_small, of_rest))
     modulation = power_of(m, options.gamma_negative)
     ratio = size / maximum(m, z.real.smallest)
-    growth = fma(options.gamma_negative.exponent, ratio, 1.0 / rest)
-    slope = (modulation * (parts.p * parts.q)) * growth
+    log_factor_slope = fma(options.gamma_negative.exponent, ratio, 1.0 / rest)
+    slope = (modulation * (parts.p * parts.q)) * log_factor_slope
     # The exponent field of a NaN would pass for a number.
     loss = select(z == z, modulation * size, z)
     return SigmoidValue(loss, select(above > 0.0, slope, 0.0))
@@ -170,11 +170,13 @@ def _focal_value(
     rest = 1.0 - y
     parts = sigmoid_parts(z)
     entropy = cross_entropy_value(z, parts, y, rest)
-    miss = fma(y, parts.q, rest * parts.p)
-    factor = fma(y, positive, rest * negative) * power_of(miss, gamma)
-    drift = (parts.p * parts.q) / maximum(miss, z.real.smallest)
-    growth = (z.like(gamma.exponent) * (rest - y)) * drift
-    return SigmoidValue(factor * entropy.loss, factor * fma(growth, entropy.loss, entropy.slope))
+    one_minus_pt = fma(y, parts.q, rest * parts.p)
+    factor = fma(y, positive, rest * negative) * power_of(one_minus_pt, gamma)
+    log_base_slope = (parts.p * parts.q) / maximum(one_minus_pt, z.real.smallest)
+    log_factor_slope = (z.like(gamma.exponent) * (rest - y)) * log_base_slope
+    return SigmoidValue(
+        factor * entropy.loss, factor * fma(log_factor_slope, entropy.loss, entropy.slope)
+    )
 
 
 def _varifocal_value(
@@ -187,9 +189,9 @@ def _varifocal_value(
     of_positive = positive * choose_if(options.iou_weighted, lambda: y, lambda: y.like(1.0))
     of_negative = negative * power_of(parts.p, gamma)
     factor = select(is_positive, of_positive, of_negative)
-    growth = (z.like(gamma.exponent) * parts.q) * entropy.loss
-    growth = select(is_positive, 0.0, growth)
-    return SigmoidValue(factor * entropy.loss, factor * (growth + entropy.slope))
+    log_factor_slope = (z.like(gamma.exponent) * parts.q) * entropy.loss
+    log_factor_slope = select(is_positive, 0.0, log_factor_slope)
+    return SigmoidValue(factor * entropy.loss, factor * (log_factor_slope + entropy.slope))
 
 
 def _asymmetric_value(

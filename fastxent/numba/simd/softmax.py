@@ -186,22 +186,22 @@ def softmax_options_of(tile: Any) -> SoftmaxOptions:
 
 @lane_function
 def softmax_value_of(
-    plan: Plan, options: SoftmaxOptions, surprise: Lanes, p: Lanes, q: Lanes
+    plan: Plan, options: SoftmaxOptions, nll: Lanes, p: Lanes, q: Lanes
 ) -> SoftmaxValue:
-    """Return a class's loss from surprise = -log p, p and q = 1 - p."""
+    """Return a class's loss from nll = -log p, p and q = 1 - p."""
     if plan.loss == "softmax_focal_loss":
         modulation = power_of(q, options.gamma)
-        ratio = surprise / maximum(q, q.real.smallest)
-        growth = (p.like(options.gamma.exponent) * p) * ratio
-        return SoftmaxValue(modulation * surprise, fma(modulation, growth, modulation))
+        ratio = nll / maximum(q, q.real.smallest)
+        log_factor_slope = (p.like(options.gamma.exponent) * p) * ratio
+        return SoftmaxValue(modulation * nll, fma(modulation, log_factor_slope, modulation))
     if plan.loss == "poly1_cross_entropy":
         epsilon = p.like(options.epsilon)
         # 1 + epsilon p, for negative epsilon too without cancelling at p = 1.
         from_p = fma(epsilon, p, 1.0)
         from_q = p.like(_one_more(options.epsilon)) - epsilon * q
-        return SoftmaxValue(fma(epsilon, q, surprise), select(p < 0.5, from_p, from_q))
+        return SoftmaxValue(fma(epsilon, q, nll), select(p < 0.5, from_p, from_q))
     if plan.loss in {"softmax_cross_entropy", "distribution_focal_loss"}:
-        return SoftmaxValue(surprise, surprise.like(1.0))
+        return SoftmaxValue(nll, nll.like(1.0))
     raise ValueError(f"{plan.loss} has no formula of a class")
 
 
@@ -228,16 +228,16 @@ def probability_of(z: Lanes, k: Number, normalizer: Normalizer, inverse: Lanes) 
 
 @lane_function
 def class_share(
-    plan: Plan, options: SoftmaxOptions, y: Lanes, factor: Lanes, surprise: Lanes, odds: Probability
+    plan: Plan, options: SoftmaxOptions, y: Lanes, factor: Lanes, nll: Lanes, odds: Probability
 ) -> SoftmaxValue:
-    """Return the loss and the pull, mass times slope, of a class with its target."""
+    """Return the loss and the slope by log p, times the mass, of a class with its target."""
     mass = fma(y, options.keep, options.spread) * factor
-    value = softmax_value_of(plan, options, surprise, odds.p, odds.q)
+    value = softmax_value_of(plan, options, nll, odds.p, odds.q)
     return SoftmaxValue(mass * value.loss, mass * value.slope)
 
 
 @lane_function
-def surprise_of(z: Lanes, normalizer: Normalizer, log_sum: Lanes) -> Lanes:
+def nll_of(z: Lanes, normalizer: Normalizer, log_sum: Lanes) -> Lanes:
     """Return -log p."""
     return (normalizer.maximum - z) + log_sum
 
@@ -246,7 +246,7 @@ class SoftmaxTotals(NamedTuple):
     """The sums over the classes of an anchor."""
 
     loss: Compensated
-    pulls: Compensated
+    log_p_slopes: Compensated
     expectation: Compensated
 
 
@@ -254,7 +254,7 @@ class SoftmaxTotals(NamedTuple):
 def softmax_general(plan: Plan, tile: Any, first: int, options: SoftmaxOptions) -> Lanes:
     """sum_k mass_k loss(-log p_k); the gradient is p_k sum_c pull_c - pull_k.
 
-    Where only the label has a mass, the sum less its own pull is exactly 0.
+    Where only the label has a mass, the sum less its own is exactly 0.
     """
     logits, targets = logits_of(plan, tile, first), targets_of(plan, tile, first)
     grads, factors = stream_of(plan, tile.grads, first), factors_of(plan, tile)
@@ -264,31 +264,31 @@ def softmax_general(plan: Plan, tile: Any, first: int, options: SoftmaxOptions) 
     has_grads, has_expectations = tile.grads.data != 0, tile.expectations != 0
     needs_p = plan.needs_p or has_expectations
     total = no_terms(plan, first)
-    pulls, expectation = total, total
+    log_p_slopes, expectation = total, total
     odds = Probability(splat(plan, 1.0, first), splat(plan, 1.0, first))
     for k in range(tile.classes):
         z = lanes_load(plan, logits, k)
         if needs_p:
             odds = probability_of(z, k, normalizer, inverse)
         y = lanes_target(plan, targets, k, labels)
-        surprise = surprise_of(z, normalizer, log_sum)
+        nll = nll_of(z, normalizer, log_sum)
         factor = lanes_positive(plan, factors, k)
-        share = class_share(plan, options, y, factor, surprise, odds)
+        share = class_share(plan, options, y, factor, nll, odds)
         total = compensated_add(total, share.loss)
-        pulls = compensated_add(pulls, share.slope)
+        log_p_slopes = compensated_add(log_p_slopes, share.slope)
         if has_expectations:
             expectation = compensated_add(expectation, odds.p * k)
         if has_grads:
             lanes_store(grads, k, share.slope)
     if has_grads:
-        everything = compensated_value(pulls)
+        everything = compensated_value(log_p_slopes)
         scale = load(plan, tile.grad_scales + first * plan.size)
         anchors = first_anchors(plan, min(plan.lanes, tile.anchors - first))
         for k in range(tile.classes):
             odds = probability_of(lanes_load(plan, logits, k), k, normalizer, inverse)
-            pull = lanes_load(plan, grads, k)
-            slope = odds.p * (everything - pull) - odds.q * pull
-            lanes_rewrite(grads, k, slope * scale, pull, anchors)
+            log_p_slope = lanes_load(plan, grads, k)
+            slope = odds.p * (everything - log_p_slope) - odds.q * log_p_slope
+            lanes_rewrite(grads, k, slope * scale, log_p_slope, anchors)
     if has_expectations:
         store(tile.expectations + first * plan.size, compensated_value(expectation))
     return compensated_value(total)

@@ -148,7 +148,7 @@ def finish_vector(plan: Plan, tile: Any, first: int, count: int, others: Lanes, 
 
 @called
 def softmax_from_maximum(plan: Plan, tile: Any, first: int, count: int, own: Lanes) -> None:
-    """Work off a vector of anchors whose sums are out of range from their labels."""
+    """Process a vector of anchors whose sums are out of range from their labels."""
     logits, columns = logits_of(plan, tile, first), labels_of(plan, tile, first).columns
     centre = centre_at(on_grid(lanes_maximum(plan, logits, tile.classes)))
     others = softmax_others(plan, logits, tile.classes, columns, centre, exp_far)
@@ -218,7 +218,7 @@ def few_sums(plan: Plan, logits: Flow, columns: Lanes, classes: int) -> FewSums:
 
 @inlined
 def few_vector(plan: Plan, tile: Any, first: int, sums: FewSums) -> None:
-    """Work off a vector of anchors."""
+    """Process a vector of anchors."""
     count = min(plan.lanes, tile.anchors - first)
     if all_summed(sums.others, count):
         finish_vector(plan, tile, first, count, sums.others, sums.own - sums.centre)

@@ -1,7 +1,7 @@
 """The softmax family with classes as lanes and labels; mirrors native/simd/softmax_rows.h.
 
 One reduction and one logarithm for a vector of anchors. As in softmax_plain.py, sums start from the
-labels' logits, and vectors of anchors whose sums are out of range are worked off again, from their
+labels' logits, and vectors of anchors whose sums are out of range are processed again, from their
 maxima.
 """
 
@@ -189,7 +189,7 @@ def scale_row(plan: Plan, place: int, classes: int, factor: Lanes) -> None:
 def softmax_row_grads(
     plan: Plan, tile: Any, first: int, count: int, factor: Lanes, own: Lanes
 ) -> None:
-    """Turn exponentials into gradients: pull p_k, but `own` at the label."""
+    """Turn exponentials into gradients: b p_k with the slope b by log p, but `own` at the label."""
     factors, at_labels = stack(plan, 1, first), stack(plan, 1, first)
     store(factors, factor)
     store(at_labels, own)
@@ -239,7 +239,7 @@ def softmax_rows_group(
 
 @inlined
 def softmax_rows_block(plan: Plan, tile: Any, first: int, count: int) -> None:
-    """Work off a block of anchors."""
+    """Process a block of anchors."""
     own_logits = stack(plan, plan.block_vectors, first)
     others = stack(plan, plan.block, first)
     rows_from_labels(plan, tile, first, count, own_logits, others)

@@ -29,7 +29,7 @@ Address = Number | int
 
 @functools.cache
 def has_feature(name: str) -> bool:
-    """Tell whether the CPU that code is compiled for has a feature."""
+    """Return whether the CPU that code is compiled for has a feature."""
     features = cpu_target.target_context.codegen().magic_tuple()[2]
     return f"+{name}" in features.split(",")
 
@@ -238,7 +238,7 @@ def bits_and(a: Lanes, b: Lanes) -> Lanes:
 
 @lane_function
 def any_lane(mask: Mask) -> Number:
-    """Tell whether the mask holds anywhere."""
+    """Return whether the mask holds anywhere."""
     word = ir.IntType(mask.real.lanes)
     bits = mask.builder.bitcast(mask.value, word)
     return Number(mask.builder, mask.builder.icmp_unsigned("!=", bits, word(0)), types.boolean)
@@ -246,7 +246,7 @@ def any_lane(mask: Mask) -> Number:
 
 @lane_function
 def all_lanes(mask: Mask) -> Number:
-    """Tell whether the mask holds everywhere."""
+    """Return whether the mask holds everywhere."""
     word = ir.IntType(mask.real.lanes)
     bits = mask.builder.bitcast(mask.value, word)
     full = word((1 << mask.real.lanes) - 1)
@@ -255,7 +255,7 @@ def all_lanes(mask: Mask) -> Number:
 
 @lane_function
 def all_finite(x: Lanes) -> Number:
-    """Tell whether no lane is infinite or NaN."""
+    """Return whether no lane is infinite or NaN."""
     return all_lanes(x - x == 0.0)
 
 

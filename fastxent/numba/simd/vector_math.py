@@ -199,7 +199,7 @@ def exp_near(z: Lanes, centre: Centre) -> Lanes:
 
 @lane_function
 def all_summed(others: Lanes, count: Number) -> Number:
-    """Tell whether the first sums of exponentials are in the range where `exp_centred` is right."""
+    """Return whether the sums of exponentials are in the range where `exp_centred` is right."""
     is_summed = negative_abs(others) > -constants_of(others.real).exp_limit
     is_there = first_lanes(others.builder, others.real, count)
     return all_lanes(is_summed | ~is_there)
