@@ -57,6 +57,7 @@ def compare_again(copies, functions, expected):
     return verdicts, always
 
 
+@pytest.mark.exhaustive
 def test_a_kernel_that_works_twice_is_found(copies):
     with (copies[1] / "fastxent" / "__init__.py").open("a") as file:
         file.write(TWICE)
@@ -66,6 +67,7 @@ def test_a_kernel_that_works_twice_is_found(copies):
     assert ("loss", "sigmoid_cross_entropy", "200000x80") in verdicts
 
 
+@pytest.mark.exhaustive
 def test_equal_builds_are_equal(copies):
     verdicts, slower = compare_again(copies, ("softmax_cross_entropy",), set())
     assert len(verdicts) >= 4
@@ -192,6 +194,7 @@ def test_an_unknown_revision_is_an_error(repository):
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.exhaustive
 def test_what_has_no_benchmark_in_common_is_an_error(repository):
     package = repository / "fastxent" / "__init__.py"
     commit(repository, 0.002, tag="v0.1.0")

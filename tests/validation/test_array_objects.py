@@ -149,6 +149,7 @@ def test_a_bfloat16_tensor_without_ml_dtypes(monkeypatch):
         fx.sigmoid(values)
 
 
+@pytest.mark.exhaustive  # JAX takes long to be imported
 def test_bfloat16_arrays_of_jax(backend):
     jax_numpy = pytest.importorskip("jax.numpy")
     values = jax_numpy.asarray(LOGITS, jax_numpy.bfloat16)
