@@ -84,7 +84,8 @@ for threads in (8, 2, 8):
 print(count_threads() - before)
 """
     (threads,) = run_python(code, OMP_STACKSIZE="8M")
-    assert int(threads) == more // 8
+    # What else the process allocates in the meantime may take the place of one.
+    assert more // 8 - 1 <= int(threads) <= more // 8
 
 
 def test_stacks_are_as_large_as_openmp_makes_them():
