@@ -98,12 +98,13 @@ _NOTHING = np.empty(0, np.intp)
 NO_SCORES = Selection(*[_NOTHING] * 7, has_outside=True)  # type: ignore[misc, arg-type]
 
 
-#: How far scores may lie outside [0, 1]: what rounding makes of a sigmoid, a softmax or a product.
+#: How far scores and probabilities may lie outside [0, 1]: what rounding makes of a sigmoid, a
+#: softmax or a product.
 _TOLERANCES = {"float16": 1e-3, "bfloat16": 1e-2, "float32": 1e-6, "float64": 1e-6}
 
 
 def tolerance(dtype: np.dtype[Any]) -> float:
-    """Return how far scores of this dtype may lie outside [0, 1]."""
+    """Return how far scores or probabilities of this dtype may lie outside [0, 1]."""
     return _TOLERANCES[dtype.name]
 
 

@@ -12,9 +12,8 @@ from fastxent import native
 from fastxent._arguments import ElementError, position_of
 from fastxent._catalogue import Loss
 from fastxent._contract import Array, LossRequest
+from fastxent._selection import tolerance
 
-#: How far from [0, 1] rounding may take a probability, by its dtype.
-_TOLERANCES = {"float16": 1e-3, "bfloat16": 1e-2, "float32": 1e-6, "float64": 1e-6}
 #: Elements that the search for the one to be named looks at in one go.
 _BLOCK = 65536
 
@@ -26,13 +25,12 @@ def check_probabilities(request: LossRequest, axis: int | None, *, may_check_lat
     the user's. Targets have been checked, or have a late check, which comes first.
     """
     probs, threads = request.logits, request.threads
-    tolerance = _TOLERANCES[probs.dtype.name]
-    lowest, highest = _interval(request.loss, tolerance)
+    lowest, highest = _interval(request.loss, probs)
     targets = cast("Array", request.labels)[..., None] if request.dense is None else request.dense
     # Without the request, as for targets.
     check = partial(_check, request.loss, probs, targets, request.ignore, axis)
     if may_check_late:
-        request.tolerance = tolerance
+        request.tolerance = tolerance(probs.dtype)
         targets_check = request.late_check
         request.late_check = (
             check if targets_check is None else partial(_in_turn, targets_check, check)
@@ -46,15 +44,16 @@ def _in_turn(*checks: Callable[[], object]) -> None:
         check()
 
 
-def _interval(loss: Loss, tolerance: float) -> tuple[float, float]:
-    return -tolerance, 1 + tolerance if loss.sigmoid else math.inf
+def _interval(loss: Loss, probs: Array) -> tuple[float, float]:
+    margin = tolerance(probs.dtype)
+    return -margin, 1 + margin if loss.sigmoid else math.inf
 
 
 def _check(
     loss: Loss, probs: Array, targets: Array, ignore: tuple[int, ...], axis: int | None
 ) -> None:
     """Look at all elements in the order of the user's axes, and refuse the first that is wrong."""
-    lowest, highest = _interval(loss, _TOLERANCES[probs.dtype.name])
+    lowest, highest = _interval(loss, probs)
     probs = _as_given(probs, axis)
     targets = np.broadcast_to(_as_given(targets, axis), probs.shape)
     seen = 0

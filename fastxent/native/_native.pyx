@@ -14,19 +14,16 @@ from libc.string cimport memcpy, memset
 from fastxent.native._arrays cimport (
     Dimensions, Operand, coalesce, order_as_in_memory, read_operand,
 )
+from fastxent.native._candidates cimport (
+    ANCHOR_BLOCK, ELEMENT_BLOCK, FX_AS_SCORES, FX_AS_SIGMOIDS, FX_AS_SOFTMAXES, FX_NO_OBJECTS,
+    FX_PRODUCTS, FX_ROOTS, LEAST_ANCHORS, MOST_ANCHORS, OBJECT_ELEMENTS, THREAD_ELEMENTS,
+    describe_level, fx_candidate_kernels, fx_candidate_kernels_of, fx_free_selector, fx_join,
+    fx_level, fx_selection, fx_selector, fx_start_selector, fx_union, fx_write_candidates,
+    fx_write_edges, select_blocks,
+)
 from fastxent.native._detection cimport (
     FX_COST_FOCAL, FX_COST_SIGMOID, FX_COST_SIMOTA, FX_COST_SOFTMAX, fx_detection,
     fx_detection_of, fx_images, fx_mining, fx_step,
-)
-from fastxent.native._candidates cimport (
-    FX_AS_SCORES, FX_AS_SIGMOIDS, FX_AS_SOFTMAXES, FX_NO_OBJECTS, FX_PRODUCTS, FX_ROOTS,
-)
-from fastxent.native._candidates cimport (
-    ANCHOR_BLOCK, ELEMENT_BLOCK, LEAST_ANCHORS, MOST_ANCHORS, OBJECT_ELEMENTS,
-    THREAD_ELEMENTS, describe_level,
-    fx_candidate_kernels,
-    fx_candidate_kernels_of, fx_free_selector, fx_join, fx_level, fx_selection, fx_selector,
-    fx_start_selector, fx_union, fx_write_candidates, fx_write_edges, select_blocks,
 )
 from fastxent.native._elements cimport SCAN_ELEMENTS
 from fastxent.native._job cimport (
