@@ -210,3 +210,17 @@ def kernel_constants():
         "rows_ahead": FX_ROWS_AHEAD,
         "lanes_ahead": FX_LANES_AHEAD,
     }
+
+
+def formula_constants(bint is_double):
+    """Return the numbers of the formulas and the coefficients of the polynomials by name."""
+    cdef const fx_constant* constant = fx_kernels_of(FX_BASELINE, is_double).constants
+    numbers = {}
+    while constant.name != NULL:
+        values = [
+            (<const double*>constant.values)[i] if is_double else (<const float*>constant.values)[i]
+            for i in range(max(constant.count, 1))
+        ]
+        numbers[constant.name.decode()] = tuple(values) if constant.count else values[0]
+        constant += 1
+    return numbers

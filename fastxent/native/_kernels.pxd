@@ -75,6 +75,11 @@ cdef extern from "kernels.h" nogil:
     int FX_PRIMITIVES
     ctypedef void (*fx_primitive)(const void*, void*, Py_ssize_t) noexcept nogil
 
+    ctypedef struct fx_constant:
+        const char* name
+        int count
+        const void* values
+
     ctypedef struct fx_kernels:
         fx_tile_kernel* loss_lanes
         fx_tile_kernel* loss_rows
@@ -116,6 +121,7 @@ cdef extern from "kernels.h" nogil:
                                            const fx_label_map*, int*) noexcept nogil
         double (*read)(const void*, Py_ssize_t) noexcept nogil
         fx_primitive* primitives
+        const fx_constant* constants
 
     int FX_BOOL, FX_INT8, FX_UINT8, FX_INT16, FX_UINT16, FX_INT32, FX_UINT32, FX_INT64, FX_UINT64
     int FX_FLOAT16, FX_BFLOAT16, FX_FLOAT32, FX_FLOAT64
@@ -136,7 +142,7 @@ cdef extern from "kernels.h" nogil:
     int FX_FACTORS_NONE, FX_FACTORS_SHARED, FX_FACTORS_ANY
     int FX_NO_CLASS, FX_IGNORED
     int FX_ROWS_AHEAD, FX_LANES_AHEAD
-    int FX_ISAS
+    int FX_BASELINE, FX_ISAS
     int FX_ROW_CHUNK, FX_MASK_CENTRE
     const uint32_t* fx_others_float
     const uint64_t* fx_others_double

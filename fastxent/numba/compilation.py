@@ -62,7 +62,8 @@ def code_digest() -> str:
     Numba looks at the file of a kernel alone to find out whether its code on disk is up to date.
     """
     cpu = cpu_target.target_context.codegen().magic_tuple()
-    facts = repr((cpu, native.tile_layout(), native.matrix_layout(), native.kernel_constants()))
+    numbers = (native.kernel_constants(), *map(native.formula_constants, (False, True)))
+    facts = repr((cpu, native.tile_layout(), native.matrix_layout(), numbers))
     return f"{digest_of(Path(__file__).parent)}{zlib.crc32(facts.encode()):08x}"
 
 

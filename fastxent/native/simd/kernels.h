@@ -144,6 +144,13 @@ typedef struct {
 extern const fx_primitive_facts fx_primitives[FX_PRIMITIVES];
 typedef void (*fx_primitive)(const void *values, void *results, ptrdiff_t count);
 
+/* A number of the formulas, or the coefficients of a polynomial; see constants.def. */
+typedef struct {
+    const char *name;
+    int count; /* of coefficients; 0: a number */
+    const void *values;
+} fx_constant;
+
 typedef struct {
     /* Losses and gradients. Anchors as lanes: every option. Classes as lanes: as losses.def says,
      * and no per-logit option. */
@@ -191,6 +198,7 @@ typedef struct {
     /* Read everything once: the floor of every kernel. */
     double (*read)(const void *values, ptrdiff_t count);
     fx_primitive primitives[FX_PRIMITIVES];
+    const fx_constant *constants; /* the last one has no name */
 } fx_kernels;
 
 enum { FX_BASELINE, FX_AVX2, FX_AVX512, FX_ISAS };

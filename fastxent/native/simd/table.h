@@ -38,6 +38,7 @@ FX_TARGET_BEGIN(FX_AVX2_FEATURES)
 
 #include "log_scores.h"
 
+#include "constants.h"
 #include "primitives.h"
 
 #include "user_elements.h"
@@ -95,6 +96,7 @@ const fx_kernels FX_TABLE = {
 #define FX_PRIMITIVE(name, ...) name##_primitive,
 #include "primitives.def"
         },
+    .constants = constants,
 };
 
 #if defined(FX_ISA_AVX512) || defined(FX_ISA_AVX2)

@@ -7,7 +7,7 @@ from fastxent.numba.compilation import inlined
 from fastxent.numba.simd.lanes import Lanes, Mask, Number, Operand, lane_function
 from fastxent.numba.simd.plan import Plan
 from fastxent.numba.simd.vector import exponent, fma, maximum, select
-from fastxent.numba.simd.vector_math import log, log1p, log_sum
+from fastxent.numba.simd.vector_math import constants_of, log, log1p, log_sum
 
 
 class Clipping(NamedTuple):
@@ -61,18 +61,6 @@ def _logs(p: Lanes, rest: Lanes, eps: Operand, limit: Operand) -> NegativeLogs:
 # --- an eps that is no normal number --------------------------------------------------------------
 
 
-class Tiny(NamedTuple):
-    """What brings the quotient of a tiny number into the range of normal ones."""
-
-    numerator: float
-    denominator: float
-    #: That of both.
-    exponent: float
-
-
-_TINY = {4: Tiny(2.0**96, 2.0**-64, 160.0), 8: Tiny(2.0**600, 2.0**-500, 1100.0)}
-
-
 def _logs_at_tiny(own: Lanes, others: Lanes, total: Lanes, clipping: Clipping) -> NegativeLogs:
     """Return the same where own / total may be below all numbers."""
     p, rest = own / total, others / total
@@ -94,11 +82,13 @@ def _logs_at_tiny(own: Lanes, others: Lanes, total: Lanes, clipping: Clipping) -
 
 def _tiny_quotient(a: Lanes, b: Lanes) -> Lanes:
     """Return a / b times a power of two."""
-    tiny = _TINY[a.real.size]
-    return (a * tiny.numerator) / maximum(a.real.smallest, b * tiny.denominator)
+    c = constants_of(a.real)
+    return (a * c.tiny_numerator) / maximum(a.real.smallest, b * c.tiny_denominator)
 
 
 def _log_of_tiny(quotient: Lanes) -> Lanes:
     """Return log(a / b) of such a quotient."""
     k, inverse_power = exponent(quotient)
-    return log_sum(k - _TINY[quotient.real.size].exponent, fma(quotient, inverse_power, -1.0))
+    return log_sum(
+        k - constants_of(quotient.real).tiny_exponent, fma(quotient, inverse_power, -1.0)
+    )

@@ -30,12 +30,13 @@ from fastxent.numba.simd.vector import (
     splat,
     store,
 )
+from fastxent.numba.simd.vector_math import FLOAT
 
 #: Classes of a row that the table of `others_than` serves.
 ROW_CHUNK: int = native.kernel_constants()["row_chunk"]
 MASK_CENTRE: int = native.kernel_constants()["mask_centre"]
 #: Every term of a row's padding is 0: exp(-2^100) = 0, and its target is 0.
-PADDING = -(2.0**100)
+PADDING = FLOAT.no_loss
 #: Vectors of classes whose terms are added up before they join the others: errors grow with the
 #: additions. And so do the sums of ROW_CHUNK classes, without their rounding errors: a row may have
 #: millions.

@@ -45,6 +45,7 @@ from fastxent.numba.simd.vector_math import (
     Exponential,
     all_summed,
     centre_at,
+    constants_of,
     divide_by,
     exp_far,
     exp_near,
@@ -78,14 +79,6 @@ def log_sigmoid(x: Lanes) -> Lanes:
     return -softplus(-x)
 
 
-#: Subnormal probabilities are brought into the range of `log`: by a factor, whose logarithm is
-#: 64 ln 2 or, for doubles, 128 ln 2.
-TINY_SCALE = {
-    4: (2.0**64, float.fromhex("0x1.62e43p5")),
-    8: (2.0**128, float.fromhex("0x1.62e42fefa39efp6")),
-}
-
-
 @lane_function
 def logit(p: Lanes) -> Lanes:
     """Return log(p / (1 - p)).
@@ -93,14 +86,14 @@ def logit(p: Lanes) -> Lanes:
     With q the smaller of p and 1 - p, its size is log1p(|2p - 1| / q), accurate near p = 1/2 too;
     where q is tiny it is -log q.
     """
-    scale, scale_log = TINY_SCALE[p.real.size]
+    c = constants_of(p.real)
     distance = fma(2.0, p, -1.0)
     lower = distance < 0.0
     q = select(lower, p, 1.0 - p)
     ratio = select(lower, -distance, distance) / q
     tiny = q < 2.0**-60
     size = log1p(select(tiny, 0.0, ratio))
-    size = select(tiny, scale_log - log(q * scale), size)
+    size = select(tiny, c.tiny_scale_log - log(q * c.tiny_scale), size)
     size = select(q == 0.0, math.inf, size)
     result = select(lower, -size, size)
     return select(q < 0.0, math.nan, select(p == p, result, p))

@@ -15,15 +15,13 @@ from fastxent.numba.simd.vector import exponent, fma, maximum, negative_abs, rel
 from fastxent.numba.simd.vector_math import (
     SQUARE,
     Power,
+    constants_of,
     exp_nonpositive,
     expm1_nonpositive,
     log1p_unit,
     log_sum,
     power_of,
 )
-
-#: FX_SHIFTED_LIMIT of native/simd/sigmoid_terms.h.
-FARTHEST_SHIFTED = 2.0**20
 
 
 class SigmoidValue(NamedTuple):
@@ -221,7 +219,7 @@ def shifted_softplus(x: Lanes, options: SigmoidOptions) -> SigmoidValue:
     low = (product - (total - added)) + (shift - added)
     low = low + fma(slope, x, -product)
     low = low + fma(x.like(options.slope_low), x, options.shift_low)
-    is_far = negative_abs(total) < -FARTHEST_SHIFTED
+    is_far = negative_abs(total) < -constants_of(total.real).shifted_limit
     low = select(is_far, 0.0, low)
     u = total + low
     low = select(is_far, 0.0, (total - u) + low)

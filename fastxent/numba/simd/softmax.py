@@ -45,6 +45,7 @@ from fastxent.numba.simd.vector_math import (
     Centre,
     Power,
     centre_at,
+    constants_of,
     exp_far,
     exp_nonpositive,
     log1p,
@@ -76,8 +77,7 @@ def softmax_loss(others: Lanes, own: Lanes) -> Lanes:
     log1p(others / exp(own)); elsewhere others hold the maximum, and the sum with the label's own
     term is at least about 1.
     """
-    near = -(2.0**-12) if own.real.size == 4 else -(2.0**-36)
-    is_near = own > near
+    is_near = own > constants_of(own.real).near
     with_own = others + (exp_nonpositive(own) - 1.0)
     rest = select(is_near, shifted_sum(others, own), with_own)
     return log1p(rest) - select(is_near, 0.0, own)

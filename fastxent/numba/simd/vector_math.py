@@ -1,11 +1,12 @@
 """exp, expm1, log, log1p and powers of vectors; mirrors native/simd/vector_math.h.
 
-The coefficients, and the errors that were measured, are explained there.
+The numbers are read from the extension; the errors that were measured are in primitives.def.
 """
 
 from collections.abc import Callable
 from typing import NamedTuple
 
+from fastxent import native
 from fastxent.numba.simd.branches import choose_case
 from fastxent.numba.simd.lanes import Lanes, Mask, Number, Operand, Real, lane_function
 from fastxent.numba.simd.vector import (
@@ -23,88 +24,36 @@ from fastxent.numba.simd.vector import (
 
 
 class Constants(NamedTuple):
-    """The numbers of one precision."""
+    """The numbers of one precision: those of native/simd/constants.def."""
 
-    #: Adding it rounds to an integer, in the low bits.
     round_magic: float
-    #: Below it exp rounds to 0.
-    exp_underflow: float
-    #: Below it exp(x) is less than half an ULP of 1.
-    expm1_limit: float
-    #: So few bits that a product with an exponent is exact; and the rest of ln 2.
+    log2_e: float
     ln2_high: float
     ln2_low: float
-    exp_tail: tuple[float, ...]
-    log1p_tail: tuple[float, ...]
-    log1p_unit_tail: tuple[float, ...]
-    #: `exp_centred` is right up to it; what is above it may be any number above it.
+    exp_underflow: float
     exp_limit: float
-    #: Up to it centres are on the grid that adding the second number rounds to.
+    expm1_limit: float
     centre_limit: float
     centre_grid: float
-    #: Below the first, powers are taken of x times the second, 2^third.
     small_normal: float
     small_scale: float
     small_exponent: float
     power_underflow: float
+    shifted_limit: float
+    near: float
+    no_loss: float
+    tiny_numerator: float
+    tiny_denominator: float
+    tiny_exponent: float
+    tiny_scale: float
+    tiny_scale_log: float
+    exp_tail: tuple[float, ...]
+    log1p_tail: tuple[float, ...]
+    log1p_unit_tail: tuple[float, ...] = ()
 
 
-def _floats(*texts: str) -> tuple[float, ...]:
-    return tuple(float.fromhex(text) for text in texts)
-
-
-FLOAT = Constants(
-    round_magic=1.5 * 2.0**23,
-    exp_underflow=-104.0,
-    expm1_limit=-20.0,
-    ln2_high=float.fromhex("0x1.62e4p-1"),
-    ln2_low=float.fromhex("0x1.7f7d1cp-20"),
-    exp_tail=_floats(
-        *("0x1p-1", "0x1.5554a4p-3", "0x1.555688p-5", "0x1.122f88p-7", "0x1.6b6e42p-10"),
-    ),
-    log1p_tail=_floats(
-        *("-0x1p-1", "0x1.5555a6p-2", "-0x1.000024p-2", "0x1.99685ap-3", "-0x1.54f23ep-3"),
-        *("0x1.2897b0p-3", "-0x1.0d8ff6p-3", "0x1.abf6bcp-4", "-0x1.6fe688p-5"),
-    ),
-    log1p_unit_tail=_floats(
-        *("-0x1.ffff14p-2", "0x1.5535d8p-2", "-0x1.fd131ep-3", "0x1.884446p-3"),
-        *("-0x1.19ad70p-3", "0x1.446bc0p-4", "-0x1.ec988ap-6", "0x1.5f964ep-8"),
-    ),
-    exp_limit=2.0**96,
-    centre_limit=256.0,
-    centre_grid=768.0,
-    small_normal=2.0**-100,
-    small_scale=2.0**64,
-    small_exponent=64.0,
-    power_underflow=-151.0,
-)
-DOUBLE = Constants(
-    round_magic=1.5 * 2.0**52,
-    exp_underflow=-746.0,
-    expm1_limit=-40.0,
-    ln2_high=float.fromhex("0x1.62e42fefa4p-1"),
-    ln2_low=float.fromhex("-0x1.8432a1b0e2634p-43"),
-    exp_tail=_floats(
-        *("0x1.0000000000001p-1", "0x1.5555555555556p-3", "0x1.5555555553d63p-5"),
-        *("0x1.11111111109b3p-7", "0x1.6c16c1788bd90p-10", "0x1.a01a01a7c41d5p-13"),
-        *("0x1.a019b90d2ae7ap-16", "0x1.71de0dae63bb3p-19", "0x1.289185613a3d6p-22"),
-        "0x1.af38a9b0ec855p-26",
-    ),
-    log1p_tail=_floats(
-        *("0x1.5555555555555p-1", "0x1.9999999999f17p-2", "0x1.24924923de6edp-2"),
-        *("0x1.c71c72df580fcp-3", "0x1.745cac43cc003p-3", "0x1.3b29d0452d426p-3"),
-        *("0x1.0e8c55b42945fp-3", "0x1.169c38cc826bep-3"),
-    ),
-    log1p_unit_tail=(),
-    exp_limit=2.0**960,
-    centre_limit=8192.0,
-    centre_grid=24576.0,
-    small_normal=2.0**-900,
-    small_scale=2.0**128,
-    small_exponent=128.0,
-    power_underflow=-1076.0,
-)
-LOG2_E = float.fromhex("0x1.71547652b82fep0")
+FLOAT = Constants(**native.formula_constants(is_double=False))
+DOUBLE = Constants(**native.formula_constants(is_double=True))
 
 
 def constants_of(real: Real) -> Constants:
@@ -131,7 +80,7 @@ def exp_nonpositive(x: Lanes) -> Lanes:
     """Return exp(x) for x <= 0 (Cody and Waite: x = n ln 2 + r); exp(-inf) = 0, NaN stays NaN."""
     c = constants_of(x.real)
     clamped = maximum(c.exp_underflow, x)
-    biased = fma(clamped, LOG2_E, c.round_magic)
+    biased = fma(clamped, c.log2_e, c.round_magic)
     n = biased - c.round_magic
     r = fma(n, -c.ln2_high, clamped)
     return scale(exp_reduced(fma(n, -c.ln2_low, r)), n, biased)
@@ -177,7 +126,7 @@ def exp_centred(z: Lanes, centre: Centre, *, any_far: bool) -> Lanes:
     x = clamped - centre.value
     if any_far:
         x = maximum(c.exp_underflow, z - centre.value)
-    biased = fma(x, LOG2_E, c.round_magic)
+    biased = fma(x, c.log2_e, c.round_magic)
     n = biased - c.round_magic
     r = clamped - fma(n, c.ln2_high, centre.value)
     if any_far:
@@ -303,7 +252,7 @@ def power_any(x: Lanes, power: Power) -> Lanes:
     rest = fma(lost, c.ln2_high, g * log_mantissa)
     log_x = fma(k, c.ln2_high, log_mantissa)
     rest = fma(power.exponent_low, log_x, rest)
-    whole = maximum(c.power_underflow, fma(rest, LOG2_E, octaves))
+    whole = maximum(c.power_underflow, fma(rest, c.log2_e, octaves))
     biased = whole + c.round_magic
     n = biased - c.round_magic
     distance = octaves - n
@@ -336,7 +285,7 @@ def expm1_nonpositive(x: Lanes) -> Lanes:
     """Return exp(x) - 1 for x <= 0, relative accuracy down to the smallest x."""
     c = constants_of(x.real)
     clamped = maximum(c.expm1_limit, x)
-    biased = fma(clamped, LOG2_E, c.round_magic)
+    biased = fma(clamped, c.log2_e, c.round_magic)
     n = biased - c.round_magic
     r = fma(n, -c.ln2_high, clamped)
     r = fma(n, -c.ln2_low, r)

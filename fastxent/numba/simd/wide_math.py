@@ -26,7 +26,6 @@ from fastxent.numba.simd.vector import (
     square_root,
 )
 from fastxent.numba.simd.vector_math import (
-    LOG2_E,
     POWER_0,
     POWER_1,
     POWER_2,
@@ -50,7 +49,7 @@ _POWER_OVERFLOW = {4: 129.0, 8: 1025.0}
 def _reduced(x: Lanes) -> tuple[Lanes, Lanes, Lanes]:
     """Return n, n + ROUND_MAGIC and r of x = n ln 2 + r."""
     c = constants_of(x.real)
-    biased = fma(x, LOG2_E, c.round_magic)
+    biased = fma(x, c.log2_e, c.round_magic)
     n = biased - c.round_magic
     r = fma(n, -c.ln2_high, x)
     return n, biased, fma(n, -c.ln2_low, r)
@@ -167,7 +166,7 @@ def _integer_power(x: Lanes, n: int) -> Lanes:
 def _power_of_two(octaves: Lanes, rest: Lanes) -> Lanes:
     """Return 2^octaves exp(rest), from 0 to infinity."""
     c, limit = constants_of(rest.real), _POWER_OVERFLOW[rest.real.size]
-    whole = minimum(limit, maximum(c.power_underflow, fma(rest, LOG2_E, octaves)))
+    whole = minimum(limit, maximum(c.power_underflow, fma(rest, c.log2_e, octaves)))
     biased = whole + c.round_magic
     n = biased - c.round_magic
     distance = octaves - n
