@@ -6,7 +6,7 @@ from libc.string cimport memcpy
 
 from fastxent.native._arrays cimport Cursor, Operand, inner_stride, operand_at
 from fastxent.native._job cimport BlockTotals, Job, Scratch
-from fastxent.native._kernels cimport FX_IGNORED, FX_NO_CLASS
+from fastxent.native._kernels cimport FX_IGNORED, FX_NO_CLASS, fx_strided
 
 ctypedef fused real:
     float
@@ -23,8 +23,10 @@ cdef inline real weighted(real weight, real loss) noexcept nogil:
 cdef inline void gather(const Job* job, const Operand* operand, const Cursor* cursor,
                         Py_ssize_t run, real* values) noexcept nogil:
     """Copy the per-anchor values of a run."""
-    job.kernels.pack(operand_at(operand, &job.dimensions, cursor),
-                     inner_stride(operand, &job.dimensions), 0, operand.type, run, 1, values, run)
+    cdef fx_strided source = fx_strided(
+        operand_at(operand, &job.dimensions, cursor), inner_stride(operand, &job.dimensions), 0,
+        operand.type, run, 1)
+    job.kernels.pack(&source, values, run)
 
 
 cdef inline const real* run_weights(const Job* job, const Cursor* cursor, Py_ssize_t run,

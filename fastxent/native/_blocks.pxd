@@ -20,8 +20,8 @@ from fastxent.native._arrays cimport (
 )
 from fastxent.native._job cimport VECTOR_BYTES, BlockTotals, Job, Scratch, carve_scratch
 from fastxent.native._kernels cimport (
-    FX_FLOAT32, FX_IGNORED, FX_LANES_AHEAD, FX_ROWS_AHEAD, FX_SOFTMAX_FAMILY, fx_matrix, fx_tile,
-    fx_tile_kernel,
+    FX_FLOAT32, FX_IGNORED, FX_LANES_AHEAD, FX_ROWS_AHEAD, FX_SOFTMAX_FAMILY, fx_matrix,
+    fx_strided, fx_tile, fx_tile_kernel,
 )
 
 
@@ -32,10 +32,18 @@ cdef inline bint lies_in_lanes(const Job* job, const Operand* operand) noexcept 
             and operand.class_stride % job.itemsize == 0)
 
 
+cdef inline fx_strided strided(const Job* job, const Operand* operand, char* place,
+                               Py_ssize_t anchors) noexcept nogil:
+    """Return the anchors of an operand from a place on, as its array has them."""
+    return fx_strided(place, inner_stride(operand, &job.dimensions), operand.class_stride,
+                      operand.type, anchors, job.classes)
+
+
 cdef inline fx_matrix lane_matrix(const Job* job, const Operand* operand, char* place,
                                   Py_ssize_t anchors, char* tile, bint copies) noexcept nogil:
     """Return an operand's part of a tile: in place, or packed into `tile`."""
     cdef fx_matrix matrix
+    cdef fx_strided source
     matrix.data = NULL
     matrix.anchor_stride = 1
     matrix.class_stride = 0
@@ -47,8 +55,8 @@ cdef inline fx_matrix lane_matrix(const Job* job, const Operand* operand, char* 
         return matrix
     matrix.data = tile
     matrix.class_stride = job.tile_anchors
-    job.kernels.pack(place, inner_stride(operand, &job.dimensions), operand.class_stride,
-                     operand.type, anchors, job.classes, tile, job.tile_anchors)
+    source = strided(job, operand, place, anchors)
+    job.kernels.pack(&source, tile, job.tile_anchors)
     return matrix
 
 
@@ -107,10 +115,10 @@ cdef inline fx_matrix result_matrix(const Job* job, const Operand* operand, char
 
 cdef inline void unpack_result(const Job* job, const Operand* operand, char* place,
                                const fx_matrix* matrix, Py_ssize_t anchors) noexcept nogil:
+    cdef fx_strided destination
     if matrix.data != NULL and matrix.data != place:
-        job.kernels.unpack(matrix.data, job.tile_anchors, anchors, job.classes, place,
-                           inner_stride(operand, &job.dimensions), operand.class_stride,
-                           operand.type)
+        destination = strided(job, operand, place, anchors)
+        job.kernels.unpack(matrix.data, job.tile_anchors, &destination)
 
 
 cdef inline void set_anchor_vectors(const Job* job, fx_tile* tile, const Scratch* scratch,
@@ -273,14 +281,18 @@ cdef inline fx_matrix target_rows(const Job* job, const Cursor* place, Py_ssize_
     cdef const Operand* targets = &job.targets
     cdef char* source = operand_at(targets, &job.dimensions, place)
     cdef Py_ssize_t step = inner_stride(targets, &job.dimensions), size = targets.itemsize, a
+    # What is contiguous lies as a single class of as many anchors.
+    cdef fx_strided elements = fx_strided(
+        source, size, 0, targets.type, anchors * job.classes, 1)
     if not converts_targets(job):
         return row_matrix(job, targets, place)
     if step == job.classes * size:
-        job.kernels.pack(source, size, 0, targets.type, anchors * job.classes, 1, tile, 0)
+        job.kernels.pack(&elements, tile, 0)
     else:
+        elements.anchors = job.classes
         for a in range(anchors):
-            job.kernels.pack(source + a * step, size, 0, targets.type, job.classes, 1,
-                             tile + a * job.classes * job.itemsize, 0)
+            job.kernels.pack(&elements, tile + a * job.classes * job.itemsize, 0)
+            elements.data += step
     return row_tile(job, tile)
 
 

@@ -7,7 +7,7 @@ from fastxent.native._arrays cimport (
     run_length,
 )
 from fastxent.native._job cimport Job
-from fastxent.native._kernels cimport fx_kernels, fx_label_map, fx_map_kernel
+from fastxent.native._kernels cimport fx_kernels, fx_label_map, fx_map_kernel, fx_strided
 
 cdef enum:
     # Elements that one step of a parallel map, search or read takes.
@@ -66,6 +66,7 @@ cdef inline void map_gathered(const Job* job, fx_map_kernel kernel, Py_ssize_t p
     cdef Py_ssize_t row_step = job.logits.strides[last - 1] if last > 0 else 0
     cdef Py_ssize_t room, run, rows, filled
     cdef double chunk[MAP_CHUNK]  # of either precision
+    cdef fx_strided source
     cdef Cursor cursor
     cursor_at(dimensions, position, &cursor)
     while position < stop:
@@ -77,8 +78,9 @@ cdef inline void map_gathered(const Job* job, fx_map_kernel kernel, Py_ssize_t p
             # Of rows that begin side by side `pack` makes anchors, and writes whole vectors.
             if last > 0 and run == dimensions.shape[last] and row_step != job.logits.itemsize:
                 rows = min(room // run, dimensions.shape[last - 1] - cursor.index[last - 1])
-            job.kernels.pack(operand_at(&job.logits, dimensions, &cursor), step, row_step,
-                             job.logits.type, run, rows, <char*>chunk + filled * job.itemsize, run)
+            source = fx_strided(operand_at(&job.logits, dimensions, &cursor), step, row_step,
+                                job.logits.type, run, rows)
+            job.kernels.pack(&source, <char*>chunk + filled * job.itemsize, run)
             if last > 0:
                 cursor.index[last - 1] += rows - 1
             cursor_advance(dimensions, &cursor, run)
@@ -94,15 +96,18 @@ cdef inline void map_chunks(const Job* job, fx_map_kernel kernel, Py_ssize_t pos
     cdef Py_ssize_t out_step = inner_stride(&job.out, &job.dimensions)
     cdef Py_ssize_t run
     cdef double chunk[MAP_CHUNK]  # of either precision
+    cdef fx_strided source, destination
     cdef Cursor cursor
     cursor_at(&job.dimensions, position, &cursor)
     while position < stop:
         run = run_length(&job.dimensions, &cursor, min(stop - position, MAP_CHUNK))
-        job.kernels.pack(operand_at(&job.logits, &job.dimensions, &cursor), in_step, 0,
-                         job.logits.type, run, 1, chunk, run)
+        source = fx_strided(operand_at(&job.logits, &job.dimensions, &cursor), in_step, 0,
+                            job.logits.type, run, 1)
+        destination = fx_strided(operand_at(&job.out, &job.dimensions, &cursor), out_step, 0,
+                                 job.element, run, 1)
+        job.kernels.pack(&source, chunk, run)
         kernel(chunk, chunk, run, False)
-        job.kernels.unpack(chunk, run, run, 1, operand_at(&job.out, &job.dimensions, &cursor),
-                           out_step, 0, job.element)
+        job.kernels.unpack(chunk, run, &destination)
         cursor_advance(&job.dimensions, &cursor, run)
         position += run
 

@@ -51,6 +51,14 @@ cdef extern from "kernels.h" nogil:
         void* expectations
         const void* settings
 
+    ctypedef struct fx_strided:
+        char* data
+        Py_ssize_t anchor_stride
+        Py_ssize_t class_stride
+        int type
+        Py_ssize_t anchors
+        Py_ssize_t classes
+
     ctypedef struct fx_label_map:
         int64_t none
         int64_t gap
@@ -100,10 +108,8 @@ cdef extern from "kernels.h" nogil:
         fx_map_kernel softplus
         fx_map_kernel logit
         fx_map_kernel odds
-        void (*pack)(const char*, Py_ssize_t, Py_ssize_t, int, Py_ssize_t, Py_ssize_t,
-                     void*, Py_ssize_t) noexcept nogil
-        void (*unpack)(const void*, Py_ssize_t, Py_ssize_t, Py_ssize_t,
-                       char*, Py_ssize_t, Py_ssize_t, int) noexcept nogil
+        void (*pack)(const fx_strided*, void*, Py_ssize_t) noexcept nogil
+        void (*unpack)(const void*, Py_ssize_t, const fx_strided*) noexcept nogil
         void (*widen)(const char*, int, Py_ssize_t, void*) noexcept nogil
         void (*narrow)(const void*, Py_ssize_t, char*, int) noexcept nogil
         void (*label_columns)(const char*, Py_ssize_t, int, Py_ssize_t,

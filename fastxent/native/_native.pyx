@@ -35,9 +35,9 @@ from fastxent.native._kernels cimport (
     FX_SIGMOID_FAMILY, FX_SOFTMAX_FAMILY,
     fx_begin_floats, fx_constant, fx_count_creatable, fx_end_floats, fx_exact_kernel,
     fx_float_control, fx_gather_team, fx_isa_name, fx_isa_supported, fx_kernels, fx_kernels_of,
-    fx_label_map, fx_losses, fx_map_kernel, fx_matrix, fx_max_threads, fx_others_double, fx_others_float,
-    fx_own_team, fx_prepare_teams, fx_primitives, fx_protect_forks, fx_team, fx_tile,
-    fx_tile_kernel,
+    fx_label_map, fx_losses, fx_map_kernel, fx_matrix, fx_max_threads, fx_others_double,
+    fx_others_float, fx_own_team, fx_prepare_teams, fx_primitives, fx_protect_forks, fx_team,
+    fx_tile, fx_tile_kernel,
 )
 from fastxent.native._matching cimport (
     COST_WORK, STEP_QUERIES, CostJob, cost_bytes, cost_step, plan_tiles,

@@ -265,8 +265,9 @@ static anchor_lanes lanes_of(const fx_selection *call, const fx_level *level, co
     anchor_lanes lanes = {(const real *)run->logits, run->class_stride / (ptrdiff_t)sizeof(real)};
     if (level->type == FX_OWN_TYPE && run->stride == sizeof(real)) return lanes;
     ptrdiff_t padded = (run->count + LANES - 1) / LANES * LANES;
-    call->kernels->pack(run->logits, run->stride, run->class_stride, level->type, run->count,
-                        call->classes, tile, padded);
+    fx_strided logits = {(char *)run->logits, run->stride, run->class_stride,
+                         level->type,         run->count,  call->classes};
+    call->kernels->pack(&logits, tile, padded);
     lanes.data = tile;
     lanes.class_stride = padded;
     return lanes;

@@ -218,11 +218,11 @@ static void take_converted_run(fx_selector *s, const fx_level *level, const char
     real chunk[FX_ELEMENT_CHUNK];
     for (ptrdiff_t i = 0; i < count; i += FX_ELEMENT_CHUNK) {
         ptrdiff_t length = count - i < FX_ELEMENT_CHUNK ? count - i : FX_ELEMENT_CHUNK;
+        fx_strided scattered = {(char *)source + i * stride, stride, 0, level->type, length, 1};
         if (stride == 2)
             call->kernels->widen(source + i * stride, level->type, length, chunk);
         else
-            call->kernels->pack(source + i * stride, stride, 0, level->type, length, 1, chunk,
-                                length);
+            call->kernels->pack(&scattered, chunk, length);
         take_run(s, chunk, length, &places);
         places.order += (uint64_t)length * places.step;
         if (places.varies) places.label = (places.label + length) % call->classes;

@@ -116,8 +116,8 @@ static void read_objects(fx_selector *s, const fx_level *level, const char *sour
     }
     const int is_double = level->object_type == FX_FLOAT64;
     ptrdiff_t padded = (count + 15) / 16 * 16;
-    call->object_kernels->pack(source, stride, 0, level->object_type, count, 1, work->numbers,
-                               padded);
+    const fx_strided objects = {(char *)source, stride, 0, level->object_type, count, 1};
+    call->object_kernels->pack(&objects, work->numbers, padded);
     for (ptrdiff_t i = 0; call->activation == FX_AS_SCORES && i < count; i++) {
         double o = is_double ? work->numbers[i] : ((const float *)work->numbers)[i];
         s->has_outside |= (o < -call->object_margin) | (o > 1 + call->object_margin);

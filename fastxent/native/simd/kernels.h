@@ -114,6 +114,14 @@ enum {
     FX_FLOAT64
 };
 
+/* Anchors x classes inside somebody's memory: strides in bytes, any type. */
+typedef struct {
+    char *data;
+    ptrdiff_t anchor_stride, class_stride;
+    int type;
+    ptrdiff_t anchors, classes;
+} fx_strided;
+
 /* How labels become columns. A label equal to `none` has no class; labels above `gap` are one
  * column to the left; `ignored` ones do not count. Whatever else is not among the `classes` has no
  * class: labels may have changed since they were checked. Of reals, those from `lowest` on are
@@ -165,13 +173,11 @@ typedef struct {
     fx_exact_kernel exact_softmax, exact_log_softmax, exact_logsumexp;
     /* Scores of single values. */
     fx_map_kernel sigmoid, log_sigmoid, softplus, logit, odds;
-    /* Copy between a strided matrix (strides in bytes, element type as in the enumeration) and a
-     * tile, whose lanes are anchors: class k of anchor a at [k * tile_stride + a], tile_stride a
-     * multiple of the lanes. Packing may write up to that many anchors. */
-    void (*pack)(const char *source, ptrdiff_t anchor_stride, ptrdiff_t class_stride, int type,
-                 ptrdiff_t anchors, ptrdiff_t classes, void *tile, ptrdiff_t tile_stride);
-    void (*unpack)(const void *tile, ptrdiff_t tile_stride, ptrdiff_t anchors, ptrdiff_t classes,
-                   char *destination, ptrdiff_t anchor_stride, ptrdiff_t class_stride, int type);
+    /* Copy between strided memory and a tile, whose lanes are anchors: class k of anchor a at
+     * [k * tile_stride + a], tile_stride a multiple of the lanes. Packing may write up to that many
+     * anchors. */
+    void (*pack)(const fx_strided *source, void *tile, ptrdiff_t tile_stride);
+    void (*unpack)(const void *tile, ptrdiff_t tile_stride, const fx_strided *destination);
     /* Contiguous rows of 16-bit floats, to and from floats. */
     void (*widen)(const char *source, int type, ptrdiff_t count, void *values);
     void (*narrow)(const void *values, ptrdiff_t count, char *destination, int type);

@@ -137,9 +137,13 @@ static fx_tile pack_queries(const fx_costs *costs, ptrdiff_t first, ptrdiff_t co
     tile.logits = (fx_matrix){costs->tile, 1, costs->tile_queries};
     tile.results = (fx_matrix){costs->results, 1, costs->tile_queries};
     tile.logit_type = FX_OWN_TYPE;
-    costs->kernels->pack(costs->logits + first * costs->query_stride, costs->query_stride,
-                         costs->class_stride, costs->type, count, costs->classes, costs->tile,
-                         costs->tile_queries);
+    const fx_strided logits = {.data = (char *)costs->logits + first * costs->query_stride,
+                               .anchor_stride = costs->query_stride,
+                               .class_stride = costs->class_stride,
+                               .type = costs->type,
+                               .anchors = count,
+                               .classes = costs->classes};
+    costs->kernels->pack(&logits, costs->tile, costs->tile_queries);
     return tile;
 }
 
@@ -245,9 +249,14 @@ static void simota_costs(const fx_costs *costs) {
         ptrdiff_t left = costs->queries - first;
         ptrdiff_t count = left < costs->tile_queries ? left : costs->tile_queries;
         fx_tile tile = pack_queries(costs, first, count);
-        costs->kernels->pack(costs->objectness + first * costs->objectness_stride,
-                             costs->objectness_stride, 0, costs->objectness_type, count, 1,
-                             objectness, costs->tile_queries);
+        const ptrdiff_t stride = costs->objectness_stride;
+        const fx_strided objects = {(char *)costs->objectness + first * stride,
+                                    stride,
+                                    0,
+                                    costs->objectness_type,
+                                    count,
+                                    1};
+        costs->kernels->pack(&objects, objectness, costs->tile_queries);
         for (ptrdiff_t start = 0; start < count; start += LANES) {
             ptrdiff_t rest = count - start;
             lane_range range = {start, rest < LANES ? (int)rest : LANES};

@@ -270,8 +270,9 @@ static void scan_image(search *s, const fx_mining *mining, const char *losses) {
     for (ptrdiff_t first = 0; first < mining->anchors; first += FX_LOSS_CHUNK) {
         ptrdiff_t left = mining->anchors - first;
         ptrdiff_t count = left < FX_LOSS_CHUNK ? left : FX_LOSS_CHUNK;
-        mining->kernels->pack(losses + first * stride, stride, 0, mining->losses.type, count, 1,
-                              chunk, FX_LOSS_CHUNK);
+        const fx_strided source = {
+            (char *)losses + first * stride, stride, 0, mining->losses.type, count, 1};
+        mining->kernels->pack(&source, chunk, FX_LOSS_CHUNK);
         scan_losses(s, chunk, first, count);
     }
 }
@@ -284,8 +285,8 @@ static real guess_cut(search *s, const fx_mining *mining, const char *losses) {
     ptrdiff_t count = 0;
     double expected = (double)s->wanted / (double)step;
     ptrdiff_t rank = (ptrdiff_t)(expected + 3 * sqrt(expected) + 2);
-    mining->kernels->pack(losses, step * stride, 0, mining->losses.type, FX_SAMPLE, 1, sample,
-                          FX_SAMPLE);
+    const fx_strided source = {(char *)losses, step * stride, 0, mining->losses.type, FX_SAMPLE, 1};
+    mining->kernels->pack(&source, sample, FX_SAMPLE);
     for (ptrdiff_t i = 0; i < FX_SAMPLE; i++) {
         eligible[count] = candidate_of(sample[i], i);
         count += (sample[i] == sample[i]) & is_eligible(s, i * step);

@@ -4,26 +4,25 @@
  * in registers where the classes are contiguous, and anything else goes element by element.
  */
 #define FX_PACK_STEPS(type, value, step)                                                           \
-    for (ptrdiff_t k = 0; k < classes; k++)                                                        \
-        for (ptrdiff_t a = 0; a < anchors; a++) {                                                  \
+    for (ptrdiff_t k = 0; k < source.classes; k++)                                                 \
+        for (ptrdiff_t a = 0; a < source.anchors; a++) {                                           \
             type element;                                                                          \
-            memcpy(&element, source + a * (step) + k * class_stride, sizeof element);              \
+            memcpy(&element, source.data + a * (step) + k * source.class_stride, sizeof element);  \
             tile[k * tile_stride + a] = (real)(value);                                             \
         }
 /* With its length a constant, the compiler makes vectors of the common step. */
 #define FX_PACK_ELEMENTS(type, value)                                                              \
     do {                                                                                           \
-        if (anchor_stride == (ptrdiff_t)sizeof(type)) {                                            \
+        if (source.anchor_stride == (ptrdiff_t)sizeof(type)) {                                     \
             FX_PACK_STEPS(type, value, (ptrdiff_t)sizeof(type))                                    \
         } else {                                                                                   \
-            FX_PACK_STEPS(type, value, anchor_stride)                                              \
+            FX_PACK_STEPS(type, value, source.anchor_stride)                                       \
         }                                                                                          \
     } while (0)
 
-static void pack_elements(const char *source, ptrdiff_t anchor_stride, ptrdiff_t class_stride,
-                          int type, ptrdiff_t anchors, ptrdiff_t classes, real *restrict tile,
-                          ptrdiff_t tile_stride) {
-    switch (type) {
+static void pack_elements(const fx_strided *elements, real *restrict tile, ptrdiff_t tile_stride) {
+    const fx_strided source = *elements;
+    switch (source.type) {
     case FX_BOOL:
     case FX_UINT8: FX_PACK_ELEMENTS(uint8_t, element); break;
     case FX_INT8: FX_PACK_ELEMENTS(int8_t, element); break;
@@ -93,18 +92,20 @@ FX_INLINE vec load_row(const char *p, int width, const char *end, const int type
 }
 
 /* Rows that are shorter than a chunk, or fewer than LANES. */
-FX_INLINE void pack_blocks(const char *source, ptrdiff_t anchor_stride, ptrdiff_t anchors,
-                           ptrdiff_t classes, real *tile, ptrdiff_t tile_stride, const int type) {
+FX_INLINE void pack_blocks(fx_strided source, real *tile, ptrdiff_t tile_stride, const int type) {
+    const ptrdiff_t anchors = source.anchors, classes = source.classes;
     const ptrdiff_t row_size = classes * size_of_type(type);
-    const char *end = source; /* of what may be read */
-    if (anchor_stride - row_size < FX_PAGE) end += (anchors - 1) * anchor_stride + row_size;
+    const char *end = source.data; /* of what may be read */
+    if (source.anchor_stride - row_size < FX_PAGE)
+        end += (anchors - 1) * source.anchor_stride + row_size;
     for (ptrdiff_t a = 0; a < anchors; a += LANES)
         for (ptrdiff_t k = 0; k < classes; k += LANES) {
             vec block[LANES];
             int width = classes - k < LANES ? (int)(classes - k) : LANES;
             for (int i = 0; i < LANES; i++) {
                 ptrdiff_t row = a + i < anchors ? a + i : anchors - 1;
-                const char *place = source + row * anchor_stride + k * size_of_type(type);
+                const char *place =
+                    source.data + row * source.anchor_stride + k * size_of_type(type);
                 v_prefetch(place + FX_ROWS_AHEAD);
                 block[i] = load_row(place, width, end, type);
             }
@@ -114,17 +115,17 @@ FX_INLINE void pack_blocks(const char *source, ptrdiff_t anchor_stride, ptrdiff_
 }
 
 /* LANES rows at a time, by chunks of classes, of which the last one overlaps the one before. */
-FX_INLINE void pack_chunks(const char *source, ptrdiff_t anchor_stride, ptrdiff_t anchors,
-                           ptrdiff_t classes, real *tile, ptrdiff_t tile_stride, const int type) {
+FX_INLINE void pack_chunks(fx_strided source, real *tile, ptrdiff_t tile_stride, const int type) {
+    const ptrdiff_t anchors = source.anchors, classes = source.classes;
     const ptrdiff_t width = chunk_classes(type);
     for (ptrdiff_t next = 0; next < anchors; next += LANES) {
         ptrdiff_t a = next + LANES <= anchors ? next : anchors - LANES;
         for (ptrdiff_t start = 0; start < classes; start += width) {
             ptrdiff_t k = start + width <= classes ? start : classes - width;
-            const char *place = source + a * anchor_stride + k * size_of_type(type);
+            const char *place = source.data + a * source.anchor_stride + k * size_of_type(type);
             real *to = tile + k * tile_stride + a;
             vec columns[FX_CHUNK];
-            v_load_columns(place, anchor_stride, columns);
+            v_load_columns(place, source.anchor_stride, columns);
             for (int i = 0; i < FX_CHUNK; i++) {
                 if (FX_IS_HALF(type)) {
                     v_store(to + 2 * i * tile_stride, low_as(columns[i], type));
@@ -137,12 +138,11 @@ FX_INLINE void pack_chunks(const char *source, ptrdiff_t anchor_stride, ptrdiff_
     }
 }
 
-FX_INLINE void pack_rows(const char *source, ptrdiff_t anchor_stride, ptrdiff_t anchors,
-                         ptrdiff_t classes, real *tile, ptrdiff_t tile_stride, const int type) {
-    if (classes >= chunk_classes(type) && anchors >= LANES)
-        pack_chunks(source, anchor_stride, anchors, classes, tile, tile_stride, type);
+FX_INLINE void pack_rows(fx_strided source, real *tile, ptrdiff_t tile_stride, const int type) {
+    if (source.classes >= chunk_classes(type) && source.anchors >= LANES)
+        pack_chunks(source, tile, tile_stride, type);
     else
-        pack_blocks(source, anchor_stride, anchors, classes, tile, tile_stride, type);
+        pack_blocks(source, tile, tile_stride, type);
 }
 
 /* Rows of so few classes lie one behind the other: with their number a constant, the compiler
@@ -177,75 +177,79 @@ static void pack_few(const real *restrict rows, ptrdiff_t anchors, ptrdiff_t cla
 #if !FX_DOUBLE
 /* Rows of fewer halves than a chunk has, one behind the other: floats first, LANES rows at a time.
  */
-static void pack_few_halves(const char *source, int type, ptrdiff_t anchors, ptrdiff_t classes,
-                            real *tile, ptrdiff_t tile_stride) {
+static void pack_few_halves(fx_strided source, real *tile, ptrdiff_t tile_stride) {
     real rows[8 * LANES];
-    ptrdiff_t row_size = classes * (ptrdiff_t)sizeof(real);
+    const ptrdiff_t anchors = source.anchors, classes = source.classes;
+    fx_strided widened = {
+        (char *)rows, classes * (ptrdiff_t)sizeof(real), sizeof(real), FX_OWN_TYPE, 0, classes};
     for (ptrdiff_t a = 0; a < anchors; a += LANES) {
-        ptrdiff_t left = anchors - a < LANES ? anchors - a : LANES;
-        widen(source + a * classes * 2, type, left * classes, rows);
+        widened.anchors = anchors - a < LANES ? anchors - a : LANES;
+        widen(source.data + a * classes * 2, source.type, widened.anchors * classes, rows);
         if (classes <= FX_FEW_CLASSES)
-            pack_few(rows, left, classes, tile + a, tile_stride);
+            pack_few(rows, widened.anchors, classes, tile + a, tile_stride);
         else
-            pack_rows((const char *)rows, row_size, left, classes, tile + a, tile_stride,
-                      FX_OWN_TYPE);
+            pack_rows(widened, tile + a, tile_stride, FX_OWN_TYPE);
     }
 }
 #endif
 
-static void pack(const char *source, ptrdiff_t anchor_stride, ptrdiff_t class_stride, int type,
-                 ptrdiff_t anchors, ptrdiff_t classes, void *tile, ptrdiff_t tile_stride) {
-    int lies_in_rows = class_stride == size_of_type(type) && classes > 1;
-    if (FX_IS_HALF(type) && anchor_stride == size_of_type(type))
+static void pack(const fx_strided *elements, void *packed, ptrdiff_t tile_stride) {
+    const fx_strided source = *elements;
+    const ptrdiff_t size = size_of_type(source.type), classes = source.classes;
+    real *tile = (real *)packed;
+    int lies_in_rows = source.class_stride == size && classes > 1;
+    int is_contiguous = lies_in_rows && source.anchor_stride == classes * size;
+    if (FX_IS_HALF(source.type) && source.anchor_stride == size)
         for (ptrdiff_t k = 0; k < classes; k++)
-            widen(source + k * class_stride, type, anchors, (real *)tile + k * tile_stride);
-    else if (lies_in_rows && type == FX_OWN_TYPE && classes <= FX_FEW_CLASSES &&
-             anchor_stride == classes * class_stride)
-        pack_few((const real *)source, anchors, classes, (real *)tile, tile_stride);
-    else if (lies_in_rows && type == FX_OWN_TYPE)
-        pack_rows(source, anchor_stride, anchors, classes, (real *)tile, tile_stride, FX_OWN_TYPE);
+            widen(source.data + k * source.class_stride, source.type, source.anchors,
+                  tile + k * tile_stride);
+    else if (is_contiguous && source.type == FX_OWN_TYPE && classes <= FX_FEW_CLASSES)
+        pack_few((const real *)source.data, source.anchors, classes, tile, tile_stride);
+    else if (lies_in_rows && source.type == FX_OWN_TYPE)
+        pack_rows(source, tile, tile_stride, FX_OWN_TYPE);
 #if !FX_DOUBLE
-    else if (lies_in_rows && FX_IS_HALF(type) && classes < chunk_classes(type) &&
-             anchor_stride == classes * class_stride)
-        pack_few_halves(source, type, anchors, classes, (real *)tile, tile_stride);
+    else if (is_contiguous && FX_IS_HALF(source.type) && classes < chunk_classes(source.type))
+        pack_few_halves(source, tile, tile_stride);
+    else if (lies_in_rows && source.type == FX_FLOAT16)
+        pack_rows(source, tile, tile_stride, FX_FLOAT16);
+    else if (lies_in_rows && source.type == FX_BFLOAT16)
+        pack_rows(source, tile, tile_stride, FX_BFLOAT16);
 #endif
-    else if (lies_in_rows && FX_IS_HALF(type) && type == FX_FLOAT16)
-        pack_rows(source, anchor_stride, anchors, classes, (real *)tile, tile_stride, FX_FLOAT16);
-    else if (lies_in_rows && FX_IS_HALF(type))
-        pack_rows(source, anchor_stride, anchors, classes, (real *)tile, tile_stride, FX_BFLOAT16);
     else
-        pack_elements(source, anchor_stride, class_stride, type, anchors, classes, (real *)tile,
-                      tile_stride);
+        pack_elements(elements, tile, tile_stride);
 }
 
 /* The way back of pack_chunks. */
-static void unpack_chunks(const real *tile, ptrdiff_t tile_stride, ptrdiff_t anchors,
-                          ptrdiff_t classes, char *destination, ptrdiff_t anchor_stride) {
+static void unpack_chunks(const real *tile, ptrdiff_t tile_stride, fx_strided destination) {
+    const ptrdiff_t anchors = destination.anchors, classes = destination.classes;
     for (ptrdiff_t next = 0; next < anchors; next += LANES) {
         ptrdiff_t a = next + LANES <= anchors ? next : anchors - LANES;
         for (ptrdiff_t start = 0; start < classes; start += FX_CHUNK) {
             ptrdiff_t k = start + FX_CHUNK <= classes ? start : classes - FX_CHUNK;
-            char *place = destination + a * anchor_stride + k * (ptrdiff_t)sizeof(real);
+            char *place = destination.data + a * destination.anchor_stride;
             vec columns[FX_CHUNK];
             for (int i = 0; i < FX_CHUNK; i++)
                 columns[i] = v_load(tile + (k + i) * tile_stride + a);
-            v_store_columns(place, anchor_stride, columns);
+            v_store_columns(place + k * (ptrdiff_t)sizeof(real), destination.anchor_stride,
+                            columns);
         }
     }
 }
 
-FX_INLINE void unpack_as(const real *tile, ptrdiff_t tile_stride, ptrdiff_t anchors,
-                         ptrdiff_t classes, char *destination, ptrdiff_t anchor_stride,
-                         ptrdiff_t class_stride, const int type) {
-    if (class_stride != size_of_type(type) || classes == 1 ||
-        (type == FX_OWN_TYPE && classes < FX_CHUNK)) {
-        for (ptrdiff_t k = 0; k < classes; k++)
-            for (ptrdiff_t a = 0; a < anchors; a++) {
-                char *place = destination + a * anchor_stride + k * class_stride;
-                store_one_as(place, tile[k * tile_stride + a], type);
-            }
-        return;
-    }
+/* One after the other. */
+FX_INLINE void unpack_elements(const real *tile, ptrdiff_t tile_stride, fx_strided destination,
+                               const int type) {
+    for (ptrdiff_t k = 0; k < destination.classes; k++)
+        for (ptrdiff_t a = 0; a < destination.anchors; a++) {
+            char *anchor = destination.data + a * destination.anchor_stride;
+            store_one_as(anchor + k * destination.class_stride, tile[k * tile_stride + a], type);
+        }
+}
+
+/* The way back of pack_blocks. */
+FX_INLINE void unpack_blocks(const real *tile, ptrdiff_t tile_stride, fx_strided destination,
+                             const int type) {
+    const ptrdiff_t anchors = destination.anchors, classes = destination.classes;
     for (ptrdiff_t a = 0; a < anchors; a += LANES)
         for (ptrdiff_t k = 0; k < classes; k += LANES) {
             vec block[LANES];
@@ -253,34 +257,43 @@ FX_INLINE void unpack_as(const real *tile, ptrdiff_t tile_stride, ptrdiff_t anch
             for (int i = 0; i < LANES; i++)
                 block[i] = v_load(tile + (k + (i < width ? i : 0)) * tile_stride + a);
             v_transpose(block);
+            char *place = destination.data + a * destination.anchor_stride + k * size_of_type(type);
             for (int i = 0; i < LANES && a + i < anchors; i++) {
-                char *place = destination + (a + i) * anchor_stride + k * size_of_type(type);
                 if (width == LANES)
                     store_as(place, block[i], type);
                 else
                     store_first_as(place, width, block[i], type);
+                place += destination.anchor_stride;
             }
         }
 }
 
-static void unpack(const void *tile, ptrdiff_t tile_stride, ptrdiff_t anchors, ptrdiff_t classes,
-                   char *destination, ptrdiff_t anchor_stride, ptrdiff_t class_stride, int type) {
-    if (FX_IS_HALF(type) && anchor_stride == size_of_type(type))
-        for (ptrdiff_t k = 0; k < classes; k++)
-            narrow((const real *)tile + k * tile_stride, anchors, destination + k * class_stride,
-                   type);
-    else if (FX_IS_HALF(type) && type == FX_FLOAT16)
-        unpack_as((const real *)tile, tile_stride, anchors, classes, destination, anchor_stride,
-                  class_stride, FX_FLOAT16);
-    else if (FX_IS_HALF(type))
-        unpack_as((const real *)tile, tile_stride, anchors, classes, destination, anchor_stride,
-                  class_stride, FX_BFLOAT16);
-    else if (class_stride == sizeof(real) && classes >= FX_CHUNK && anchors >= LANES)
-        unpack_chunks((const real *)tile, tile_stride, anchors, classes, destination,
-                      anchor_stride);
+FX_INLINE void unpack_as(const real *tile, ptrdiff_t tile_stride, fx_strided destination,
+                         const int type) {
+    if (destination.class_stride != size_of_type(type) || destination.classes == 1 ||
+        (type == FX_OWN_TYPE && destination.classes < FX_CHUNK))
+        unpack_elements(tile, tile_stride, destination, type);
     else
-        unpack_as((const real *)tile, tile_stride, anchors, classes, destination, anchor_stride,
-                  class_stride, FX_OWN_TYPE);
+        unpack_blocks(tile, tile_stride, destination, type);
+}
+
+static void unpack(const void *packed, ptrdiff_t tile_stride, const fx_strided *elements) {
+    const fx_strided destination = *elements;
+    const real *tile = (const real *)packed;
+    const int type = destination.type;
+    if (FX_IS_HALF(type) && destination.anchor_stride == size_of_type(type))
+        for (ptrdiff_t k = 0; k < destination.classes; k++)
+            narrow(tile + k * tile_stride, destination.anchors,
+                   destination.data + k * destination.class_stride, type);
+    else if (FX_IS_HALF(type) && type == FX_FLOAT16)
+        unpack_as(tile, tile_stride, destination, FX_FLOAT16);
+    else if (FX_IS_HALF(type))
+        unpack_as(tile, tile_stride, destination, FX_BFLOAT16);
+    else if (destination.class_stride == sizeof(real) && destination.classes >= FX_CHUNK &&
+             destination.anchors >= LANES)
+        unpack_chunks(tile, tile_stride, destination);
+    else
+        unpack_as(tile, tile_stride, destination, FX_OWN_TYPE);
 }
 
 /* Sum everything, with enough sums side by side that memory is the limit. */
