@@ -4,25 +4,27 @@
  * in registers where the classes are contiguous, and anything else goes element by element.
  */
 #define FX_PACK_STEPS(type, value, step)                                                           \
-    for (ptrdiff_t k = 0; k < source.classes; k++)                                                 \
-        for (ptrdiff_t a = 0; a < source.anchors; a++) {                                           \
+    for (ptrdiff_t k = 0; k < classes; k++)                                                        \
+        for (ptrdiff_t a = 0; a < anchors; a++) {                                                  \
             type element;                                                                          \
-            memcpy(&element, source.data + a * (step) + k * source.class_stride, sizeof element);  \
+            memcpy(&element, data + a * (step) + k * class_stride, sizeof element);                \
             tile[k * tile_stride + a] = (real)(value);                                             \
         }
 /* With its length a constant, the compiler makes vectors of the common step. */
 #define FX_PACK_ELEMENTS(type, value)                                                              \
     do {                                                                                           \
-        if (source.anchor_stride == (ptrdiff_t)sizeof(type)) {                                     \
+        if (anchor_stride == (ptrdiff_t)sizeof(type)) {                                            \
             FX_PACK_STEPS(type, value, (ptrdiff_t)sizeof(type))                                    \
         } else {                                                                                   \
-            FX_PACK_STEPS(type, value, source.anchor_stride)                                       \
+            FX_PACK_STEPS(type, value, anchor_stride)                                              \
         }                                                                                          \
     } while (0)
 
 static void pack_elements(const fx_strided *elements, real *restrict tile, ptrdiff_t tile_stride) {
-    const fx_strided source = *elements;
-    switch (source.type) {
+    const char *data = elements->data;
+    const ptrdiff_t anchors = elements->anchors, anchor_stride = elements->anchor_stride;
+    const ptrdiff_t classes = elements->classes, class_stride = elements->class_stride;
+    switch (elements->type) {
     case FX_BOOL:
     case FX_UINT8: FX_PACK_ELEMENTS(uint8_t, element); break;
     case FX_INT8: FX_PACK_ELEMENTS(int8_t, element); break;
