@@ -7,8 +7,7 @@ The common call (float32 logits with the class axis last, labels, no options) sh
 microseconds in Python. Hence the tests for defaults, which skip whole functions.
 """
 
-from collections.abc import Mapping
-from typing import Any, Literal, NoReturn, SupportsIndex, get_args
+from typing import Literal, NoReturn, SupportsIndex, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -29,12 +28,13 @@ from fastxent._arguments import (
     score_dtype,
     shown,
 )
+from fastxent._call.options import CallOptions
 from fastxent._call.parameters import PARAMETERS, per_class
 from fastxent._call.probabilities import check_probabilities
 from fastxent._call.targets import set_targets
 from fastxent._catalogue import Loss
 from fastxent._config import thread_count
-from fastxent._contract import Array, IgnoreIndex, LossRequest, Normalizer, Reduction
+from fastxent._contract import Array, LossRequest, Normalizer, Reduction
 
 REDUCTIONS = get_args(Reduction)
 NORMALIZERS = get_args(Normalizer)
@@ -45,34 +45,18 @@ MOST_CLASSES = 2**24
 COPIED_CLASSES = 16
 
 
-def loss_request(  # noqa: C901, PLR0912, PLR0917 - every call pays for what is split off or named
-    loss: Loss,
-    values: ArrayLike,
-    targets: ArrayLike,
-    parameters: Mapping[str, Any],
-    axis: SupportsIndex | None,
-    reduction: Reduction,
-    normalizer: Normalizer | float,
-    empty: Literal["raise"] | float,
-    weight: ArrayLike | None,
-    class_weight: ArrayLike | None,
-    ignore_index: IgnoreIndex,
-    background_index: SupportsIndex | None,
-    return_grad: bool,
-    grad_output: ArrayLike | None,
-    out: Array | None,
-    grad_out: Array | None,
-    num_threads: SupportsIndex | None,
-    checks_late: bool,
+def loss_request(  # noqa: C901, PLR0912 - every call pays for what is split off
+    loss: Loss, values: ArrayLike, targets: ArrayLike, options: CallOptions, *, checks_late: bool
 ) -> tuple[LossRequest, Array | None, Array | None]:
     """Return what a backend needs to know, and the loss and the gradient in the user's layout.
 
-    A loss that is a number, and a gradient that is not wanted, are None. The parameters are those
-    of the public functions; `parameters` has those that not all losses have. A backend that checks
+    A loss that is a number, and a gradient that is not wanted, are None. A backend that checks
     dense targets and probabilities itself is left to do so where nobody sees results of those that
     are refused.
     """
-    _check_reduction(reduction, normalizer, empty, out)
+    axis, reduction = options.axis, options.reduction
+    out, grad_out = options.out, options.grad_out
+    _check_reduction(reduction, options.normalizer, options.empty, out)
     values = as_array(values, loss.values, FLOAT_DTYPES)
     if axis is not None:
         class_axis = axis_index(axis, values.ndim, loss.values)
@@ -90,7 +74,7 @@ def loss_request(  # noqa: C901, PLR0912, PLR0917 - every call pays for what is 
     if not 0 < classes <= MOST_CLASSES:
         raise _class_count_error(loss.values, shape, axis, classes)
     request = LossRequest(loss, logits)
-    request.threads = thread_count(num_threads)
+    request.threads = thread_count(options.num_threads)
     targets = as_array(targets, loss.targets)
     may_check_late = (
         checks_late
@@ -104,21 +88,22 @@ def loss_request(  # noqa: C901, PLR0912, PLR0917 - every call pays for what is 
         anchors,
         shape,
         class_axis,
-        ignore_index,
-        background_index,
+        options.ignore_index,
+        options.background_index,
         may_check_late,
     )
     if loss.values == "probs":
         check_probabilities(request, class_axis, may_check_late=may_check_late)
-    if weight is not None:
-        _set_weight(request, loss, weight, shape, class_axis)
-    if class_weight is not None:
-        request.class_weight = per_class(class_weight, "class_weight", logits)
-    for name, value in parameters.items():
+    if options.weight is not None:
+        _set_weight(request, loss, options.weight, shape, class_axis)
+    if options.class_weight is not None:
+        request.class_weight = per_class(options.class_weight, "class_weight", logits)
+    for name, value in options.parameters.items():
         PARAMETERS[name](request, value)
     if reduction == "none":
         request.per_logit = loss.sigmoid and class_axis is not None
     grad = None
+    return_grad, grad_output = options.return_grad, options.grad_output
     if return_grad is True or (return_grad is not False and as_flag(return_grad, "return_grad")):
         if grad_output is not None:
             _set_grad_output(request, grad_output, reduction, shape, class_axis)
