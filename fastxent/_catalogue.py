@@ -209,6 +209,101 @@ SCORES = {
 }
 
 
+# --- what arguments are to a library that differentiates, compiles or distributes a function ------
+
+#: What an array has one element of: an anchor (the shape of the first argument without the class
+#: axis), a class, or a logit. Of several, its shape says which; "call": a number without dimensions
+#: will do, too.
+EXTENTS: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        "logits": ("logit",),
+        "probs": ("logit",),
+        "targets": ("anchor", "logit"),
+        "labels": ("anchor",),
+        "scores": ("anchor",),
+        "weight": ("call", "anchor", "logit"),
+        "class_weight": ("class",),
+        "pos_weight": ("call", "class"),
+        "alpha": ("call", "class"),
+    }
+)
+#: Parameters of NumPy's functions that say where results go, and what computes them.
+NUMPY_ONLY = ("return_grad", "grad_output", "out", "grad_out", "backend")
+
+
+class Arguments(NamedTuple):
+    """What each argument of a loss or score is, without those of `NUMPY_ONLY`."""
+
+    #: The first argument, the only one that the function may be differentiated by.
+    differentiable: str
+    #: The other positional arguments: arrays, and constants of the derivative.
+    arrays: tuple[str, ...] = ()
+    #: Keywords that are arrays, numbers or None, and constants of the derivative.
+    array_options: tuple[str, ...] = ()
+    #: Keywords that are known when the function is compiled: numbers, words, or None. Only a
+    #: `normalizer` that is a number may be known later.
+    static: tuple[str, ...] = ()
+    #: The shape of the result. "loss": by `reduction`; "logits": that of the first argument;
+    #: "anchors": that without the class axes, which `keepdims` keeps with the length 1.
+    result: Literal["loss", "logits", "anchors"] = "loss"
+
+
+def _loss_arguments(loss: Loss) -> Arguments:
+    arrays = {"labels": ("labels", "scores")}.get(loss.target_format, (loss.targets,))
+    takes_classes = loss.target_format != "positions"
+    common = ("axis", "reduction", "normalizer", "empty", "ignore_index")
+    return Arguments(
+        loss.values,
+        arrays,
+        (
+            "weight",
+            *(("class_weight",) if takes_classes else ()),
+            *(name for name in loss.parameters if name in EXTENTS),
+        ),
+        (
+            *(name for name in loss.parameters if name not in EXTENTS),
+            *common,
+            *(("background_index",) if takes_classes else ()),
+            "num_threads",
+        ),
+    )
+
+
+def _score_arguments(score: Score) -> Arguments:
+    per_anchor = score.name == "logsumexp"
+    axes = ("axis", "keepdims") if per_anchor else ("axis",) if score.over_classes else ()
+    result: Literal["logits", "anchors"] = "anchors" if per_anchor else "logits"
+    return Arguments(score.values, static=(*axes, "num_threads"), result=result)
+
+
+#: Of each loss and score, by its name.
+ARGUMENTS = {name: _loss_arguments(loss) for name, loss in LOSSES.items()} | {
+    name: _score_arguments(score) for name, score in SCORES.items()
+}
+
+
+def loss_shape(
+    loss: Loss, shape: tuple[Any, ...], axis: int | None, reduction: str
+) -> tuple[Any, ...]:
+    """Return the shape of a loss, given that of its first argument.
+
+    The lengths may be those of a library that does not know them yet.
+    """
+    if reduction in {"sum", "mean"}:
+        return ()
+    if axis is None or (reduction == "none" and loss.sigmoid):
+        return shape
+    return shape[:axis] + shape[axis:][1:]
+
+
+def result_dtype(dtype: str) -> str:
+    """Return the name of the dtype of a loss, or score, given that of its first argument.
+
+    Sums and means are float64 numbers in NumPy, but of this dtype where results are arrays.
+    """
+    return "float32" if dtype in {"float16", "bfloat16", "float32"} else "float64"
+
+
 def check_complete(names: Iterable[str], what: str, known: Iterable[str] = LOSSES) -> None:
     """Refuse a table that lacks a loss, or has one that is not in the catalogue."""
     found, expected = set(names), set(known)
