@@ -6,7 +6,7 @@ from libc.string cimport memcpy
 
 from fastxent.native._arrays cimport Cursor, Operand, inner_stride, operand_at
 from fastxent.native._job cimport BlockTotals, Job, Scratch
-from fastxent.native._kernels cimport FX_IGNORED, FX_NO_CLASS, fx_strided
+from fastxent.native._kernels cimport FX_IGNORED, FX_NO_CLASS, fx_matrix, fx_strided, fx_tile
 
 ctypedef fused real:
     float
@@ -163,3 +163,55 @@ cdef inline void finish_run(const Job* job, const Cursor* cursor, Py_ssize_t run
             write_anchors[real](job, &job.expectations, cursor, run, <real*>scratch.expectations)
     if job.wants_totals:
         add_totals[real](job, run, scratch, weights, has_columns, totals)
+
+
+cdef inline void set_anchor_vectors(const Job* job, fx_tile* tile, const Scratch* scratch,
+                                    Py_ssize_t first) noexcept nogil:
+    """Point a tile at its per-anchor values."""
+    cdef Py_ssize_t offset = first * job.itemsize
+    tile.labels = scratch.columns + first if job.has_labels else NULL
+    tile.losses = NULL if job.per_logit else scratch.losses + offset
+    tile.grad_scales = scratch.grad_scales + offset if job.grads.data != NULL else NULL
+    tile.expectations = (scratch.expectations + offset if job.expectations.data != NULL
+                         else NULL)
+    tile.shares = NULL
+    if job.shares.data != NULL or job.has_positions:
+        tile.shares = scratch.shares + offset
+
+
+cdef inline void apply_to_logits(const Job* job, fx_tile* tile, const real* weights) noexcept nogil:
+    """Multiply per-logit results by their anchors' weights; ignored anchors become zero."""
+    cdef real* results
+    cdef Py_ssize_t k, a
+    for k in range(tile.classes):
+        results = <real*>tile.results.data + k * tile.results.class_stride
+        for a in range(tile.anchors):
+            if tile.labels != NULL and tile.labels[a] == FX_IGNORED:
+                results[a] = 0
+            elif weights != NULL:
+                results[a] = weighted(weights[a], results[a])
+
+
+cdef inline void add_masses(const Job* job, const fx_tile* tile, real* masses) noexcept nogil:
+    """Per anchor, the weight that class and logit weights amount to (LossTotals.weight)."""
+    cdef const real* class_weight = <const real*>job.class_weight
+    cdef const fx_matrix* matrix = &tile.weights if job.is_sigmoid else &tile.targets
+    cdef const real* values = <const real*>matrix.data
+    cdef const real* counts = <const real*>tile.label_counts
+    cdef Py_ssize_t k, a
+    cdef double mass
+    if has_unit_masses(job):
+        return
+    for a in range(tile.anchors):
+        if values == NULL:
+            masses[a] = <real>job.mean_class_weight
+            if not job.is_sigmoid and class_weight != NULL and tile.labels[a] >= 0:
+                masses[a] = class_weight[tile.labels[a]]
+            continue
+        mass = 0
+        for k in range(tile.classes):
+            mass += (<double>values[a * matrix.anchor_stride + k * matrix.class_stride]
+                     * (class_weight[k] if class_weight != NULL else 1.0))
+        if job.is_sigmoid:
+            mass /= max(counts[a], 1) if counts != NULL else tile.classes
+        masses[a] = <real>mass
