@@ -3,9 +3,11 @@
 from fastxent import math as math
 from fastxent._config import (
     backend,
+    clear_result_cache,
     get_num_threads,
     set_backend,
     set_num_threads,
+    set_result_cache,
     show_config,
     threads,
 )
@@ -40,6 +42,7 @@ __all__ = [
     "binary_cross_entropy",
     "categorical_cross_entropy",
     "class_cost",
+    "clear_result_cache",
     "custom_loss",
     "distribution_focal_loss",
     "get_num_threads",
@@ -56,6 +59,7 @@ __all__ = [
     "select_candidates",
     "set_backend",
     "set_num_threads",
+    "set_result_cache",
     "show_config",
     "sigmoid",
     "sigmoid_cross_entropy",

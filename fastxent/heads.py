@@ -5,6 +5,7 @@ from __future__ import annotations  # signatures shall read "ArrayLike", not wha
 import numpy as np
 from numpy.typing import ArrayLike  # noqa: TC002 - typing.get_type_hints looks for it here
 
+from fastxent import _results
 from fastxent._arguments import as_array, check_out, overlap, score_dtype
 from fastxent._contract import Array, ArrayOrScalar  # noqa: TC001 - likewise
 from fastxent.native import call_with_default_floats
@@ -192,7 +193,7 @@ def _result(values: Array, shape: tuple[int, ...], out: Array | None) -> Array:
     dtype = score_dtype(values.dtype)
     if out is None:
         try:
-            return np.empty(shape, dtype)
+            return _results.empty(shape, dtype)
         except ValueError as error:
             raise ValueError(f"logits has shape {values.shape}: no array is {shape}") from error
     out = check_out(out, shape, dtype)

@@ -11,7 +11,7 @@ from typing import Any, Literal, SupportsIndex
 import numpy as np
 from numpy.typing import ArrayLike
 
-from fastxent import native
+from fastxent import _results, native
 from fastxent._call.class_scores import write_class_score
 from fastxent._call.options import CallOptions
 from fastxent._call.targets import DEFAULT_IGNORE_INDEX
@@ -162,7 +162,7 @@ def _returned(result: Array, out: Array | None) -> ArrayOrScalar:
 
 def _write_after_check(compute: Backend, request: LossRequest, result: Array) -> None:
     """Compute losses where nobody sees them, and copy those of valid targets."""
-    request.out = np.empty(result.shape, result.dtype)
+    request.out = _results.empty(result.shape, result.dtype)
     compute.evaluate_loss(request)
     result[...] = request.out
 

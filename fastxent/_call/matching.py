@@ -7,6 +7,7 @@ from typing import SupportsIndex, get_args
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from fastxent import _results
 from fastxent._arguments import (
     FLOAT_DTYPES,
     as_array,
@@ -58,7 +59,7 @@ def match_cost(
     images = _read_lists(labels, shape) if is_list else _read_array(labels, shape)  # type: ignore[arg-type]
     classes, starts = _join(images, math.prod(shape))
     _check_classes(images, classes, starts, class_count)
-    costs = np.empty(queries * len(classes), result_dtype(values.dtype))
+    costs = _results.empty((queries * len(classes),), result_dtype(values.dtype))
     if costs.size:
         compute.evaluate_cost(
             CostRequest(

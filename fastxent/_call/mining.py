@@ -5,6 +5,7 @@ from typing import SupportsIndex
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from fastxent import _results
 from fastxent._arguments import (
     FLOAT_DTYPES,
     ElementError,
@@ -87,7 +88,7 @@ def _mark(  # noqa: PLR0917 - what both functions have come to
     threads: int,
 ) -> BoolArray:
     images = len(counts)
-    mask = np.empty(losses.shape, np.bool_)
+    mask = _results.empty(losses.shape, np.bool_)
     out = mask.reshape(images, -1) if images else mask.reshape(0, 0)
     if mask.size:
         counts = np.ascontiguousarray(counts, np.int64)

@@ -12,6 +12,7 @@ from typing import Literal, NoReturn, SupportsIndex, get_args
 import numpy as np
 from numpy.typing import ArrayLike
 
+from fastxent import _results
 from fastxent._arguments import (
     FLOAT_DTYPES,
     as_array,
@@ -117,7 +118,7 @@ def loss_request(  # noqa: C901, PLR0912 - every call pays for what is split off
         result = _result(request, loss, values, out, grad_out)
         request.out = class_last(result, class_axis) if request.per_logit else result
     else:
-        request.out = result = np.empty(anchors, result_dtype(values.dtype))
+        request.out = result = _results.empty(anchors, result_dtype(values.dtype))
     return request, result, grad
 
 
@@ -126,7 +127,7 @@ def element_arrays(values: ArrayLike, name: str, out: Array | None) -> tuple[Arr
     values = as_array(values, name)
     dtype = score_dtype(values.dtype)
     if out is None:
-        out = np.empty_like(values, dtype=dtype)
+        out = _results.empty_like(values, dtype)
     else:
         out = check_out(out, values.shape, dtype)
         check_in_place(out, values, name)
@@ -155,10 +156,10 @@ def class_arrays(
         keepdims = as_flag(keepdims, "keepdims")
     dtype = score_dtype(logits.dtype)
     if per_class and out is None:
-        return logits, np.empty_like(logits, dtype=dtype), axes
+        return logits, _results.empty_like(logits, dtype), axes
     shape = logits.shape if per_class else _shape_without(axes, logits.shape, keepdims=keepdims)
     if out is None:
-        return logits, np.empty(shape, dtype), axes
+        return logits, _results.empty(shape, dtype), axes
     out = check_out(out, shape, dtype)
     check_in_place(out, logits, "logits")
     return logits, out, axes
@@ -270,8 +271,8 @@ def _result(
             raise ValueError("grad_out shares memory with out")
         return out
     if shape != values.shape:
-        return np.empty(shape, dtype)
-    return np.empty_like(values, dtype=dtype)
+        return _results.empty(shape, dtype)
+    return _results.empty_like(values, dtype)
 
 
 def _check_overlap(request: LossRequest, loss: Loss, out: Array, out_name: str) -> None:
@@ -299,7 +300,7 @@ def _check_overlap(request: LossRequest, loss: Loss, out: Array, out_name: str) 
 def _gradient(request: LossRequest, loss: Loss, values: Array, grad_out: Array | None) -> Array:
     """Return `grad_out`, checked, or a new array in the memory order of `values`."""
     if grad_out is None:
-        grad = np.empty_like(values)
+        grad = _results.empty_like(values)
         # A dtype that spells out its byte order is equal to NumPy's own, but not known everywhere.
         return grad if grad.dtype.isbuiltin else grad.view(grad.dtype.newbyteorder("="))
     grad_out = check_out(grad_out, values.shape, values.dtype, "grad_out")

@@ -177,6 +177,14 @@ cdef extern from "teams.h" nogil:
     void fx_join_team(fx_team* team, int number)
 
 
+cdef extern from "result_cache.h" nogil:
+    int fx_set_result_cache(size_t limit)
+    void fx_clear_result_cache()
+    size_t fx_held_by_result_cache()
+    void* fx_take_result(size_t size, size_t* block_size)
+    void fx_give_result(void* data, size_t size)
+
+
 cdef extern from "float_control.h" nogil:
     ctypedef struct fx_float_control:
         pass

@@ -7,6 +7,7 @@ threads share (`_threads.pxd`). Sums are kept per block and added in the order o
 their bits do not depend on the number of threads.
 """
 
+from cpython.buffer cimport PyBuffer_FillInfo
 from libc.stdint cimport int32_t, int64_t, intptr_t, uint8_t
 from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcpy, memset
@@ -33,11 +34,12 @@ from fastxent.native._kernels cimport (
     FX_BASELINE, FX_FLOAT32, FX_FLOAT64, FX_IGNORED, FX_ISAS, FX_LANES_AHEAD, FX_LOSSES,
     FX_MASK_CENTRE, FX_NO_CLASS, FX_NUMBA_POOL, FX_PRIMITIVES, FX_ROW_CHUNK, FX_ROWS_AHEAD,
     FX_SIGMOID_FAMILY, FX_SOFTMAX_FAMILY,
-    fx_begin_floats, fx_constant, fx_count_creatable, fx_end_floats, fx_exact_kernel,
-    fx_float_control, fx_gather_team, fx_isa_name, fx_isa_supported, fx_kernels, fx_kernels_of,
-    fx_label_map, fx_losses, fx_map_kernel, fx_matrix, fx_max_threads, fx_others_double,
-    fx_others_float, fx_own_team, fx_prepare_teams, fx_primitives, fx_protect_forks, fx_team,
-    fx_tile, fx_tile_kernel,
+    fx_begin_floats, fx_clear_result_cache, fx_constant, fx_count_creatable, fx_end_floats,
+    fx_exact_kernel, fx_float_control, fx_gather_team, fx_give_result, fx_held_by_result_cache,
+    fx_isa_name, fx_isa_supported, fx_kernels, fx_kernels_of, fx_label_map, fx_losses,
+    fx_map_kernel, fx_matrix, fx_max_threads, fx_others_double, fx_others_float, fx_own_team,
+    fx_prepare_teams, fx_primitives, fx_protect_forks, fx_set_result_cache, fx_take_result,
+    fx_team, fx_tile, fx_tile_kernel,
 )
 from fastxent.native._matching cimport (
     COST_WORK, STEP_QUERIES, CostJob, cost_bytes, cost_step, plan_tiles,
@@ -243,6 +245,11 @@ include "_primitives.pxi"
 # ---------------------------------------------------------------------------- checks and reads
 
 include "_checks.pxi"
+
+
+# ---------------------------------------------------------------------------- results
+
+include "_results.pxi"
 
 
 # ---------------------------------------------------------------------------- threads

@@ -14,7 +14,7 @@ LAYERS = (
     {"_version", "_catalogue", "_clipping", "_binding", "_selection", "data"},
     {"_contract", "_docs"},
     {"native"},
-    {"_foreign", "_floats", "_cpus", "_target_counts"},
+    {"_foreign", "_floats", "_cpus", "_results", "_target_counts"},
     {"_arguments", "reference"},
     {"_config", "_tracing"},
     {"numba", "_call"},
