@@ -58,6 +58,8 @@ def score_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
 
 def as_integer(value: SupportsIndex, name: str, expected: str = "an integer") -> int:
     """Return an int of 64 bits; a bool or a float is none."""
+    if type(value) is int and -(2**63) <= value < 2**63:  # the shortest way
+        return value
     refuse(value, name)
     try:
         number = None if isinstance(value, bool | np.bool_) else operator.index(value)
@@ -72,6 +74,8 @@ def as_integer(value: SupportsIndex, name: str, expected: str = "an integer") ->
 
 def as_number(value: ArrayLike, name: str) -> float:
     """Return a float; a bool or a string is none."""
+    if type(value) is float:
+        return value
     array = read_array(value, name)
     if array.ndim != 0 or (array.dtype.kind not in "iuf" and array.dtype.name != "bfloat16"):
         raise TypeError(f"{name} must be a number, not {shown(value)}")
