@@ -57,14 +57,9 @@ cdef extern from "candidates.h" nogil:
         int per_class
         int by_anchors
         int is_even
-        int takes_all
         Py_ssize_t top_k
-        double least
         double margin
         double object_margin
-        const void* thresholds
-        const void* lows
-        const void* highs
         const fx_kernels* kernels
         const fx_kernels* object_kernels
 
@@ -82,7 +77,9 @@ cdef extern from "candidates.h" nogil:
         Py_ssize_t count
 
     const fx_candidate_kernels* fx_candidate_kernels_of(int isa, int is_double)
-    void fx_write_edges(const fx_selection* call, int lanes, void* lows, void* highs)
+    size_t fx_edge_bytes(const fx_selection* call, int lanes)
+    void fx_write_edges(fx_selection* call, int lanes, const void* thresholds,
+                        const char* returned, void* memory)
     int fx_start_selector(fx_selector* selector, const fx_selection* call,
                           const fx_candidate_kernels* kernels)
     void fx_free_selector(fx_selector* selector)
@@ -104,8 +101,10 @@ cdef enum:
     THREAD_ELEMENTS = 1 << 20
     # With an objectness, which leaves few of them, so many take as long as one.
     OBJECT_ELEMENTS = 8
-    # A thread takes neighbouring blocks, for images to have few threads each.
+    # A thread takes neighbouring blocks, for images to have few threads each; of so many images a
+    # thread, whole ones, each of which then has its best sought once.
     SHARES = 8
+    WHOLE_IMAGES = 4
 
 
 cdef inline int describe_level(fx_level* level, object array, object objectness, int images,
@@ -179,6 +178,8 @@ cdef inline void select_blocks(const fx_selection* call, const fx_candidate_kern
                 select_one_block(call, kernels, selectors, block)
         else:
             share = max(1, blocks // (threads * SHARES))
+            if call.images >= threads * WHOLE_IMAGES:
+                share = blocks // call.images
             with parallel(num_threads=threads):
                 fx_join_team(team, threadid())
                 for block in prange(blocks, schedule="dynamic", chunksize=share):

@@ -6,13 +6,15 @@ def select_candidates(request):
     cdef fx_selection call
     cdef Py_ssize_t count = len(request.levels), elements
     cdef fx_level* levels = <fx_level*>calloc(count, sizeof(fx_level))
+    cdef void* edges = NULL
     if levels == NULL:
         raise MemoryError
     try:
         memset(&call, 0, sizeof(call))
         call.levels = levels
         call.level_count = <int>count
-        _kept_alive = describe_selection(&call, request)
+        describe_selection(&call, request)
+        edges = write_edges(&call, request)
         elements = describe_levels(&call, levels, request)
         # As many as there are, or more, are all; with more than that k would overflow sums.
         call.top_k = -1
@@ -21,14 +23,13 @@ def select_candidates(request):
         return run_selection(&call, elements * call.images, request)
     finally:
         free(levels)
+        free(edges)
 
 
-cdef describe_selection(fx_selection* call, request):
-    """Fill in all but the levels; what is returned must outlive the call."""
-    cdef fx_float_control callers
-    cdef Py_ssize_t lanes, axis
+cdef int describe_selection(fx_selection* call, request) except -1:
+    """Fill in all but the levels and what the thresholds say."""
+    cdef Py_ssize_t axis
     array = request.levels[0]
-    dtype = request.score_dtype
     call.classes = array.shape[array.ndim - 1]
     call.background = request.background
     call.image_dimensions = request.batch_ndim
@@ -36,7 +37,7 @@ cdef describe_selection(fx_selection* call, request):
     for axis in range(request.batch_ndim):
         call.image_shape[axis] = array.shape[axis]
         call.images *= call.image_shape[axis]
-    call.is_double = dtype.itemsize == 8
+    call.is_double = array.dtype.itemsize == 8
     if request.activation is None:
         call.activation = FX_AS_SCORES
         call.margin = tolerance(array.dtype)
@@ -54,26 +55,25 @@ cdef describe_selection(fx_selection* call, request):
     call.per_class = request.top_k_per == "class"
     call.by_anchors = (call.best_only or call.combine != FX_NO_OBJECTS
                        or call.activation == FX_AS_SOFTMAXES)
-    if call.by_anchors:
-        call.least = request.least_threshold
-    lanes = fx_candidate_kernels_of(selected_isa, call.is_double).lanes
-    # Repeated, so that a vector can be read from each class on.
-    call.takes_all = request.thresholds is None
     call.is_even = request.is_even
-    if call.takes_all:
-        repeated = np.full(call.classes + lanes, -np.inf, dtype)
-    else:
-        repeated = np.resize(request.thresholds, call.classes + lanes)
-    if not call.is_even:
-        repeated[np.resize(~request.returned, call.classes + lanes)] = np.inf
-    arrays = repeated, np.empty_like(repeated), np.empty_like(repeated)
-    call.thresholds = per_class(arrays[0])
-    call.lows = per_class(arrays[1])
-    call.highs = per_class(arrays[2])
+    return 0
+
+
+cdef void* write_edges(fx_selection* call, request) except NULL:
+    """Fill in what the thresholds say; the caller frees the result after the call."""
+    cdef int lanes = fx_candidate_kernels_of(selected_isa, call.is_double).lanes
+    cdef const void* thresholds = NULL
+    cdef const void* returned = per_class(request.returned)
+    cdef fx_float_control callers
+    if request.thresholds is not None:
+        thresholds = per_class(request.thresholds)
+    cdef void* memory = malloc(fx_edge_bytes(call, lanes))
+    if memory == NULL:
+        raise MemoryError
     callers = fx_begin_floats()
-    fx_write_edges(call, <int>lanes, <void*>call.lows, <void*>call.highs)
+    fx_write_edges(call, lanes, thresholds, <const char*>returned, memory)
     fx_end_floats(callers)
-    return arrays
+    return memory
 
 
 cdef Py_ssize_t describe_levels(fx_selection* call, fx_level* levels, request) except -1:
@@ -150,7 +150,9 @@ cdef run_selection(const fx_selection* call, Py_ssize_t elements, request):
         if fx_join(call, selectors, threads, &all_of, <Py_ssize_t*>per_class(found),
                    <Py_ssize_t*>per_class(nan)) != 0:
             raise MemoryError
-        image, anchor, label = (np.empty(all_of.count, np.intp) for _ in range(3))
+        image = np.empty(all_of.count, np.intp)
+        anchor = np.empty(all_of.count, np.intp)
+        label = np.empty(all_of.count, np.intp)
         score = np.empty(all_of.count, request.score_dtype)
         offsets = np.empty(call.images + 1, np.intp)
         memcpy(<void*>per_class(offsets), all_of.images,

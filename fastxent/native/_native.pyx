@@ -18,8 +18,8 @@ from fastxent.native._arrays cimport (
 from fastxent.native._candidates cimport (
     ANCHOR_BLOCK, ELEMENT_BLOCK, FX_AS_SCORES, FX_AS_SIGMOIDS, FX_AS_SOFTMAXES, FX_NO_OBJECTS,
     FX_PRODUCTS, FX_ROOTS, LEAST_ANCHORS, MOST_ANCHORS, OBJECT_ELEMENTS, THREAD_ELEMENTS,
-    describe_level, fx_candidate_kernels, fx_candidate_kernels_of, fx_free_selector, fx_join,
-    fx_level, fx_selection, fx_selector, fx_start_selector, fx_union, fx_write_candidates,
+    describe_level, fx_candidate_kernels, fx_candidate_kernels_of, fx_edge_bytes, fx_free_selector,
+    fx_join, fx_level, fx_selection, fx_selector, fx_start_selector, fx_union, fx_write_candidates,
     fx_write_edges, select_blocks,
 )
 from fastxent.native._detection cimport (

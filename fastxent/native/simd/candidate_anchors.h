@@ -7,9 +7,10 @@ enum { FX_OPEN, FX_CLOSED, FX_HAS_NAN };
 
 /* A thread's memory for a block of anchors. */
 typedef struct {
-    real cuts[FX_MOST_ANCHORS + LANES];    /* what a logit must reach */
-    real objects[FX_MOST_ANCHORS + LANES]; /* objectness scores, or 1 */
-    real best[FX_MOST_ANCHORS + LANES];
+    real cuts[FX_MOST_ANCHORS + LANES];      /* what a logit must reach */
+    real objects[FX_MOST_ANCHORS + LANES];   /* objectness scores, or 1 */
+    real best[FX_MOST_ANCHORS + LANES];      /* the largest logits, */
+    real groups[FX_MOST_ANCHORS + LANES];    /* and the first of the classes that they are among */
     double numbers[FX_MOST_ANCHORS + LANES]; /* of either precision */
     /* Closed anchors have no candidate, and their NaN do not count; those of objectness are counted
      * already. */
@@ -87,7 +88,7 @@ FX_CALLED ptrdiff_t best_class_of_row(const fx_selection *call, const real *row)
 FX_INLINE void take_pair(fx_selector *s, ptrdiff_t label, real logit, real score, uint64_t order) {
     if (!(score > ((const real *)s->call->thresholds)[label])) return;
     s->found++;
-    fx_offer(s, label, score, logit, order);
+    offer(s, label, score, logit, order);
 }
 
 /* The best class of a row whose logits are scored one by one. */
@@ -212,52 +213,7 @@ static void take_lanes(fx_selector *s, const anchor_lanes *lanes, const anchor_r
     }
 }
 
-/* The maximum over the classes, and only where that passes the class. */
-static void take_best_lanes(fx_selector *s, const anchor_lanes *lanes, const anchor_run *run,
-                            anchor_work *work) {
-    const fx_selection *call = s->call;
-    vec has_nan = v_zero();
-    for (ptrdiff_t i = 0; i < run->count; i += LANES)
-        v_store(work->best + i, v_set((real)-INFINITY));
-    for (ptrdiff_t k = 0; k < call->classes; k++) {
-        const real *values = lanes->data + k * lanes->class_stride;
-        if (k == call->background) continue;
-        ptrdiff_t i = 0;
-        for (; i + LANES <= run->count; i += LANES) {
-            vec x = v_load(values + i);
-            has_nan = v_or(has_nan, v_where(v_differs(x, x), v_one()));
-            v_store(work->best + i, v_max(x, v_load(work->best + i)));
-        }
-        if (i < run->count) {
-            uint32_t valid;
-            vec x = lanes_vector(values, i, run->count, &valid);
-            has_nan = v_or(has_nan, v_where(v_differs(x, x), v_one()));
-            v_store(work->best + i, v_max(x, v_load(work->best + i)));
-        }
-    }
-    if (v_mask_any(v_differs(has_nan, v_zero()))) count_nan_of_lanes(s, lanes, run->count, work);
-    for (ptrdiff_t first = 0; first < run->count; first += LANES) {
-        uint32_t valid;
-        vec best = lanes_vector(work->best, first, run->count, &valid);
-        uint32_t bits = ~lane_bits(v_less(best, v_load(work->cuts + first))) & valid;
-        if (!bits) continue;
-        real scores[LANES];
-        v_store(scores,
-                combined_lanes(call, score_lanes(call, best), v_load(work->objects + first)));
-        for (; bits; bits &= bits - 1) {
-            int lane = first_bit(bits);
-            ptrdiff_t i = first + lane, k = 0;
-            if (!(scores[lane] > (real)call->least)) continue;
-            const real *logits = lanes->data + i;
-            while (k < call->classes &&
-                   (k == call->background || logits[k * lanes->class_stride] != work->best[i]))
-                k++;
-            if (k < call->classes)
-                take_pair(s, k, work->best[i], scores[lane],
-                          run->order + (uint64_t)(i * call->classes + k));
-        }
-    }
-}
+#include "candidate_best.h"
 
 /* Contiguous anchors: where they are, or copied. */
 static anchor_lanes lanes_of(const fx_selection *call, const fx_level *level, const anchor_run *run,
@@ -324,13 +280,14 @@ static void select_anchors(fx_selector *s, const fx_level *level, ptrdiff_t imag
             take_rows(s, &run, work);
         } else {
             anchor_lanes lanes = lanes_of(call, level, &run, tile);
-            if (call->activation == FX_AS_SCORES &&
-                lanes_have_outside(call, &lanes, run.count, work))
-                s->has_outside = 1;
-            if (call->best_only)
+            if (call->best_only) {
                 take_best_lanes(s, &lanes, &run, work);
-            else
+            } else {
+                if (call->activation == FX_AS_SCORES &&
+                    lanes_have_outside(call, &lanes, run.count, work))
+                    s->has_outside = 1;
                 take_lanes(s, &lanes, &run, work);
+            }
         }
         position += run.count;
         index[last] += run.count;

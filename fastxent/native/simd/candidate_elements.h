@@ -58,13 +58,19 @@ FX_INLINE void advance(const fx_selection *call, lane_places *places, int lanes)
 /* What did not lie below the one cut of a run, in the order of the run. */
 #define FX_MOST_FRESH 1024
 typedef struct {
-    real logits[FX_MOST_FRESH + FX_GROUP * LANES];
-    uint64_t orders[FX_MOST_FRESH + FX_GROUP * LANES];
+    real logits[FX_MOST_FRESH + (FX_GROUP + 1) * LANES];
+    int32_t numbers[FX_MOST_FRESH + (FX_GROUP + 1) * LANES]; /* in the run */
     ptrdiff_t count;
 } fresh_lanes;
 
-FX_CALLED void take_fresh(fx_selector *s, fresh_lanes *fresh, ptrdiff_t label, int is_counted) {
+FX_INLINE uint64_t order_of(const lane_places *places, int32_t number) {
+    return places->order + (uint64_t)number * places->step;
+}
+
+FX_CALLED void take_fresh(fx_selector *s, fresh_lanes *fresh, const lane_places *places,
+                          int is_counted) {
     const fx_selection *call = s->call;
+    const ptrdiff_t label = places->varies ? 0 : places->label;
     vec threshold = v_set(((const real *)call->thresholds)[label]);
     const fx_best *best = &s->best[call->per_class ? label : 0];
     const int may_return = ((const real *)call->thresholds)[label] < INFINITY;
@@ -79,13 +85,14 @@ FX_CALLED void take_fresh(fx_selector *s, fresh_lanes *fresh, ptrdiff_t label, i
             s->found -= may_return ? count_bits(nan) : 0;
         else if (!is_counted)
             s->found += count_bits(bits);
-        bits &= lanes_to_offer(best, x, scores, fresh->orders[i]);
+        bits &= lanes_to_offer(best, x, scores, order_of(places, fresh->numbers[i]));
         if (!bits) continue;
         real values[LANES];
         v_store(values, scores);
         for (; bits; bits &= bits - 1) {
             int j = first_bit(bits);
-            fx_offer(s, label, values[j], fresh->logits[i + j], fresh->orders[i + j]);
+            offer(s, label, values[j], fresh->logits[i + j],
+                  order_of(places, fresh->numbers[i + j]));
         }
     }
     fresh->count = 0;
@@ -116,18 +123,15 @@ FX_INLINE ptrdiff_t scan_groups(fx_selector *s, const real *x, ptrdiff_t count,
         }
         if (v_mask_all(v_both(below, others))) continue;
         for (int v = 0; v < FX_GROUP; v++) {
-            const real *values = x + i + v * LANES;
-            uint32_t bits = ~lane_bits(v_less(v_load(values), cut)) & FX_ALL_LANES;
-            for (; bits; bits &= bits - 1) {
-                int j = first_bit(bits);
-                fresh->logits[fresh->count] = values[j];
-                fresh->orders[fresh->count++] =
-                    places->order + (uint64_t)(i + v * LANES + j) * places->step;
-            }
+            uint32_t bits = ~lane_bits(v_less(group[v], cut)) & FX_ALL_LANES;
+            if (!bits) continue;
+            append_lanes(fresh->logits + fresh->count, fresh->numbers + fresh->count, group[v],
+                         bits, (int32_t)(i + v * LANES));
+            fresh->count += count_bits(bits);
         }
-        if (fresh->count >= FX_MOST_FRESH) take_fresh(s, fresh, label, counts);
+        if (fresh->count >= FX_MOST_FRESH) take_fresh(s, fresh, places, counts);
     }
-    take_fresh(s, fresh, label, counts);
+    take_fresh(s, fresh, places, counts);
     if (!counts) return i;
     ptrdiff_t found = counts_total(above_low);
     if (found != counts_total(above_high)) {

@@ -42,6 +42,26 @@ FX_INLINE mask v_also_less(mask m, vec a, vec b) {
 FX_INLINE mask v_also_less(mask m, vec a, vec b) { return v_both(m, v_less(a, b)); }
 #endif
 
+/* m, where neither a nor b is NaN, too. */
+#if defined(FX_ISA_AVX512) && FX_DOUBLE
+FX_INLINE mask v_also_ordered(mask m, vec a, vec b) {
+    return _mm512_mask_cmp_pd_mask(m, a, b, _CMP_ORD_Q);
+}
+#elif defined(FX_ISA_AVX512)
+FX_INLINE mask v_also_ordered(mask m, vec a, vec b) {
+    return _mm512_mask_cmp_ps_mask(m, a, b, _CMP_ORD_Q);
+}
+#elif defined(FX_ISA_AVX2)
+FX_INLINE mask v_also_ordered(mask m, vec a, vec b) {
+    FX_BOTH(FX_OP (and)(m.low, FX_OP(cmp)(a.low, b.low, _CMP_ORD_Q)),
+            FX_OP (and)(m.high, FX_OP(cmp)(a.high, b.high, _CMP_ORD_Q)));
+}
+#else
+FX_INLINE mask v_also_ordered(mask m, vec a, vec b) {
+    return v_both(m, v_both(v_equal(a, a), v_equal(b, b)));
+}
+#endif
+
 /* Counts of lanes, a vector of integers. */
 #if defined(FX_ISA_AVX512)
 typedef __m512i lane_counts;
@@ -141,6 +161,19 @@ FX_INLINE uint32_t lanes_to_offer(const fx_best *best, vec x, vec scores, uint64
     return better;
 }
 
+/* A score above the threshold, which is counted already. */
+FX_INLINE void offer(fx_selector *s, ptrdiff_t label, real score, real logit, uint64_t order) {
+    ptrdiff_t group = s->call->per_class ? label : 0;
+    fx_best *best = &s->best[group];
+#if FX_DOUBLE
+    fx_candidate c = fx_candidate_of_doubles(score, logit, order);
+#else
+    fx_candidate c = fx_candidate_of_floats(score, logit, order);
+#endif
+    if (best->is_full && !fx_comes_before(&c, &best->worst)) return;
+    if (best->count < best->room || fx_make_room(s, group, &c)) best->items[best->count++] = c;
+}
+
 /* Offer these lanes, whose scores pass. */
 FX_CALLED void offer_lanes(fx_selector *s, vec logits, vec scores, uint32_t bits,
                            const lane_places *places) {
@@ -151,7 +184,7 @@ FX_CALLED void offer_lanes(fx_selector *s, vec logits, vec scores, uint32_t bits
     v_store(p, scores);
     for (; bits; bits &= bits - 1) {
         int i = first_bit(bits);
-        fx_offer(s, label_of(call, places, i), p[i], z[i], places->order + i * places->step);
+        offer(s, label_of(call, places, i), p[i], z[i], places->order + i * places->step);
     }
 }
 

@@ -3,19 +3,6 @@
 
 #include "candidates.h"
 
-/* Unsigned numbers in the order of floats; -0 is 0. */
-static uint32_t float_key(float x) {
-    uint32_t bits;
-    x += 0.0f;
-    memcpy(&bits, &x, sizeof bits);
-    return bits >> 31 ? ~bits : bits | 0x80000000u;
-}
-static uint64_t double_key(double x) {
-    uint64_t bits;
-    x += 0.0;
-    memcpy(&bits, &x, sizeof bits);
-    return bits >> 63 ? ~bits : bits | (uint64_t)1 << 63;
-}
 static float float_of_key(uint32_t key) {
     uint32_t bits = key >> 31 ? key & 0x7FFFFFFFu : ~key;
     float x;
@@ -29,17 +16,6 @@ static double double_of_key(uint64_t key) {
     return x;
 }
 
-fx_candidate fx_make_candidate(const fx_selection *call, double score, double logit,
-                               uint64_t order) {
-    fx_candidate c = {0, 0, order};
-    if (call->is_double) {
-        c.high = double_key(score);
-        c.low = double_key(logit);
-    } else {
-        c.high = (uint64_t)float_key((float)score) << 32 | float_key((float)logit);
-    }
-    return c;
-}
 double fx_score_of(const fx_selection *call, const fx_candidate *c) {
     return call->is_double ? double_of_key(c->high) : float_of_key((uint32_t)(c->high >> 32));
 }
@@ -96,6 +72,22 @@ static void insert_into_order(fx_candidate *items, ptrdiff_t count) {
         items[j] = item;
     }
 }
+/* The first `limit` at most of two sorted runs, in order: how many. */
+static ptrdiff_t merge_pair(const fx_candidate *a, ptrdiff_t a_count, const fx_candidate *b,
+                            ptrdiff_t b_count, ptrdiff_t limit, fx_candidate *to) {
+    ptrdiff_t i = 0, j = 0, place = 0;
+    if (a_count + b_count < limit) limit = a_count + b_count;
+    while (i < a_count && j < b_count && place < limit) {
+        int second = fx_comes_before(&b[j], &a[i]);
+        to[place++] = second ? b[j] : a[i];
+        i += !second;
+        j += second;
+    }
+    while (i < a_count && place < limit) to[place++] = a[i++];
+    while (j < b_count && place < limit) to[place++] = b[j++];
+    return place;
+}
+
 /* Merge sort with as much memory once more. */
 static void merge_into_order(fx_candidate *items, ptrdiff_t count, fx_candidate *memory) {
     for (ptrdiff_t start = 0; start < count; start += FX_SHORT_RUN)
@@ -106,15 +98,8 @@ static void merge_into_order(fx_candidate *items, ptrdiff_t count, fx_candidate 
         for (ptrdiff_t start = 0; start < count; start += 2 * run) {
             ptrdiff_t middle = start + run < count ? start + run : count;
             ptrdiff_t stop = middle + run < count ? middle + run : count;
-            ptrdiff_t i = start, j = middle, place = start;
-            while (i < middle && j < stop) {
-                int second = fx_comes_before(&from[j], &from[i]);
-                to[place++] = second ? from[j] : from[i];
-                i += !second;
-                j += second;
-            }
-            memcpy(to + place, from + i, (middle - i) * sizeof *to);
-            memcpy(to + place + middle - i, from + j, (stop - j) * sizeof *to);
+            merge_pair(from + start, middle - start, from + middle, stop - middle, count,
+                       to + start);
         }
         fx_candidate *swap = from;
         from = to;
@@ -123,36 +108,80 @@ static void merge_into_order(fx_candidate *items, ptrdiff_t count, fx_candidate 
     if (from != items) memcpy(items, from, count * sizeof *items);
 }
 
-/* Below so many, merging is faster. */
-#define FX_RADIX_COUNT 128
+ptrdiff_t fx_merge_runs(fx_candidate *items, ptrdiff_t *lengths, ptrdiff_t runs, ptrdiff_t limit,
+                        fx_candidate *memory) {
+    fx_candidate *from = items, *to = memory;
+    if (runs == 0) return 0;
+    for (; runs > 1; runs = (runs + 1) / 2) {
+        ptrdiff_t read = 0, written = 0;
+        for (ptrdiff_t run = 0; run < runs; run += 2) {
+            ptrdiff_t first = lengths[run], second = run + 1 < runs ? lengths[run + 1] : 0;
+            lengths[run / 2] =
+                merge_pair(from + read, first, from + read + first, second, limit, to + written);
+            read += first + second;
+            written += lengths[run / 2];
+        }
+        fx_candidate *swap = from;
+        from = to;
+        to = swap;
+    }
+    if (from != items) memcpy(items, from, (size_t)lengths[0] * sizeof *items);
+    return lengths[0];
+}
 
-/* Sort by the bytes of the scores, then the ties by all else. */
+/* Below so many, merging is faster. */
+#define FX_RADIX_COUNT 64
+
+/* What tells the scores of these candidates apart, in 16 bits: the same for some that are close. */
+typedef struct {
+    uint64_t least;
+    int lowest, shift;
+} score_digits;
+
+static score_digits digits_of(const fx_selection *call, const fx_candidate *items,
+                              ptrdiff_t count) {
+    score_digits d = {UINT64_MAX, call->is_double ? 0 : 32, 0};
+    uint64_t largest = 0;
+    for (ptrdiff_t i = 0; i < count; i++) {
+        uint64_t score = items[i].high >> d.lowest;
+        if (score < d.least) d.least = score;
+        if (score > largest) largest = score;
+    }
+    while ((largest - d.least) >> d.shift > 0xFFFF) d.shift++;
+    return d;
+}
+static inline unsigned digits(const score_digits *d, const fx_candidate *c) {
+    return (unsigned)(((c->high >> d->lowest) - d->least) >> d->shift);
+}
+
+/* Sort by the leading bits of the scores, in two passes; then those that have them in common. */
 void fx_sort_candidates(const fx_selection *call, fx_candidate *items, ptrdiff_t count,
                         fx_candidate *memory) {
     if (count < FX_RADIX_COUNT) {
         merge_into_order(items, count, memory);
         return;
     }
-    const int lowest = call->is_double ? 0 : 32;
-    fx_candidate *from = items, *to = memory;
-    for (int shift = lowest; shift < 64; shift += 8) {
-        ptrdiff_t starts[256] = {0}, start = 0;
-        for (ptrdiff_t i = 0; i < count; i++) starts[from[i].high >> shift & 255]++;
-        if (starts[from[0].high >> shift & 255] == count) continue;
-        for (int digit = 255; digit >= 0; digit--) {
-            ptrdiff_t length = starts[digit];
-            starts[digit] = start;
-            start += length;
-        }
-        for (ptrdiff_t i = 0; i < count; i++) to[starts[from[i].high >> shift & 255]++] = from[i];
-        fx_candidate *other = from;
-        from = to;
-        to = other;
+    const score_digits d = digits_of(call, items, count);
+    ptrdiff_t places[2][256] = {{0}}, start[2] = {0};
+    for (ptrdiff_t i = 0; i < count; i++) {
+        unsigned of_item = digits(&d, &items[i]);
+        places[0][of_item & 255]++;
+        places[1][of_item >> 8]++;
     }
-    if (from != items) memcpy(items, from, (size_t)count * sizeof *items);
+    for (int digit = 255; digit >= 0; digit--)
+        for (int pass = 0; pass < 2; pass++) {
+            ptrdiff_t length = places[pass][digit];
+            places[pass][digit] = start[pass];
+            start[pass] += length;
+        }
+    for (ptrdiff_t i = 0; i < count; i++)
+        memory[places[0][digits(&d, &items[i]) & 255]++] = items[i];
+    for (ptrdiff_t i = 0; i < count; i++)
+        items[places[1][digits(&d, &memory[i]) >> 8]++] = memory[i];
     for (ptrdiff_t i = 0; i < count;) {
         ptrdiff_t first = i++;
-        while (i < count && items[i].high >> lowest == items[first].high >> lowest) i++;
+        unsigned of_first = digits(&d, &items[first]);
+        while (i < count && digits(&d, &items[i]) == of_first) i++;
         if (i - first > 1) merge_into_order(items + first, i - first, memory);
     }
 }

@@ -114,7 +114,7 @@ static void take_scored(fx_selector *s, const real *logits, const real *scores, 
         v_store(values, p);
         for (; bits; bits &= bits - 1) {
             ptrdiff_t i = first_bit(bits);
-            fx_offer(s, k + i, values[i], logits[(k + i) * stride], order + (uint64_t)(k + i));
+            offer(s, k + i, values[i], logits[(k + i) * stride], order + (uint64_t)(k + i));
         }
     }
 }

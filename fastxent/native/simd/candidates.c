@@ -66,20 +66,44 @@ static void write_class(const fx_selection *call, int lanes, void *values, ptrdi
     for (ptrdiff_t i = label; i < call->classes + lanes; i += call->classes)
         write_real(call, values, i, value);
 }
+/* Repeat what there is of the classes. */
+static void repeat_classes(const fx_selection *call, int lanes, char *values) {
+    size_t size = call->is_double ? 8 : 4, length = (size_t)call->classes * size;
+    for (size_t i = length; i < length + (size_t)lanes * size; i += size)
+        memcpy(values + i, values + i - length, size);
+}
 
-void fx_write_edges(const fx_selection *call, int lanes, void *lows, void *highs) {
-    double threshold = NAN, low = 0, high = 0;
+size_t fx_edge_bytes(const fx_selection *call, int lanes) {
+    return 3 * (size_t)(call->classes + lanes) * (call->is_double ? 8 : 4);
+}
+
+void fx_write_edges(fx_selection *call, int lanes, const void *thresholds, const char *returned,
+                    void *memory) {
+    size_t size = fx_edge_bytes(call, lanes) / 3;
+    char *values = (char *)memory, *lows = values + size, *highs = lows + size;
+    double previous = NAN, low = 0, high = 0;
+    call->thresholds = values;
+    call->lows = lows;
+    call->highs = highs;
+    call->takes_all = !thresholds;
+    call->least = thresholds ? INFINITY : -INFINITY;
     for (ptrdiff_t c = 0; c < call->classes; c++) {
-        double next = read_real(call, call->thresholds, c);
-        if (next != threshold) {
-            threshold = next;
+        double threshold = thresholds ? read_real(call, thresholds, c) : -INFINITY;
+        if (!returned[c]) threshold = INFINITY;
+        if (threshold != previous) {
             low = fx_low_edge(call, threshold);
             high = fx_high_edge(call, threshold);
-            if (threshold >= 1 && call->activation != FX_AS_SCORES) low = INFINITY;
+            if (threshold >= (call->activation == FX_AS_SCORES ? INFINITY : 1)) low = INFINITY;
+            if (threshold < call->least) call->least = threshold;
+            previous = threshold;
         }
-        write_class(call, lanes, lows, c, low);
-        write_class(call, lanes, highs, c, high);
+        write_real(call, values, c, threshold);
+        write_real(call, lows, c, low);
+        write_real(call, highs, c, high);
     }
+    repeat_classes(call, lanes, values);
+    repeat_classes(call, lanes, lows);
+    repeat_classes(call, lanes, highs);
 }
 
 /* --- one thread's candidates ------------------------------------------------------------------ */
@@ -122,6 +146,10 @@ static int reserve(void **items, ptrdiff_t *room, ptrdiff_t wanted, size_t size)
     return 0;
 }
 
+/* Whether k is the limit of parts of an image, so that their candidates have to be sorted together.
+ * Those of a whole image are sorted by the threads that found them. */
+static int has_groups(const fx_selection *call) { return call->per_level || call->per_class; }
+
 static void keep(fx_selector *s, ptrdiff_t group, fx_best *best) {
     const fx_selection *call = s->call;
     if (call->top_k >= 0 && best->count > call->top_k) {
@@ -136,8 +164,11 @@ static void keep(fx_selector *s, ptrdiff_t group, fx_best *best) {
     }
     fx_segment segment = {s->image, group, s->kept_count, best->count, s->found, s->nan};
     s->segments[s->segment_count++] = segment;
-    if (best->count > 0)
-        memcpy(s->kept + s->kept_count, best->items, (size_t)best->count * sizeof *best->items);
+    if (best->count > 0) {
+        fx_candidate *kept = s->kept + s->kept_count;
+        if (!has_groups(call)) fx_sort_candidates(call, best->items, best->count, kept);
+        memcpy(kept, best->items, (size_t)best->count * sizeof *kept);
+    }
     s->kept_count += best->count;
     s->found = s->nan = best->count = 0;
     best->is_full = 0;
@@ -178,10 +209,10 @@ void fx_enter(fx_selector *s, ptrdiff_t image, int level, int lanes) {
     fx_leave(s);
     s->image = image;
     s->level = level;
-    memcpy(s->cuts, call->lows, (size_t)(call->classes + lanes) * (call->is_double ? 8 : 4));
-    for (ptrdiff_t c = 0; c < call->classes; c++) {
-        write_class(call, lanes, s->counted_lows, c, INFINITY);
-        write_class(call, lanes, s->counted_highs, c, INFINITY);
+    memcpy(s->cuts, call->lows, fx_edge_bytes(call, lanes) / 3);
+    for (ptrdiff_t i = 0; i < call->classes + lanes; i++) {
+        write_real(call, s->counted_lows, i, INFINITY);
+        write_real(call, s->counted_highs, i, INFINITY);
     }
     if (call->top_k != 0) return;
     for (ptrdiff_t g = 0; g < (call->per_class ? call->classes : 1); g++) raise_cut(s, g, INFINITY);
@@ -211,31 +242,28 @@ static void settle(fx_selector *s, ptrdiff_t group, fx_best *best) {
 #define FX_LEAST_SURPLUS 1024
 #define FX_LEAST_SURPLUS_OF_CLASS 128
 
-void fx_offer(fx_selector *s, ptrdiff_t label, double score, double logit, uint64_t order) {
+int fx_make_room(fx_selector *s, ptrdiff_t group, const fx_candidate *c) {
     const fx_selection *call = s->call;
-    ptrdiff_t group = call->per_class ? label : 0, k = call->top_k;
-    ptrdiff_t least = call->per_class ? FX_LEAST_SURPLUS_OF_CLASS : FX_LEAST_SURPLUS;
+    const ptrdiff_t k = call->top_k;
+    ptrdiff_t surplus = call->per_class ? FX_LEAST_SURPLUS_OF_CLASS : FX_LEAST_SURPLUS;
+    if (k > surplus) surplus = k;
+    ptrdiff_t most = k < 0 ? PTRDIFF_MAX : k + surplus;
     fx_best *best = &s->best[group];
-    if (k == 0) return;
-    fx_candidate c = fx_make_candidate(call, score, logit, order);
-    if (best->is_full && !fx_comes_before(&c, &best->worst)) return;
-    if (best->count == best->room) {
-        ptrdiff_t most = k < 0 ? PTRDIFF_MAX : k + (k > least ? k : least);
-        if (best->count >= most) {
-            settle(s, group, best);
-            if (!fx_comes_before(&c, &best->worst)) return;
-        } else {
-            ptrdiff_t room = best->room < FX_FIRST_ROOM ? FX_FIRST_ROOM : 2 * best->room;
-            void *moved = realloc(best->items, (size_t)(room < most ? room : most) * sizeof c);
-            if (!moved) {
-                s->has_failed = 1;
-                return;
-            }
-            best->items = (fx_candidate *)moved;
-            best->room = room < most ? room : most;
-        }
+    if (k == 0) return 0;
+    if (best->count >= most) {
+        settle(s, group, best);
+        return fx_comes_before(c, &best->worst);
     }
-    best->items[best->count++] = c;
+    ptrdiff_t room = best->room < FX_FIRST_ROOM ? FX_FIRST_ROOM : 2 * best->room;
+    if (room > most) room = most;
+    void *moved = realloc(best->items, (size_t)room * sizeof *c);
+    if (!moved) {
+        s->has_failed = 1;
+        return 0;
+    }
+    best->items = (fx_candidate *)moved;
+    best->room = room;
+    return 1;
 }
 
 /* --- the result ------------------------------------------------------------------------------- */
@@ -251,58 +279,87 @@ static int compare_places(const void *a, const void *b) {
     return (x->group > y->group) - (x->group < y->group);
 }
 
-int fx_join(const fx_selection *call, const fx_selector *selectors, int count, fx_union *all,
-            ptrdiff_t *found, ptrdiff_t *nan) {
-    ptrdiff_t places = 0, total = 0, longest = 0, stop = 0;
-    for (int i = 0; i < count; i++) {
-        places += selectors[i].segment_count;
-        total += selectors[i].kept_count;
-    }
-    fx_place *order = (fx_place *)malloc((size_t)(places + 1) * sizeof *order);
-    all->items = (fx_candidate *)malloc((size_t)(total + 1) * sizeof *all->items);
-    all->images = (ptrdiff_t *)malloc((size_t)(call->images + 1) * sizeof *all->images);
-    if (!order || !all->items || !all->images) {
-        free(order);
-        return -1;
-    }
-    places = 0;
+/* The segments of all selectors, those of an image and of a group of it together; their counts. */
+static void order_places(const fx_selector *selectors, int count, fx_place *places,
+                         ptrdiff_t *found, ptrdiff_t *nan) {
+    ptrdiff_t number = 0;
     for (int i = 0; i < count; i++)
         for (ptrdiff_t j = 0; j < selectors[i].segment_count; j++) {
             const fx_segment *segment = &selectors[i].segments[j];
             fx_place place = {segment, selectors[i].kept + segment->start};
-            order[places++] = place;
+            places[number++] = place;
             found[segment->image] += segment->found;
             nan[segment->image] += segment->nan;
         }
-    qsort(order, (size_t)places, sizeof *order, compare_places);
-    ptrdiff_t place = 0;
-    for (ptrdiff_t image = 0; image < call->images; image++) {
-        all->images[image] = stop;
-        while (place < places && order[place].segment->image == image) {
-            ptrdiff_t first = stop, group = order[place].segment->group;
-            for (; place < places && order[place].segment->image == image &&
-                   order[place].segment->group == group;
-                 place++) {
-                memcpy(all->items + stop, order[place].items,
-                       (size_t)order[place].segment->count * sizeof *all->items);
-                stop += order[place].segment->count;
-            }
-            if (call->top_k >= 0 && stop - first > call->top_k) {
-                fx_bring_best_forward(all->items + first, stop - first, call->top_k);
-                stop = first + call->top_k;
-            }
+    qsort(places, (size_t)number, sizeof *places, compare_places);
+}
+
+/* Put the segments of an image together, in order, with as much memory once more; how many. */
+static ptrdiff_t join_groups(const fx_selection *call, const fx_place *places, ptrdiff_t count,
+                             fx_candidate *items, fx_candidate *memory) {
+    ptrdiff_t stop = 0;
+    for (ptrdiff_t i = 0; i < count;) {
+        const ptrdiff_t first = stop, group = places[i].segment->group;
+        for (; i < count && places[i].segment->group == group; i++) {
+            memcpy(items + stop, places[i].items, (size_t)places[i].segment->count * sizeof *items);
+            stop += places[i].segment->count;
         }
-        if (stop - all->images[image] > longest) longest = stop - all->images[image];
+        if (call->top_k >= 0 && stop - first > call->top_k) {
+            fx_bring_best_forward(items + first, stop - first, call->top_k);
+            stop = first + call->top_k;
+        }
     }
-    all->images[call->images] = all->count = stop;
-    free(order);
-    fx_candidate *memory = (fx_candidate *)malloc((size_t)(longest + 1) * sizeof *memory);
-    if (!memory) return -1;
-    for (ptrdiff_t image = 0; image < call->images; image++)
-        fx_sort_candidates(call, all->items + all->images[image],
-                           all->images[image + 1] - all->images[image], memory);
+    fx_sort_candidates(call, items, stop, memory);
+    return stop;
+}
+static ptrdiff_t join_sorted(const fx_selection *call, const fx_place *places, ptrdiff_t count,
+                             fx_candidate *items, fx_candidate *memory, ptrdiff_t *lengths) {
+    ptrdiff_t stop = 0;
+    for (ptrdiff_t i = 0; i < count; i++) {
+        lengths[i] = places[i].segment->count;
+        memcpy(items + stop, places[i].items, (size_t)lengths[i] * sizeof *items);
+        stop += lengths[i];
+    }
+    return fx_merge_runs(items, lengths, count, call->top_k < 0 ? stop : call->top_k, memory);
+}
+
+int fx_join(const fx_selection *call, const fx_selector *selectors, int count, fx_union *all,
+            ptrdiff_t *found, ptrdiff_t *nan) {
+    ptrdiff_t segments = 0, total = 0, longest = 0, stop = 0, next = 0;
+    for (int i = 0; i < count; i++) {
+        segments += selectors[i].segment_count;
+        total += selectors[i].kept_count;
+    }
+    fx_place *places = (fx_place *)malloc((size_t)(segments + 1) * sizeof *places);
+    ptrdiff_t *lengths = (ptrdiff_t *)malloc((size_t)(segments + 1) * sizeof *lengths);
+    fx_candidate *memory = NULL;
+    all->items = (fx_candidate *)malloc((size_t)(total + 1) * sizeof *all->items);
+    all->images = (ptrdiff_t *)malloc((size_t)(call->images + 1) * sizeof *all->images);
+    if (places && lengths && all->items && all->images) {
+        order_places(selectors, count, places, found, nan);
+        for (ptrdiff_t i = 0, length = 0; i < segments; i++) {
+            if (i > 0 && places[i].segment->image != places[i - 1].segment->image) length = 0;
+            length += places[i].segment->count;
+            if (length > longest) longest = length;
+        }
+        memory = (fx_candidate *)malloc((size_t)(longest + 1) * sizeof *memory);
+    }
+    for (ptrdiff_t image = 0; memory && image < call->images; image++) {
+        const ptrdiff_t first = next;
+        all->images[image] = stop;
+        while (next < segments && places[next].segment->image == image) next++;
+        if (has_groups(call))
+            stop += join_groups(call, places + first, next - first, all->items + stop, memory);
+        else
+            stop +=
+                join_sorted(call, places + first, next - first, all->items + stop, memory, lengths);
+    }
+    if (memory) all->images[call->images] = all->count = stop;
+    const int status = memory ? 0 : -1;
+    free(places);
+    free(lengths);
     free(memory);
-    return 0;
+    return status;
 }
 
 void fx_write_candidates(const fx_selection *call, const fx_union *all, ptrdiff_t *images,

@@ -2,6 +2,8 @@
 #ifndef FX_CANDIDATES_H
 #define FX_CANDIDATES_H
 
+#include <string.h>
+
 #include "kernels.h"
 
 /* A pair of anchor and class: the score, then the logit, as numbers in whose order they are, and
@@ -98,8 +100,27 @@ typedef struct {
     void (*select)(fx_selector *selector, ptrdiff_t image, int level, ptrdiff_t block);
 } fx_candidate_kernels;
 
-fx_candidate fx_make_candidate(const fx_selection *call, double score, double logit,
-                               uint64_t order);
+/* Unsigned numbers in the order of floats; -0 is 0. */
+static inline uint32_t fx_float_key(float x) {
+    uint32_t bits;
+    x += 0.0f;
+    memcpy(&bits, &x, sizeof bits);
+    return bits >> 31 ? ~bits : bits | 0x80000000u;
+}
+static inline uint64_t fx_double_key(double x) {
+    uint64_t bits;
+    x += 0.0;
+    memcpy(&bits, &x, sizeof bits);
+    return bits >> 63 ? ~bits : bits | (uint64_t)1 << 63;
+}
+static inline fx_candidate fx_candidate_of_floats(float score, float logit, uint64_t order) {
+    fx_candidate c = {(uint64_t)fx_float_key(score) << 32 | fx_float_key(logit), 0, order};
+    return c;
+}
+static inline fx_candidate fx_candidate_of_doubles(double score, double logit, uint64_t order) {
+    fx_candidate c = {fx_double_key(score), fx_double_key(logit), order};
+    return c;
+}
 double fx_score_of(const fx_selection *call, const fx_candidate *candidate);
 double fx_logit_of(const fx_selection *call, const fx_candidate *candidate);
 static inline int fx_comes_before(const fx_candidate *a, const fx_candidate *b) {
@@ -113,14 +134,21 @@ void fx_bring_best_forward(fx_candidate *items, ptrdiff_t count, ptrdiff_t k);
 void fx_sort_candidates(const fx_selection *call, fx_candidate *items, ptrdiff_t count,
                         fx_candidate *memory);
 
+/* Merge sorted runs that follow each other, and leave `limit` at most: how many these are. */
+ptrdiff_t fx_merge_runs(fx_candidate *items, ptrdiff_t *lengths, ptrdiff_t runs, ptrdiff_t limit,
+                        fx_candidate *memory);
+
 const fx_candidate_kernels *fx_candidate_kernels_of(int isa, int is_double);
 
 /* Logits of which all scores above `score` are (low), or whose scores all are (high): the sigmoid
  * is not monotone in its last bits. */
 double fx_low_edge(const fx_selection *call, double score);
 double fx_high_edge(const fx_selection *call, double score);
-/* Write edges of all thresholds into arrays that are as long as those of the selection. */
-void fx_write_edges(const fx_selection *call, int lanes, void *lows, void *highs);
+/* Fill in what the selection knows of thresholds, given one of each class (NULL: there is none) and
+ * which classes may be returned; memory for it, as large as fx_edge_bytes says. */
+size_t fx_edge_bytes(const fx_selection *call, int lanes);
+void fx_write_edges(fx_selection *call, int lanes, const void *thresholds, const char *returned,
+                    void *memory);
 
 int fx_start_selector(fx_selector *selector, const fx_selection *call,
                       const fx_candidate_kernels *kernels);
@@ -129,8 +157,8 @@ void fx_free_selector(fx_selector *selector);
 void fx_enter(fx_selector *selector, ptrdiff_t image, int level, int lanes);
 /* Put what there is of the image aside. */
 void fx_leave(fx_selector *selector);
-/* A score above the threshold, not yet counted. */
-void fx_offer(fx_selector *selector, ptrdiff_t label, double score, double logit, uint64_t order);
+/* Make room for one more candidate of a group; whether it is still one of the best. */
+int fx_make_room(fx_selector *selector, ptrdiff_t group, const fx_candidate *candidate);
 
 /* Put the results of all selectors together: the number of candidates, or -1 without memory. Image
  * by image the best come first. */
