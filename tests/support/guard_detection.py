@@ -7,12 +7,12 @@ import itertools
 import os
 import sys
 
-import ml_dtypes
 import numpy as np
 
 import fastxent as fx
 from fastxent import native
 from support.guard import DTYPES, LAYOUTS, Arena
+from support.oracles import dtype_named
 
 LABELS = ("bool", "int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64")
 #: Around vectors, and those of which a sample is taken.
@@ -60,10 +60,6 @@ def match(rng, arena):
         objectness,
         arena=arena,
     )
-
-
-def dtype_named(name):
-    return np.dtype(ml_dtypes.bfloat16 if name == "bfloat16" else name)
 
 
 def main(backend, isa, path):

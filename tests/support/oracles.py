@@ -1,5 +1,6 @@
 """Independent answers: exact ones from mpmath, and float64 formulas as a textbook writes them."""
 
+import ml_dtypes
 import mpmath
 import numpy as np
 from scipy import special
@@ -7,6 +8,11 @@ from scipy import special
 from fastxent._catalogue import LOSSES, SCORES
 
 mpmath.mp.dps = 50
+
+
+def dtype_named(name):
+    """Return a dtype by its name, bfloat16 included."""
+    return np.dtype(ml_dtypes.bfloat16 if name == "bfloat16" else name)
 
 
 # --- exact: rows of floats in, mpmath numbers out ------------------------------------------------
