@@ -143,7 +143,7 @@ def _is_openmps_own(maximum: int) -> bool:
 
 
 def _count_initial_cpus() -> int:
-    """Return what OpenMP made its maximum of the CPUs; 0 where somebody has set it."""
+    """Return what OpenMP made its maximum of the CPUs; 0 where it has been set."""
     maximum = native.openmp_max_threads()
     counted = not os.environ.get("OMP_NUM_THREADS") and maximum == native.openmp_processors()
     return maximum if counted else 0

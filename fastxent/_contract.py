@@ -20,7 +20,7 @@ from fastxent._clipping import Clipping
 from fastxent._selection import Selection, SelectionRequest
 
 Array = NDArray[Any]
-#: NumPy types what its own reductions return likewise.
+#: NumPy types what its own reductions return the same way.
 ArrayOrScalar = Any
 IgnoreIndex = SupportsIndex | tuple[SupportsIndex, ...]
 Reduction = Literal["anchor", "none", "sum", "mean"]
@@ -242,7 +242,7 @@ class Backend(Protocol):
         """Return how many labels of each row are positive; -1 where one is not valid.
 
         Positive are those that are neither the background nor ignored. Negative numbers are
-        invalid, but for these two.
+        invalid, except for these two.
         """
 
     def mark_largest(self, request: LargestRequest) -> None:

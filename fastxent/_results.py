@@ -49,7 +49,7 @@ def empty(shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
 
 
 def empty_like(values: NDArray[Any], dtype: DTypeLike | None = None) -> NDArray[Any]:
-    """Return `np.empty_like`, likewise."""
+    """Return `np.empty_like`, in the same way."""
     if not _Cache.limit:
         return np.empty_like(values, dtype=dtype)
     own = values.dtype if dtype is None else np.dtype(dtype)

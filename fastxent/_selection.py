@@ -1,6 +1,6 @@
 """What a backend is asked for when candidates are selected, and what it answers.
 
-``_call.selection`` fills in a :class:`SelectionRequest`, which no later step checks again, but for
+``_call.selection`` fills in a :class:`SelectionRequest`, which no later step checks again, except for
 the scores of ``activation=None``: whoever computes meets those anyway.
 """
 
@@ -79,7 +79,7 @@ class SelectionRequest:
 
 
 class Selection(NamedTuple):
-    """Candidates in their order, image by image; intp but for the scores."""
+    """Candidates in their order, image by image; intp except for the scores."""
 
     image: Array
     anchor: Array

@@ -281,13 +281,13 @@ def _numbers(
 def _parameters_of(
     function: Function, derivative: Function | None
 ) -> tuple[inspect.Parameter, ...]:
-    """Return the parameters behind logit and target, or say what is wrong with them."""
+    """Return the parameters after logit and target, or say what is wrong with them."""
     parameters = _signature_of(function, "function")
     allowed = {inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD}
     if len(parameters) < 2 or any(parameter.kind not in allowed for parameter in parameters):
         raise TypeError(
             f"custom_loss: {place_of(function)} has the parameters {_listed(parameters)}, expected "
-            "(logit, target, ...) with numbers behind them, and no * or **"
+            "(logit, target, ...) followed by numbers, and no * or **"
         )
     if derivative is not None:
         others = _signature_of(derivative, "derivative")

@@ -50,7 +50,7 @@ def sigmoid_to_softmax_logits(logits: ArrayLike, *, out: Array | None = None) ->
 
     Notes
     -----
-    Accuracy: relative error at most 1 ULP in float32; exact, but for the last bit of subnormal
+    Accuracy: relative error at most 1 ULP in float32; exact, except for the last bit of subnormal
     numbers. Special values: +inf becomes (-inf, +inf), of which the softmax is (0, 1), -inf the
     reverse, and NaN two NaN.
 

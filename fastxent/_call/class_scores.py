@@ -170,7 +170,7 @@ def _write_anchors(name: str, values: Array, scores: Array, count: int) -> None:
 def _sum_of_others(
     parts: Iterator[NDArray[np.float64]], top: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """Return the sum of exp(z - maximum), but for one that is the maximum.
+    """Return the sum of exp(z - maximum), except for one that is the maximum.
 
     NaN where softmax has no limit, as in `reference.score_formulas.partition`.
     """

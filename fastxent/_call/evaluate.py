@@ -161,7 +161,7 @@ def _returned(result: Array, out: Array | None) -> ArrayOrScalar:
 
 
 def _write_after_check(compute: Backend, request: LossRequest, result: Array) -> None:
-    """Compute losses where nobody sees them, and copy those of valid targets."""
+    """Compute losses out of sight, and copy those of valid targets."""
     request.out = _results.empty(result.shape, result.dtype)
     compute.evaluate_loss(request)
     result[...] = request.out

@@ -1,4 +1,4 @@
-"""The only code that doubts what a user passes.
+"""The only module that validates user input of losses and scores.
 
 ``loss_request``, ``element_arrays`` and ``class_arrays`` check every argument, before anything is
 written, and bring it to the shape that backends read. Nothing as large as the logits is copied.
@@ -52,8 +52,8 @@ def loss_request(  # noqa: C901, PLR0912 - every call pays for what is split off
     """Return what a backend needs to know, and the loss and the gradient in the user's layout.
 
     A loss that is a number, and a gradient that is not wanted, are None. A backend that checks
-    dense targets and probabilities itself is left to do so where nobody sees results of those that
-    are refused.
+    dense targets and probabilities itself is left to do so where results of those that are refused
+    are not visible.
     """
     axis, reduction = options.axis, options.reduction
     out, grad_out = options.out, options.grad_out

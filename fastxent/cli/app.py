@@ -156,7 +156,7 @@ def demo(
 @app.command()
 def loss(
     logits: Annotated[str, typer.Argument(help="file.npy or file.npz:key, float16, 32 or 64.")],
-    targets: Annotated[str, typer.Argument(help="Class labels, or dense targets, likewise.")],
+    targets: Annotated[str, typer.Argument(help="Class labels or dense targets, in such a file.")],
     *,
     loss: Annotated[Loss, typer.Option(help="Which loss.")],
     axis: Annotated[

@@ -1,6 +1,6 @@
 """The real sample: raw logits of a real detection head on a real picture.
 
-``README.md`` beside this file says where it comes from, and under which licences.
+``README.md`` next to this file says where it comes from, and under which licences.
 """
 
 from importlib.resources import files

@@ -5,7 +5,7 @@ def count_positives(labels, background, tuple ignored, int threads):
     """Return how many labels of each row are positive; -1 where one is not valid.
 
     Positive are those that are neither the background nor ignored. Negative numbers are invalid,
-    but for these two.
+    except for these two.
     """
     cdef fx_mining mining
     cdef Py_ssize_t images = labels.shape[0]

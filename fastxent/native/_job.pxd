@@ -14,7 +14,7 @@ cdef enum:
     # But no more anchors than this: their labels and losses stay in the first-level cache.
     BLOCK_ANCHORS = 2048
     BLOCK_STEP = 64
-    # Logits of a packed tile: a quarter of the first-level cache, for the next tile is asked for
+    # Logits of a packed tile: a quarter of the first-level cache, because the next tile is prefetched
     # while one is processed. Its anchors are a multiple of the widest vector.
     TILE_LOGITS = 2048
     TILE_STEP = 16
@@ -105,7 +105,7 @@ cdef struct Scratch:
 
 
 cdef inline char* take(char** memory, Py_ssize_t size, bint is_wanted) noexcept nogil:
-    """Cut a piece off the memory, with room for a vector behind it."""
+    """Cut a piece off the memory, with room for a vector after it."""
     cdef char* piece = memory[0]
     if is_wanted:
         memory[0] += (size + 2 * VECTOR_BYTES - 1) // VECTOR_BYTES * VECTOR_BYTES

@@ -144,7 +144,7 @@ cdef BlockTotals run_request(request, bint counts_only) except *:
 
 
 cdef int64_t* describe_request(Job* job, request) except NULL:
-    """Fill in a job, but for its factors and kernels; the caller frees the result."""
+    """Fill in a job, except for its factors and kernels; the caller frees the result."""
     describe_loss(job, request, selected_isa)
     job.options.gamma_positive, job.options.gamma_negative = modulating_exponents(request)
     return map_labels(job, request)

@@ -36,7 +36,7 @@ cdef inline void set_loss(Job* job, int loss) noexcept:
 
 
 cdef inline void choose_precision(Job* job, int isa) noexcept:
-    """Compute in the precision of the logits, and for halves in float32."""
+    """Compute in the precision of the logits, and for 16-bit floats in float32."""
     job.element = FX_FLOAT64 if job.logits.type == FX_FLOAT64 else FX_FLOAT32
     job.itemsize = element_size(job.element)
     job.kernels = fx_kernels_of(isa, job.element == FX_FLOAT64)
@@ -44,7 +44,7 @@ cdef inline void choose_precision(Job* job, int isa) noexcept:
 
 
 cdef inline int describe_loss(Job* job, object request, int isa) except -1:
-    """Fill in a job, but for its factors, labels and kernels."""
+    """Fill in a job, except for its factors, labels and kernels."""
     memset(job, 0, sizeof(Job))
     job.dimensions.count = -1
     set_loss(job, FX_CUSTOM if request.custom is not None else check_loss(request.loss.code))

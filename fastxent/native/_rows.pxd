@@ -65,7 +65,7 @@ cdef inline bint converts_targets(const Job* job) noexcept nogil:
 
 cdef inline void write_rows(const Job* job, const fx_matrix* rows, char* destination,
                             Py_ssize_t anchors) noexcept nogil:
-    """Write gradients as halves."""
+    """Write gradients as 16-bit floats."""
     cdef Py_ssize_t step = inner_stride(&job.grads, &job.dimensions), a
     cdef char* values = <char*>rows.data
     if step == job.classes * element_size(job.grads.type):

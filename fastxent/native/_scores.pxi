@@ -22,7 +22,7 @@ def evaluate_score(str name, values, out, int threads):
 
 
 cdef bint describe_score(Job* job, str name, values, out) except -1:
-    """Fill in a job, but for its kernels; return whether it is a score of single values."""
+    """Fill in a job, except for its kernels; return whether it is a score of single values."""
     cdef bint is_map = name not in ("softmax", "log_softmax", "logsumexp")
     memset(job, 0, sizeof(Job))
     job.dimensions.count = -1

@@ -17,7 +17,7 @@ void fx_give_result(void *data, size_t size) { (void)data, (void)size; }
 #include <sys/mman.h>
 #include <time.h>
 
-/* Two results take turns in a loop that rebinds one name; a loss and its gradient need four. */
+/* Two results alternate in a loop that rebinds one name; a loss and its gradient need four. */
 #define MOST_BLOCKS 4
 /* The size of a huge page: smaller steps leave small pages at both ends of a block. */
 #define STEP ((size_t)2 << 20)

@@ -2,7 +2,7 @@
 
 Numba keeps an index and data for every function, and unpickles whatever lies there: damaged files
 raise any exception, or become damaged machine code. Here a digest comes first. It covers the name
-of the file and all that a kernel was compiled for, so a file that is somebody else's does not pass.
+of the file and all that a kernel was compiled for, so a file from elsewhere does not pass.
 """
 
 import contextlib

@@ -1,7 +1,7 @@
 """How Numba compiles what only other compiled functions call: to a fragment of their code.
 
 By itself, Numba optimises and assembles every function that it compiles, together with all that it
-calls, although nobody will run it: two thirds of the time of a kernel of fifty functions. A
+calls, although it will not be run: two thirds of the time of a kernel of fifty functions. A
 fragment is neither; it is linked into the kernel, which is optimised once.
 """
 
@@ -14,7 +14,7 @@ from numba.core.typed_passes import NativeLowering
 
 
 class _Fragment(JITCodeLibrary):
-    """Code that is there to be linked; what it calls is linked beside it."""
+    """Code that is there to be linked; what it calls is linked next to it."""
 
     def finalize(self) -> None:
         """Be ready to be linked, and not to be run."""

@@ -135,7 +135,7 @@ def _read(request: LossRequest, index: Index) -> _Block:
 
 
 def _read_positions(request: LossRequest, positions: Float64Array, weights: Float64Array) -> _Block:
-    """Share 1 among the two classes beside each position."""
+    """Share 1 among the two classes next to each position."""
     numbers = np.arange(request.logits.shape[-1])
     labelled = _of_all_classes(~np.isin(positions, request.ignore), numbers)
     left = np.floor(positions)[:, None]
@@ -192,7 +192,7 @@ def _grad_factors(request: LossRequest, index: Index, block: _Block) -> Float64A
 
 
 def _count(request: LossRequest, block: _Block) -> LossTotals:
-    """Return the totals of a block, but for the loss."""
+    """Return the totals of a block, except for the loss."""
     kept, has_class = block.labelled.any(axis=-1), block.present
     weights = np.where(block.labelled, block.weights, 0.0)
     if request.loss.sigmoid:

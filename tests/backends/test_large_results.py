@@ -20,7 +20,7 @@ def within(memory, start):
 @pytest.mark.parametrize("offset", [0, 7])
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
 def test_results_of_rows_among_other_columns(dtype, offset):
-    """Logits lie in short rows, and results side by side."""
+    """Logits lie in short rows, and results contiguously."""
     classes = 80
     logits = np.random.default_rng(32).normal(0, 4, (RESULTS // classes, 85)).astype(dtype)
     logits = logits[:, 5:]

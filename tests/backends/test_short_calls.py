@@ -1,4 +1,4 @@
-"""Short calls without options take a short cut, and nobody can tell but by the time."""
+"""Short calls without options take a short cut, which nothing but the time shows."""
 
 import numpy as np
 import pytest

@@ -15,7 +15,7 @@ focal_loss = fx.custom_loss(focal)
 
 @fx.custom_loss
 def naive(logit, target):
-    """Cross-entropy as a textbook has it, by way of probabilities."""
+    """Cross-entropy as a textbook has it, via probabilities."""
     p = 1 / (1 + math.exp(-logit))
     return -target * math.log(p) - (1 - target) * math.log(1 - p)
 
@@ -104,7 +104,7 @@ def test_powers_of_what_underflows():
 
 
 def test_branches_that_are_not_taken():
-    """sqrt of a negative number, and its slope, are NaN, and nobody asked for them."""
+    """sqrt of a negative number, and its slope, are NaN, without a warning."""
     loss = fx.custom_loss(lambda logit, target: math.where(logit > 0, math.sqrt(logit), 0))
     result, grad = per_logit(loss, [-1.0, 4.0, 0.0], return_grad=True)
     np.testing.assert_array_equal(result, [0, 2, 0])

@@ -40,7 +40,7 @@ def widened(array):
 
 
 def assert_same_bits(result, expected):
-    """Compare float32 arrays; NaNs may differ in what nobody reads."""
+    """Compare float32 arrays; NaNs may differ in their payloads."""
     assert result.dtype == expected.dtype == np.float32
     assert result.shape == expected.shape
     same = np.ascontiguousarray(result).view(np.uint32) == (

@@ -27,7 +27,7 @@ CHOSEN = np.unique(
 
 @pytest.fixture(params=[True, False], ids=["classes last", "classes first"])
 def head(request):
-    """Make logits (anchors, classes) with either of them side by side in memory, and labels."""
+    """Make logits (anchors, classes) with either of them contiguous, and labels."""
     order = "C" if request.param else "F"
     logits = np.empty((ANCHORS, CLASSES), np.float16, order=order)
     rng = np.random.default_rng(0)

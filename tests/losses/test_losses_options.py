@@ -30,7 +30,7 @@ def labels(rng):
     return rng.integers(0, CLASSES, ANCHORS)
 
 
-# --- the grammar of labels -----------------------------------------------------------------------
+# --- formats of labels ---------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

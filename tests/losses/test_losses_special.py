@@ -1,4 +1,4 @@
-"""NaN and infinite logits: the limits of the formulas, and nobody else's business."""
+"""NaN and infinite logits: the limits of the formulas, within their anchor alone."""
 
 import numpy as np
 import pytest

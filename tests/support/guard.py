@@ -174,7 +174,7 @@ def options_of(name, rng, values):
 
 
 def targets_of(name, rng, values):
-    """Return targets of any grammar and dtype."""
+    """Return targets of any format and dtype."""
     dense = name in family.WITH_DENSE and (values.shape[1] == 1 or rng.random() < 0.4)
     targets, *others = family.targets_for(name, rng, values, dense=dense)
     if dense:

@@ -16,7 +16,7 @@ def dense_targets(layout, dtype):
         return np.zeros((ANCHORS, CLASSES), dtype)
     if layout == "padded rows":
         return np.full((ANCHORS, CLASSES + 3), 7, dtype)[:, :CLASSES]
-    if layout == "classes in front":
+    if layout == "class axis first":
         return np.zeros((CLASSES, ANCHORS), dtype).T
     if layout == "every other class":
         return np.full((ANCHORS, 2 * CLASSES), 7, dtype)[:, ::2]
@@ -24,7 +24,7 @@ def dense_targets(layout, dtype):
     return np.zeros((ANCHORS, CLASSES), dtype)[::-1, ::-1]
 
 
-LAYOUTS = ["rows", "padded rows", "classes in front", "every other class", "backwards"]
+LAYOUTS = ["rows", "padded rows", "class axis first", "every other class", "backwards"]
 PLACES = [(0, 0), (ANCHORS - 1, CLASSES - 1), (2184, 7), (3001, CLASSES - 1)]
 
 

@@ -1,4 +1,4 @@
-/* Vectors of logits as they lie in memory; a kernel's own type, or a half-precision one. */
+/* Vectors of logits as they lie in memory; a kernel's own type, or a 16-bit one. */
 #if FX_DOUBLE
 #define FX_OWN_TYPE FX_FLOAT64
 #define FX_IS_HALF(type) 0

@@ -5,7 +5,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* A matrix anchors x classes inside somebody's memory, strides in elements. */
+/* A matrix anchors x classes inside an array, strides in elements. */
 typedef struct {
     void *data; /* NULL: absent */
     ptrdiff_t anchor_stride, class_stride;
@@ -54,13 +54,13 @@ typedef struct {
     ptrdiff_t ahead;         /* bytes from these logits to later ones, to prefetch ... */
     ptrdiff_t targets_ahead; /* ... from dense targets, and from gradients to where they go */
     ptrdiff_t grads_ahead;
-    int logit_type;          /* the kernels' own; row kernels take 16-bit ones too */
-    fx_matrix targets;       /* dense targets, or absent: then labels */
-    fx_matrix labelled;      /* 1 where there is a dense target, 0 where it is missing; or absent */
-    fx_matrix weights;       /* per-logit weights */
-    fx_matrix results;       /* per-logit results */
-    fx_matrix grads;         /* gradients */
-    int grad_type;           /* the kernels' own; row kernels write halves too, but the softmax's */
+    int logit_type;     /* the kernels' own; row kernels take 16-bit ones too */
+    fx_matrix targets;  /* dense targets, or absent: then labels */
+    fx_matrix labelled; /* 1 where there is a dense target, 0 where it is missing; or absent */
+    fx_matrix weights;  /* per-logit weights */
+    fx_matrix results;  /* per-logit results */
+    fx_matrix grads;    /* gradients */
+    int grad_type; /* the kernels' own; row kernels write 16-bit floats too, the softmax's do not */
     fx_matrix grad_weights;  /* per-logit factors of the gradients alone */
     const int32_t *labels;   /* column of each anchor's class; -1: none */
     const void *shares;      /* per anchor: the target of the label's class (quality focal), or what
@@ -114,7 +114,7 @@ enum {
     FX_FLOAT64
 };
 
-/* Anchors x classes inside somebody's memory: strides in bytes, any type. */
+/* Anchors x classes inside an array: strides in bytes, any type. */
 typedef struct {
     char *data;
     ptrdiff_t anchor_stride, class_stride;
@@ -189,11 +189,11 @@ typedef struct {
     /* Missing dense targets of a packed tile, before and after the kernel; see missing.h. */
     int (*fill_missing)(const fx_tile *tile, int32_t *columns);
     void (*clear_missing)(const fx_tile *tile);
-    /* What totals are made of: columns from `lowest` on but for one; and losses. */
+    /* What totals are made of: columns from `lowest` on except for one; and losses. */
     ptrdiff_t (*count_columns)(const int32_t *columns, ptrdiff_t count, int32_t lowest,
                                int32_t other);
     double (*sum_losses)(const void *losses, ptrdiff_t count);
-    /* Anchors with a dense target above 0, but for the class `other`. */
+    /* Anchors with a dense target above 0, except for the class `other`. */
     ptrdiff_t (*count_positive)(const fx_tile *tile, ptrdiff_t other);
     ptrdiff_t (*first_invalid_label)(const char *source, ptrdiff_t stride, int type,
                                      ptrdiff_t count, uint64_t highest, const fx_label_map *map);

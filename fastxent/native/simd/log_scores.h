@@ -41,7 +41,7 @@ typedef void (*finish_largest)(const fx_tile *tile, ptrdiff_t first, int count,
                                const largest_block *block);
 
 /* Scores of `most` anchors at a time. While their losses are computed, the logits of the next ones
- * are asked for, which are that many bytes ahead. */
+ * are prefetched, which are that many bytes ahead. */
 FX_INLINE void scores_by_largest(const fx_tile *tile, int most, ptrdiff_t ahead, find_largest find,
                                  fx_tile_kernel losses, finish_largest finish) {
     largest_block block;

@@ -147,7 +147,7 @@ FX_INLINE void pack_rows(fx_strided source, real *tile, ptrdiff_t tile_stride, c
         pack_blocks(source, tile, tile_stride, type);
 }
 
-/* Rows of so few classes lie one behind the other: with their number a constant, the compiler
+/* Rows of so few classes are contiguous: with their number a constant, the compiler
  * takes them apart by shuffles, where v_split_* does not. */
 #define FX_FEW_CLASSES 4
 FX_INLINE void pack_few_as(const real *restrict rows, ptrdiff_t anchors, real *restrict tile,
@@ -177,7 +177,7 @@ static void pack_few(const real *restrict rows, ptrdiff_t anchors, ptrdiff_t cla
 }
 
 #if !FX_DOUBLE
-/* Rows of fewer halves than a chunk has, one behind the other: floats first, LANES rows at a time.
+/* Contiguous rows of fewer 16-bit floats than a chunk has: floats first, LANES rows at a time.
  */
 static void pack_few_halves(fx_strided source, real *tile, ptrdiff_t tile_stride) {
     real rows[8 * LANES];
@@ -298,7 +298,7 @@ static void unpack(const void *packed, ptrdiff_t tile_stride, const fx_strided *
         unpack_as(tile, tile_stride, destination, FX_OWN_TYPE);
 }
 
-/* Sum everything, with enough sums side by side that memory is the limit. */
+/* Sum everything, with enough independent sums that memory is the limit. */
 static double read_values(const void *values, ptrdiff_t count) {
     const real *x = (const real *)values;
     vec sums[4] = {v_zero(), v_zero(), v_zero(), v_zero()};

@@ -1,7 +1,7 @@
 /* categorical_cross_entropy of labels with classes as lanes: one reduction and one logarithm for
  * LANES anchors.
  *
- * Rows are a vector long at least. What is left of one beside whole vectors comes first, with the
+ * Rows are a vector long at least. What is left of one besides whole vectors comes first, with the
  * classes after it, which are cleared: loads and stores under a mask cost several others.
  */
 

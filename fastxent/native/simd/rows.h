@@ -13,7 +13,7 @@ FX_INLINE const real *label_mask(int32_t label, ptrdiff_t start) {
 /* Where one anchor's row lies. `grads` and `targets` may be NULL. */
 typedef struct {
     const char *logits;
-    ptrdiff_t ahead; /* bytes from a row to a later one, to ask memory for */
+    ptrdiff_t ahead; /* bytes from a row to a later one, to prefetch */
     const real *targets;
     char *grads; /* of the kernels' own type, or of that of the logits */
     ptrdiff_t anchor;
@@ -132,7 +132,7 @@ FX_INLINE void chunk_join(compensated *total, vec sum, ptrdiff_t classes) {
     } while (0)
 
 /* Anchors whose partial sums are kept, to be reduced LANES at a time when all are there: the
- * reductions and logarithms of one group then run beside those of the next. */
+ * reductions and logarithms of one group then overlap those of the next. */
 #define FX_ROW_BLOCK (4 * LANES)
 #define FX_FOR_BLOCKS(tile, body)                                                                  \
     do {                                                                                           \

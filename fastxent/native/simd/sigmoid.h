@@ -42,7 +42,7 @@ FX_MATH void sigmoid_join(compensated *linear, compensated *product, sigmoid_sum
     compensated_add(linear, terms.linear);
 }
 
-/* A vector of anchors: what their terms need beside logits and dense targets. */
+/* A vector of anchors: what their terms need besides logits and dense targets. */
 typedef struct {
     lane_range range;
     vec labels, scales; /* the latter are factors of the gradients */
@@ -104,7 +104,7 @@ FX_CALLED vec lanes_label_terms(const fx_tile *tile, const lane_range *range) {
 #define FX_PRODUCT_FACTORS 112
 
 /* Add up to FX_PRODUCT_FACTORS classes to the sums of several vectors of anchors, whose chains of
- * operations run side by side. */
+ * operations overlap. */
 FX_INLINE void sigmoid_range(const fx_tile *tile, sigmoid_anchors *anchors, const int vectors,
                              ptrdiff_t start, ptrdiff_t end, compensated *totals,
                              const exp_constants *constants, const int has_targets,

@@ -21,8 +21,8 @@ FX_MATH void compensated_add(compensated *total, vec term) {
     total->lost = v_add(total->lost, v_rounding_error(total->sum, term, sum));
     total->sum = sum;
 }
-/* What was lost joins the sum, but for what that rounds away: of very many terms it grows so large
- * that its own rounding errors matter. */
+/* What was lost joins the sum, except for what that rounds away: of very many terms it grows so
+ * large that its own rounding errors matter. */
 FX_MATH void compensated_settle(compensated *total) {
     vec sum = v_add(total->sum, total->lost);
     total->lost = v_sub(total->lost, v_sub(sum, total->sum));

@@ -1,4 +1,4 @@
-/* The portable vec of GCC and Clang: vectors of 16 bytes, side by side. */
+/* The portable vec of GCC and Clang: four vectors of 16 bytes. */
 #pragma GCC diagnostic ignored                                                                     \
     "-Wpsabi" /* vectors are passed between functions of one file alone */
 typedef real part __attribute__((vector_size(16)));

@@ -1,4 +1,4 @@
-"""Numbers as they lie in memory, of the kernel's precision or halves; mirrors simd/elements.h.
+"""Numbers as they lie in memory, of the kernel's precision or of 16 bits; mirrors simd/elements.h.
 
 `dtype` is the precision's own name, "float16" or "bfloat16", and always known to the compiler.
 """
@@ -50,7 +50,7 @@ def load_as(plan: Plan, address: Number, dtype: str) -> Lanes:
 
 
 def _halves_from(plan: Plan, places: Sequence[Number]) -> ir.Value:
-    """Return the halves at as many addresses as lanes."""
+    """Return the 16-bit floats at as many addresses as lanes."""
     builder = places[0].builder
     halves = ir.VectorType(SHORT, plan.lanes)(ir.Undefined)
     for i, place in enumerate(places):
@@ -70,7 +70,7 @@ def store_as(plan: Plan, address: Number, x: Lanes, dtype: str) -> None:
 
 
 def _copy_pieces(to: Number, source: Number, count: Number) -> None:
-    """Copy fewer halves than a vector holds, by pieces whose lengths are known."""
+    """Copy fewer 16-bit floats than a vector holds, by pieces whose lengths are known."""
     builder = count.builder
     for piece in (8, 4, 2, 1):
         is_there = builder.trunc(builder.lshr(count.value, INDEX(piece.bit_length() - 1)), BIT)
@@ -82,7 +82,7 @@ def _copy_pieces(to: Number, source: Number, count: Number) -> None:
 
 
 def _load_first_halves(plan: Plan, address: Number, count: Number) -> ir.Value:
-    """Return the first halves at an address, and whatever behind them.
+    """Return the first 16-bit floats at an address, and whatever follows.
 
     Masks of 16 bits a lane need AVX-512; without it, each lane would be a branch.
     """
@@ -101,7 +101,7 @@ def _load_first_halves(plan: Plan, address: Number, count: Number) -> ir.Value:
 
 @lane_function
 def load_first_as(plan: Plan, address: Number, count: Number, fill: Operand, dtype: str) -> Lanes:
-    """Return the first numbers at an address, reading nothing behind them."""
+    """Return the first numbers at an address, reading nothing after them."""
     if dtype == plan.precision:
         return load_first(plan, address, count, fill)
     builder = address.builder
@@ -113,7 +113,7 @@ def load_first_as(plan: Plan, address: Number, count: Number, fill: Operand, dty
 
 @lane_function
 def store_first_as(plan: Plan, address: Number, count: Number, x: Lanes, dtype: str) -> None:
-    """Write the first lanes to an address, and nothing behind them."""
+    """Write the first lanes to an address, and nothing after them."""
     if dtype == plan.precision:
         store_first(address, count, x)
         return

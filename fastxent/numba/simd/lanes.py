@@ -313,7 +313,7 @@ def _leave(context: Any, builder: ir.IRBuilder, result: Any) -> ir.Value:
 
 
 def _rehearse(function: Callable[..., Any], arguments: Sequence[types.Type]) -> types.Type:
-    """Find the type of a result, by writing the instructions where nobody reads them."""
+    """Find the type of a result, by writing the instructions into a function that is dropped."""
     from numba.core.registry import cpu_target  # noqa: PLC0415 - Numba sets it up at the first use
 
     context = cpu_target.target_context

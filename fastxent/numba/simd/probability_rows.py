@@ -1,6 +1,6 @@
 """categorical_cross_entropy of labels, classes as lanes; mirrors native/simd/probability_rows.h.
 
-Rows are a vector long at least. What is left of one beside whole vectors comes first, with the
+Rows are a vector long at least. What is left of one besides whole vectors comes first, with the
 classes after it, which are cleared: loads and stores under a mask cost several others.
 """
 

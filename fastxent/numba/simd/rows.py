@@ -2,7 +2,7 @@
 
 A loop over a row is written once, `over_row`: it takes the lane function of a step, and the running
 sum. The partial sums of several vectors of anchors, `plan.block` of them, wait for each other, so
-that the reductions of one vector run beside those of the next.
+that the reductions of one vector overlap those of the next.
 """
 
 from typing import Any, NamedTuple
@@ -99,7 +99,7 @@ def row_logits(plan: Plan, row: ClassRow, k: Number, count: int | Number, fill: 
 
 @lane_function
 def row_targets(plan: Plan, row: ClassRow, k: Number, count: int | Number) -> Lanes:
-    """Return the targets of some classes, 0 behind the last."""
+    """Return the targets of some classes, 0 after the last."""
     place = row.targets + k * plan.size
     return load(plan, place) if isinstance(count, int) else load_first(plan, place, count, 0.0)
 

@@ -59,7 +59,7 @@ def reduce_lanes(combine: Combine, v: Sequence[Lanes]) -> Lanes:
 
 
 def load_all(plan: Plan, address: Number) -> list[Lanes]:
-    """Return as many vectors as lanes, which lie one behind the other."""
+    """Return as many vectors as lanes, which are contiguous."""
     size = plan.real.lanes * plan.real.size
     return [load(plan, address + i * size) for i in range(plan.real.lanes)]
 

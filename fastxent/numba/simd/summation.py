@@ -28,7 +28,7 @@ def compensated_add(running: Compensated, term: Lanes) -> Compensated:
 
 @lane_function
 def compensated_settle(running: Compensated) -> Compensated:
-    """Join what was lost to the sum, but for what that rounds away.
+    """Join what was lost to the sum, except for what that rounds away.
 
     Of very many terms it grows so large that its own rounding errors matter.
     """

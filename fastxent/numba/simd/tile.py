@@ -70,7 +70,7 @@ def stream_of(plan: Plan, matrix: Any, first: int) -> Stream:
 
 @inlined
 def flow_of(plan: Plan, matrix: Any, first: int, ahead: Any) -> Flow:
-    """Return the same of memory that is asked for in time."""
+    """Return the same of memory that is prefetched."""
     return Flow(matrix.data + first * plan.size, matrix.class_stride * plan.size, ahead)
 
 
@@ -100,7 +100,7 @@ def lanes_load(plan: Plan, stream: Stream | Flow, k: Number | int) -> Lanes:
 
 @lane_function
 def lanes_stream(plan: Plan, flow: Flow, k: Number | int) -> Lanes:
-    """Return the numbers of a class in a kernel's first pass, and ask for the next ones."""
+    """Return the numbers of a class in a kernel's first pass, and prefetch the next ones."""
     place = flow.place + flow.step * k
     prefetch_later(place, flow.ahead)
     return load(plan, place)
@@ -129,7 +129,7 @@ def lanes_rewrite(stream: Stream, k: Number, x: Lanes, before: Lanes, anchors: M
 
 @lane_function
 def lanes_put(flow: Flow, k: Number | int, x: Lanes) -> None:
-    """Write results of a class, and ask for the memory of the next ones."""
+    """Write results of a class, and prefetch the memory of the next ones."""
     place = flow.place + flow.step * k
     prefetch_later(place, flow.ahead)
     store(place, x)

@@ -93,7 +93,7 @@ def first_lanes(builder: ir.IRBuilder, real: Real, count: Number) -> Mask:
 
 @lane_function
 def load_first(plan: Plan, address: Number, count: Number, fill: Operand) -> Lanes:
-    """Return the first numbers at an address, reading nothing behind them."""
+    """Return the first numbers at an address, reading nothing after them."""
     builder, real = address.builder, plan.real
     pointer = _lanes_at(builder, address, real)
     otherwise = fill if isinstance(fill, Lanes) else splat_value(builder, real, fill)
@@ -109,7 +109,7 @@ def load_first(plan: Plan, address: Number, count: Number, fill: Operand) -> Lan
 
 @lane_function
 def store_first(address: Number, count: Number, x: Lanes) -> None:
-    """Write the first lanes to an address, and nothing behind them."""
+    """Write the first lanes to an address, and nothing after them."""
     pointer = _lanes_at(x.builder, address, x.real)
     mask = first_lanes(x.builder, x.real, count)
     kind = ir.FunctionType(
