@@ -1,7 +1,7 @@
 """What a backend is asked for when candidates are selected, and what it answers.
 
-``_call.selection`` fills in a :class:`SelectionRequest`, which no later step checks again, except for
-the scores of ``activation=None``: whoever computes meets those anyway.
+``_call.selection`` fills in a :class:`SelectionRequest`, which no later step checks again, except
+for the scores of ``activation=None``: whoever computes meets those anyway.
 """
 
 import math

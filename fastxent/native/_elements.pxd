@@ -75,7 +75,8 @@ cdef inline void map_gathered(const Job* job, fx_map_kernel kernel, Py_ssize_t p
             room = min(MAP_CHUNK - filled, stop - position - filled)
             run = run_length(dimensions, &cursor, room)
             rows = 1
-            # Of rows that begin at neighbouring elements `pack` makes anchors, and writes whole vectors.
+            # `pack` makes anchors of rows that begin at neighbouring elements, and writes whole
+            # vectors.
             if last > 0 and run == dimensions.shape[last] and row_step != job.logits.itemsize:
                 rows = min(room // run, dimensions.shape[last - 1] - cursor.index[last - 1])
             source = fx_strided(operand_at(&job.logits, dimensions, &cursor), step, row_step,

@@ -14,8 +14,8 @@ cdef enum:
     # But no more anchors than this: their labels and losses stay in the first-level cache.
     BLOCK_ANCHORS = 2048
     BLOCK_STEP = 64
-    # Logits of a packed tile: a quarter of the first-level cache, because the next tile is prefetched
-    # while one is processed. Its anchors are a multiple of the widest vector.
+    # Logits of a packed tile: a quarter of the first-level cache, because the next tile is
+    # prefetched while one is processed. Its anchors are a multiple of the widest vector.
     TILE_LOGITS = 2048
     TILE_STEP = 16
     # Of more classes than that, tiles take memory that counts: those of so many bytes have no more

@@ -1,4 +1,4 @@
-"""A NaN among an anchor's values is seen wherever it stands, by every kernel, and in no other anchor.
+"""Every kernel sees a NaN among an anchor's values, wherever it stands, and in no other anchor.
 
 The kernels look for non-finite results, not for NaN inputs: each class position counts, because
 running maxima, padding and exponentials could each lose one.
