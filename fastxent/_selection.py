@@ -16,6 +16,8 @@ Activation = Literal["sigmoid", "softmax"]
 Combine = Literal["product", "sqrt"]
 TopKPer = Literal["image", "level", "class"]
 
+_FLOAT32, _FLOAT64 = np.dtype(np.float32), np.dtype(np.float64)
+
 
 @dataclass(slots=True)
 class SelectionRequest:
@@ -63,12 +65,12 @@ class SelectionRequest:
     @property
     def level_sizes(self) -> tuple[int, ...]:
         """The anchors of an image on each level."""
-        return tuple(math.prod(level.shape[self.batch_ndim : -1]) for level in self.levels)
+        return tuple([math.prod(level.shape[self.batch_ndim : -1]) for level in self.levels])
 
     @property
     def score_dtype(self) -> np.dtype[Any]:
         """The dtype of the scores."""
-        return np.dtype(np.float64 if self.levels[0].dtype.itemsize == 8 else np.float32)
+        return _FLOAT64 if self.levels[0].dtype.itemsize == 8 else _FLOAT32
 
     @property
     def least_threshold(self) -> float:
@@ -100,12 +102,13 @@ NO_SCORES = Selection(*[_NOTHING] * 7, has_outside=True)  # type: ignore[misc, a
 
 #: How far scores and probabilities may lie outside [0, 1]: what rounding makes of a sigmoid, a
 #: softmax or a product.
-_TOLERANCES = {"float16": 1e-3, "bfloat16": 1e-2, "float32": 1e-6, "float64": 1e-6}
+_TOLERANCES = {"float16": 1e-3, "bfloat16": 1e-2}
+_TOLERANCE = 1e-6
 
 
 def tolerance(dtype: np.dtype[Any]) -> float:
     """Return how far scores or probabilities of this dtype may lie outside [0, 1]."""
-    return _TOLERANCES[dtype.name]
+    return _TOLERANCE if dtype.itemsize > 2 else _TOLERANCES[dtype.name]
 
 
 def ruled_out(request: SelectionRequest, objectness: Array) -> NDArray[np.bool_]:

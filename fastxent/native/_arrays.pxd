@@ -80,6 +80,15 @@ cdef inline Py_ssize_t element_size(int type) noexcept nogil:
     return 4 if type == FX_FLOAT32 else 2
 
 
+cdef inline void* data_of(object array) except? NULL:
+    """Return where an array begins; the caller keeps it alive."""
+    cdef Py_buffer view
+    PyObject_GetBuffer(array, &view, PyBUF_STRIDED_RO)
+    cdef void* data = view.buf
+    PyBuffer_Release(&view)
+    return data
+
+
 cdef inline int read_operand(object array, bint has_classes, bint writable, Operand* operand,
                              Dimensions* dimensions) except -1:
     """Describe an array; its anchor dimensions must be `dimensions`, which the first one sets."""

@@ -92,7 +92,7 @@ cdef extern from "candidates.h" nogil:
 
 cdef enum:
     # Elements of a block, which stay in the first-level cache while they are looked at twice.
-    ELEMENT_BLOCK = 1 << 15
+    ELEMENT_BLOCK = 1 << 16
     # Elements that a block of anchors has, about; and the most anchors (simd/candidate_anchors.h).
     ANCHOR_BLOCK = 1 << 16
     MOST_ANCHORS = 1024

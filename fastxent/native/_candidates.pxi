@@ -47,7 +47,8 @@ cdef int describe_selection(fx_selection* call, request) except -1:
     call.combine = FX_NO_OBJECTS
     if request.objectness is not None:
         call.combine = FX_ROOTS if request.combine == "sqrt" else FX_PRODUCTS
-        call.object_margin = tolerance(request.objectness[0].dtype)
+        if request.activation is None:
+            call.object_margin = tolerance(request.objectness[0].dtype)
         call.object_kernels = fx_kernels_of(selected_isa,
                                             request.objectness[0].dtype.itemsize == 8)
     call.best_only = not request.multi_label
@@ -63,15 +64,15 @@ cdef void* write_edges(fx_selection* call, request) except NULL:
     """Fill in what the thresholds say; the caller frees the result after the call."""
     cdef int lanes = fx_candidate_kernels_of(selected_isa, call.is_double).lanes
     cdef const void* thresholds = NULL
-    cdef const void* returned = per_class(request.returned)
+    cdef const char* returned = <const char*>data_of(request.returned)
     cdef fx_float_control callers
     if request.thresholds is not None:
-        thresholds = per_class(request.thresholds)
+        thresholds = data_of(request.thresholds)
     cdef void* memory = malloc(fx_edge_bytes(call, lanes))
     if memory == NULL:
         raise MemoryError
     callers = fx_begin_floats()
-    fx_write_edges(call, lanes, thresholds, <const char*>returned, memory)
+    fx_write_edges(call, lanes, thresholds, returned, memory)
     fx_end_floats(callers)
     return memory
 
@@ -147,19 +148,19 @@ cdef run_selection(const fx_selection* call, Py_ssize_t elements, request):
         for number in range(threads):
             if selectors[number].has_outside:
                 return NO_SCORES
-        if fx_join(call, selectors, threads, &all_of, <Py_ssize_t*>per_class(found),
-                   <Py_ssize_t*>per_class(nan)) != 0:
+        if fx_join(call, selectors, threads, &all_of, <Py_ssize_t*>data_of(found),
+                   <Py_ssize_t*>data_of(nan)) != 0:
             raise MemoryError
         image = np.empty(all_of.count, np.intp)
         anchor = np.empty(all_of.count, np.intp)
         label = np.empty(all_of.count, np.intp)
         score = np.empty(all_of.count, request.score_dtype)
         offsets = np.empty(call.images + 1, np.intp)
-        memcpy(<void*>per_class(offsets), all_of.images,
+        memcpy(data_of(offsets), all_of.images,
                (call.images + 1) * sizeof(Py_ssize_t))
-        fx_write_candidates(call, &all_of, <Py_ssize_t*>per_class(image),
-                            <Py_ssize_t*>per_class(anchor), <Py_ssize_t*>per_class(label),
-                            <void*>per_class(score))
+        fx_write_candidates(call, &all_of, <Py_ssize_t*>data_of(image),
+                            <Py_ssize_t*>data_of(anchor), <Py_ssize_t*>data_of(label),
+                            data_of(score))
         return Selection(image, anchor, label, score, offsets, found, nan)
     finally:
         for number in range(started):

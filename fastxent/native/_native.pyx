@@ -13,7 +13,7 @@ from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcpy, memset
 
 from fastxent.native._arrays cimport (
-    Dimensions, Operand, coalesce, order_as_in_memory, read_operand,
+    Dimensions, Operand, coalesce, data_of, order_as_in_memory, read_operand,
 )
 from fastxent.native._candidates cimport (
     ANCHOR_BLOCK, ELEMENT_BLOCK, FX_AS_SCORES, FX_AS_SIGMOIDS, FX_AS_SOFTMAXES, FX_NO_OBJECTS,

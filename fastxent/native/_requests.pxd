@@ -4,7 +4,7 @@ from libc.stdint cimport INT64_MAX, INT64_MIN, int64_t, uint32_t
 from libc.stdlib cimport malloc
 from libc.string cimport memset
 
-from fastxent.native._arrays cimport Dimensions, Operand, element_size, read_operand
+from fastxent.native._arrays cimport Dimensions, Operand, data_of, element_size, read_operand
 from fastxent.native._job cimport VECTOR_BYTES, Job
 from fastxent.native._kernels cimport (
     FX_BINARY_FAMILY, FX_CUSTOM, FX_FACTORS_ANY, FX_FACTORS_NONE, FX_FACTORS_SHARED, FX_FLOAT32,
@@ -107,11 +107,7 @@ cdef inline int set_options(Job* job, object request) except -1:
 
 cdef inline const void* per_class(object values) except? NULL:
     """Return where the values of the classes lie; the caller keeps the array alive."""
-    cdef Operand operand
-    cdef Dimensions dimensions
-    dimensions.count = -1
-    read_operand(values, False, False, &operand, &dimensions)
-    return operand.data
+    return NULL if values is None else data_of(values)
 
 
 cdef inline void set_label_map(Job* job, const int64_t* ignored, int ignored_count,

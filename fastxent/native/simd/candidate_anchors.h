@@ -50,6 +50,13 @@ static ptrdiff_t best_class(const fx_selection *call, const real *logits, ptrdif
     return best;
 }
 
+FX_INLINE vec lanes_vector(const real *values, ptrdiff_t first, ptrdiff_t count, uint32_t *valid) {
+    ptrdiff_t left = count - first;
+    *valid = left < LANES ? (1u << left) - 1 : FX_ALL_LANES;
+    return left < LANES ? v_load_first(values + first, (int)left, v_zero())
+                        : v_load(values + first);
+}
+
 FX_INLINE vec row_vector(const real *row, ptrdiff_t k, ptrdiff_t classes, uint32_t *valid) {
     ptrdiff_t left = classes - k;
     *valid = left < LANES ? (1u << left) - 1 : FX_ALL_LANES;
@@ -115,31 +122,41 @@ FX_CALLED void visit_row(fx_selector *s, vec x, uint32_t bits, real object, int 
     if (bits) offer_lanes(s, x, scores, bits, places);
 }
 
-static void take_rows(fx_selector *s, const anchor_run *run, const anchor_work *work) {
+/* One anchor that its objectness leaves open, or of whose scores some may be none. */
+FX_INLINE void take_row(fx_selector *s, const anchor_run *run, const anchor_work *work,
+                        ptrdiff_t i) {
     const fx_selection *call = s->call;
-    for (ptrdiff_t i = 0; i < run->count; i++) {
-        int state = work->states[i], has_any = 0;
-        if (state == FX_CLOSED && work->cuts[i] == (real)INFINITY) continue;
-        const real *row = (const real *)(run->logits + i * run->stride);
-        uint64_t order = run->order + (uint64_t)(i * call->classes);
-        lane_places places = {order, 1, 0, 1};
-        if (call->activation == FX_AS_SCORES && state != FX_CLOSED &&
-            has_outside(call, row, call->classes, &places))
-            s->has_outside = 1;
-        vec cut = v_set(work->cuts[i]);
-        for (ptrdiff_t k = 0; k < call->classes; k += LANES) {
-            uint32_t valid;
-            vec x = row_vector(row, k, call->classes, &valid);
-            mask below = v_less(x, cut);
-            if (v_mask_all(below)) continue;
-            uint32_t bits = ~lane_bits(below) & valid;
-            if (!bits) continue;
-            has_any = 1;
-            places.order = order + (uint64_t)k;
-            places.label = k;
-            visit_row(s, x, bits, work->objects[i], state == FX_OPEN, &places);
-        }
-        if (has_any && call->best_only) take_best_of_row(s, row, work->objects[i], order);
+    const real *row = (const real *)(run->logits + i * run->stride);
+    uint64_t order = run->order + (uint64_t)(i * call->classes);
+    lane_places places = {order, 1, 0, 1};
+    const int state = work->states[i];
+    int has_any = 0;
+    if (call->activation == FX_AS_SCORES && state != FX_CLOSED &&
+        has_outside(call, row, call->classes, &places))
+        s->has_outside = 1;
+    vec cut = v_set(work->cuts[i]);
+    for (ptrdiff_t k = 0; k < call->classes; k += LANES) {
+        uint32_t valid;
+        vec x = row_vector(row, k, call->classes, &valid);
+        mask below = v_less(x, cut);
+        if (v_mask_all(below)) continue;
+        uint32_t bits = ~lane_bits(below) & valid;
+        if (!bits) continue;
+        has_any = 1;
+        places.order = order + (uint64_t)k;
+        places.label = k;
+        visit_row(s, x, bits, work->objects[i], state == FX_OPEN, &places);
+    }
+    if (has_any && call->best_only) take_best_of_row(s, row, work->objects[i], order);
+}
+
+static void take_rows(fx_selector *s, const anchor_run *run, const anchor_work *work) {
+    const vec never = v_set((real)INFINITY);
+    for (ptrdiff_t first = 0; first < run->count; first += LANES) {
+        uint32_t valid;
+        vec cuts = lanes_vector(work->cuts, first, run->count, &valid);
+        uint32_t bits = lane_bits(v_less(cuts, never)) & valid;
+        for (; bits; bits &= bits - 1) take_row(s, run, work, first + first_bit(bits));
     }
 }
 
@@ -150,13 +167,6 @@ typedef struct {
     const real *data;
     ptrdiff_t class_stride;
 } anchor_lanes;
-
-FX_INLINE vec lanes_vector(const real *values, ptrdiff_t first, ptrdiff_t count, uint32_t *valid) {
-    ptrdiff_t left = count - first;
-    *valid = left < LANES ? (1u << left) - 1 : FX_ALL_LANES;
-    return left < LANES ? v_load_first(values + first, (int)left, v_zero())
-                        : v_load(values + first);
-}
 
 static void count_nan_of_lanes(fx_selector *s, const anchor_lanes *lanes, ptrdiff_t count,
                                const anchor_work *work) {

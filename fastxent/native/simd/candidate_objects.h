@@ -37,6 +37,13 @@ static int has_open_object(fx_selector *s, anchor_work *work, ptrdiff_t i, real 
            (o < 0 || most * (real)(1 + 2 * call->margin) > least);
 }
 
+/* Of an anchor without candidates: no number reaches it, but for one where values of which none
+ * counts are looked at nevertheless, since they may be no scores. */
+static real closed_cut(const fx_selection *call, int state) {
+    const int is_read = call->activation == FX_AS_SCORES && state == FX_HAS_NAN;
+    return is_read ? (real)1e30 : (real)INFINITY;
+}
+
 /* Objectness scores of some lanes from `first` on. */
 static void set_objects(fx_selector *s, anchor_work *work, ptrdiff_t first, int count,
                         vec objects) {
@@ -49,7 +56,7 @@ static void set_objects(fx_selector *s, anchor_work *work, ptrdiff_t first, int 
     }
     v_store(work->cuts + first, has_any ? cuts_for(s->call, objects) : v_set((real)INFINITY));
     for (int i = 0; i < count; i++)
-        if (!is_open[i]) work->cuts[first + i] = (real)INFINITY;
+        if (!is_open[i]) work->cuts[first + i] = closed_cut(s->call, work->states[first + i]);
 }
 
 /* Lanes that are closed for sure, which most are: those below a limit, and for scores not negative.

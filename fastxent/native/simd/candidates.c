@@ -238,7 +238,8 @@ static void settle(fx_selector *s, ptrdiff_t group, fx_best *best) {
 }
 
 /* Candidates of which a thread makes room for at first, and beyond k at least. */
-#define FX_FIRST_ROOM 256
+#define FX_FIRST_ROOM 1024
+#define FX_FIRST_ROOM_OF_CLASS 256
 #define FX_LEAST_SURPLUS 1024
 #define FX_LEAST_SURPLUS_OF_CLASS 128
 
@@ -254,7 +255,8 @@ int fx_make_room(fx_selector *s, ptrdiff_t group, const fx_candidate *c) {
         settle(s, group, best);
         return fx_comes_before(c, &best->worst);
     }
-    ptrdiff_t room = best->room < FX_FIRST_ROOM ? FX_FIRST_ROOM : 2 * best->room;
+    ptrdiff_t least = call->per_class ? FX_FIRST_ROOM_OF_CLASS : FX_FIRST_ROOM;
+    ptrdiff_t room = best->room < least ? least : 2 * best->room;
     if (room > most) room = most;
     void *moved = realloc(best->items, (size_t)room * sizeof *c);
     if (!moved) {
