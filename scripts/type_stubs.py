@@ -3,11 +3,13 @@
 Run ``python scripts/type_stubs.py`` to write them, or with ``--check`` to learn whether they are up
 to date. It needs nothing but Python. A stub has the public functions and classes of its module with
 the parameters that are written there. A loss becomes overloads on its reduction and on each of its
-parameters ``return_...``, a score becomes two: that of a scalar is a scalar.
+parameters ``return_...``, a score becomes two: that of a scalar is a scalar. The losses and scores
+of ``fastxent.torch`` have those parameters of NumPy's that mean something for tensors.
 """
 
 import argparse
 import ast
+import runpy
 import sys
 import textwrap
 from collections.abc import Iterator
@@ -25,8 +27,20 @@ MODULES = (
     "scores",
 )
 
+#: The stubs of functions of tensors, and the modules that have these functions for arrays.
+TENSOR_MODULES = {
+    "losses": ("losses", "focal_losses", "focal_star", "quality_losses", "probability_losses"),
+    "scores": ("scores",),
+}
+NUMPY_ONLY = runpy.run_path(str(PACKAGE / "_catalogue.py"))["NUMPY_ONLY"]
+
 HEADER = """\
 # scripts/type_stubs.py made this of {module}.py: change that, and run the script again.
+# fmt: off
+
+"""
+TENSOR_HEADER = """\
+# scripts/type_stubs.py made this of the functions of arrays: change those, and run it again.
 # fmt: off
 
 """
@@ -162,14 +176,68 @@ def loss_variants(parameters: Parameters, result: str) -> Iterator[tuple[Paramet
     yield parameters, result
 
 
+def format_tensor_stub(modules: tuple[str, ...]) -> str:
+    """Return the stub of the functions of tensors that have counterparts in these modules."""
+    functions = {}
+    imports = "from torch import Tensor\n"
+    for module in modules:
+        source = (PACKAGE / f"{module}.py").read_text(encoding="utf-8")
+        imports += "".join(ast.unparse(s) + "\n" for s in ast.parse(source).body if is_import(s))
+        for function in filter(is_public, ast.parse(source).body):
+            functions[function.name] = "\n".join(format_tensor_function(function, source))
+    names = "".join(f'    "{name}",\n' for name in sorted(functions))
+    members = "\n".join(functions[name] for name in sorted(functions))
+    code = f"__all__ = [\n{names}]\n\n{members}\n"
+    return TENSOR_HEADER + format_imports(imports, code) + f"\n{code}"
+
+
+def is_import(statement: ast.stmt) -> bool:
+    """Return whether a statement imports names."""
+    return isinstance(statement, ast.ImportFrom)
+
+
+def format_tensor_function(function: ast.FunctionDef, source: str) -> Iterator[str]:
+    """Yield a function of tensors, or its overloads, given that of arrays."""
+    parameters = {
+        name: as_tensors(name, text)
+        for name, text in parameters_of(function, source).items()
+        if name not in NUMPY_ONLY
+    }
+    variants = [(parameters, "Tensor")]
+    flag = "return_expectation"
+    if flag in parameters:
+        variants = [
+            (parameters | {flag: f"{flag}: Literal[False] = False"}, "Tensor"),
+            (parameters | {flag: f"{flag}: Literal[True]"}, "tuple[Tensor, Tensor]"),
+        ]
+    decorator = "@overload\n" if len(variants) > 1 else ""
+    for chosen, kind in variants:
+        yield f"{decorator}def {function.name}(\n{wrapped(chosen)}\n) -> {kind}: ..."
+
+
+def as_tensors(name: str, parameter: str) -> str:
+    """Return a parameter that is an array as one that is a tensor, or a number where it may be."""
+    if name == "normalizer":
+        return parameter.replace("Normalizer | float", "Normalizer | float | Tensor")
+    return parameter.replace("ArrayLike | None", "Tensor | float | None").replace(
+        "ArrayLike", "Tensor"
+    )
+
+
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="Write the stubs of the public modules.")
     parser.add_argument("--check", action="store_true", help="compare the files, write nothing")
     is_check = parser.parse_args(arguments).check
+    stubs = {
+        PACKAGE / f"{module}.pyi": format_stub(
+            module, (PACKAGE / f"{module}.py").read_text(encoding="utf-8")
+        )
+        for module in MODULES
+    }
+    for name, modules in TENSOR_MODULES.items():
+        stubs[PACKAGE / "torch" / f"{name}.pyi"] = format_tensor_stub(modules)
     status = 0
-    for module in MODULES:
-        path = PACKAGE / f"{module}.pyi"
-        stub = format_stub(module, (PACKAGE / f"{module}.py").read_text(encoding="utf-8"))
+    for path, stub in stubs.items():
         if not is_check:
             path.write_text(stub, encoding="utf-8")
         elif not path.is_file() or path.read_text(encoding="utf-8") != stub:
