@@ -152,7 +152,8 @@ def _count_initial_cpus() -> int:
 _initial_cpus = _count_initial_cpus()
 
 
-def _backend_name() -> BackendName:
+def backend_name() -> BackendName:
+    """Return what computes a call that does not say it."""
     return _context_backend.get() or _process.backend or _environment.backend or "native"
 
 
@@ -163,7 +164,7 @@ def _import_backend(name: BackendName) -> Backend:
 
 def backend_module(name: BackendName | None = None) -> Backend:
     """Return the module that computes a call with this argument."""
-    return _import_backend(_backend_name() if name is None else check_backend(name, "backend"))
+    return _import_backend(backend_name() if name is None else check_backend(name, "backend"))
 
 
 # --- public functions ----------------------------------------------------------------------------
@@ -386,7 +387,7 @@ def show_config() -> Configuration:
     """
     return Configuration(
         version=__version__,
-        backend=_backend_name(),
+        backend=backend_name(),
         isa=native.get_isa(),
         available_isas=native.available_isas(),
         threads=get_num_threads(),

@@ -16,8 +16,8 @@ _MASKED = (
     "label (ignore_index) or by their weight"
 )
 _LAZY = (
-    "a collection of dask, which would be computed as a whole: pass what its compute() returns, or "
-    "call the function block by block (dask.array.map_blocks)"
+    "a collection of dask, which would be computed as a whole: call the function of fastxent.dask, "
+    "or pass what its compute() returns"
 )
 
 

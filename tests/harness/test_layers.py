@@ -20,7 +20,7 @@ LAYERS = (
     {"numba", "_call"},
     {"math", "custom", "candidates", "detection", "heads", "matching", "mining", "scores"}
     | {"losses", "focal_losses", "focal_star", "quality_losses", "probability_losses"},
-    {"torch"},
+    {"torch", "jax", "dask"},
     {"__init__", "cli"},
 )
 LEVELS = {part: level for level, parts in enumerate(LAYERS) for part in parts}

@@ -23,6 +23,7 @@ PACKAGES = (
     "cloudpickle",
     "cv2",
     "dask",
+    "distributed",
     "jax",
     "joblib",
     "matplotlib",
