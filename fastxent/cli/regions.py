@@ -17,7 +17,13 @@ BLOCK_BYTES = 4 * 2**20
 
 
 def split_anchors(
-    shape: Sequence[int], axis: int | None, itemsize: int, *, fortran_order: bool
+    shape: Sequence[int],
+    axis: int | None,
+    itemsize: int,
+    *,
+    fortran_order: bool = False,
+    grid: Sequence[int] | None = None,
+    most_bytes: int = 0,
 ) -> Iterator[Region]:
     """Cut logits into blocks of whole anchors, in the order in which the anchors are stored.
 
@@ -31,12 +37,20 @@ def split_anchors(
         Bytes per logit.
     fortran_order : bool
         Whether the last axis is the slowest.
+    grid : sequence of int, optional
+        The lengths of the chunks in which the array is stored, which are not cut.
+    most_bytes : int, optional
+        Of a region, by default `BLOCK_BYTES`.
 
     Yields
     ------
     tuple of slice
-        A region of at most `BLOCK_BYTES`, unless a single anchor is larger.
+        A region of at most `most_bytes`, unless a single anchor, or a chunk, is larger.
     """
+    if grid is not None:
+        yield from _split_grid(shape, axis, itemsize, grid, most_bytes)
+        return
+    most_bytes = most_bytes or BLOCK_BYTES
     order = [i for i in range(len(shape)) if i != axis]
     if fortran_order:
         order.reverse()
@@ -44,16 +58,32 @@ def split_anchors(
     # Step through the slow axes one by one, cut the first axis of which one step fits, and take
     # the fast axes whole.
     cut, step_bytes = 0, anchor_bytes * math.prod(shape[i] for i in order[1:])
-    while step_bytes > BLOCK_BYTES and cut < len(order) - 1:
+    while step_bytes > most_bytes and cut < len(order) - 1:
         cut += 1
         step_bytes //= shape[order[cut]]
-    step = max(1, BLOCK_BYTES // max(1, step_bytes))
+    step = max(1, most_bytes // max(1, step_bytes))
     steps = [1 if position < cut else step for position in range(cut + 1)]
     for starts in product(*(range(0, shape[i], s) for i, s in zip(order, steps, strict=False))):
         region = [slice(0, length) for length in shape]
         for i, start, length in zip(order, starts, steps, strict=False):
             region[i] = slice(start, min(start + length, shape[i]))
         yield tuple(region)
+
+
+def _split_grid(
+    shape: Sequence[int], axis: int | None, itemsize: int, grid: Sequence[int], most_bytes: int
+) -> Iterator[Region]:
+    """Cut logits between the chunks in which they are stored: an array of those is cut."""
+    cells = [-(-n // max(1, of)) for n, of in zip(shape, grid, strict=True)]
+    classes = 1 if axis is None else shape[axis]
+    cell_bytes = itemsize * classes * math.prod(of for i, of in enumerate(grid) if i != axis)
+    if axis is not None:
+        cells[axis] = 1
+    for region in split_anchors(cells, axis, cell_bytes, most_bytes=most_bytes):
+        yield tuple(
+            slice(0, n) if i == axis else slice(part.start * of, min(part.stop * of, n))
+            for i, (part, of, n) in enumerate(zip(region, grid, shape, strict=True))
+        )
 
 
 def drop_axis(items: tuple[Item, ...], axis: int | None) -> tuple[Item, ...]:

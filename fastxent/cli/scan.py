@@ -1,57 +1,30 @@
-"""The work of ``fastxent loss``: one pass over stored logits and targets, block by block."""
+"""The job of ``fastxent loss``: stored logits and targets, part by part."""
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
-from functools import partial
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-import fastxent
-from fastxent._arguments import ElementError, result_dtype
+from fastxent._arguments import result_dtype
 from fastxent._call.validate import MOST_CLASSES
-from fastxent.cli.arrays import StoredArray
+from fastxent.cli.blocks import (
+    BlockSetup,
+    BlockTask,
+    LossOptions,
+    evaluate_block,
+    run_block,
+)
 from fastxent.cli.errors import CommandError
+from fastxent.cli.jobs import Chunks, Job
 from fastxent.cli.output import Destination, write_array
-from fastxent.cli.regions import Region, drop_axis, split_anchors
+from fastxent.cli.regions import Region, drop_axis, region_shape, split_anchors
+from fastxent.cli.sources import Source
 from fastxent.cli.summary import Labelling, Summary
 
 Array = npt.NDArray[Any]
-
-
-@dataclass(frozen=True, slots=True)
-class LossOptions:
-    """The options of the command, with the meaning that the functions of the package give them."""
-
-    loss: str
-    axis: int | None
-    reduction: str
-    ignore_index: tuple[int, ...]
-    background_index: int | None
-    label_smoothing: float
-    pos_weight: float | None
-    num_threads: int | None
-
-    @property
-    def per_logit(self) -> bool:
-        """Whether the result has one value per logit."""
-        return self.reduction == "none" and self.loss == "sigmoid"
-
-    def function(self) -> Callable[..., Any]:
-        """Return the loss as a function of logits, targets and reduction."""
-        common: dict[str, Any] = {
-            "axis": self.axis,
-            "ignore_index": self.ignore_index,
-            "background_index": self.background_index,
-            "label_smoothing": self.label_smoothing,
-            "num_threads": self.num_threads,
-        }
-        if self.loss == "sigmoid":
-            return partial(fastxent.sigmoid_cross_entropy, pos_weight=self.pos_weight, **common)
-        if self.pos_weight is not None:
-            raise CommandError("--pos-weight is for --loss sigmoid")
-        return partial(fastxent.softmax_cross_entropy, **common)
 
 
 class Scan:
@@ -59,24 +32,31 @@ class Scan:
 
     Parameters
     ----------
-    logits, targets : StoredArray
+    logits, targets : Source
         What the losses of the package would take as arrays.
     options : LossOptions
         Which loss.
+    scores : Source, optional
+        The third argument of the losses that have one.
     """
 
-    def __init__(self, logits: StoredArray, targets: StoredArray, options: LossOptions) -> None:
-        self.logits, self.targets = logits, targets
+    def __init__(
+        self, logits: Source, targets: Source, options: LossOptions, scores: Source | None = None
+    ) -> None:
+        self.logits, self.targets, self.scores = logits, targets, scores
         self.axis = _resolve_axis(logits, options)
         self.options = replace(options, axis=self.axis)
-        self.function = self.options.function()
         self.anchor_shape = drop_axis(logits.shape, self.axis)
+        self._check_scores()
         self.labelling = self._tell_labelling()
         self._try_arguments()
         logits.check_order(self._regions())
-        targets.check_order(self._target_region(region) for region in self._regions())
+        for array in self._arrays:
+            array.check_order(self._region_of(array, region) for region in self._regions())
 
-    def run(self, top: int, out: Destination | None, progress: Callable[[int], object]) -> Summary:
+    def run(
+        self, top: int, out: Destination | None, progress: Callable[[int], object], job: Job
+    ) -> Summary:
         """Compute the loss of every anchor.
 
         Parameters
@@ -86,7 +66,9 @@ class Scan:
         out : Destination or None
             The .npy file to write, of which the reduction says what it holds.
         progress : callable
-            Called after each block with its number of anchors.
+            Called after each part with its number of anchors.
+        job : Job
+            What runs the parts, and what it keeps of them.
 
         Returns
         -------
@@ -100,22 +82,55 @@ class Scan:
         dtype = result_dtype(self.logits.dtype.newbyteorder("="))
         if is_scalar:
             dtype = np.dtype(np.float64)
+        setup = BlockSetup(self.options, self.labelling, top, out is not None and not is_scalar)
+        chunks = Chunks(
+            lambda: self._regions(job.chunk_bytes),
+            lambda region: self._run_here(setup, region),
+            lambda region: self._task(setup, region),
+            run_block,
+            lambda region: math.prod(drop_axis(region_shape(region), self.axis)),
+        )
         with write_array(out, shape, dtype, fortran_order=self.logits.fortran_order) as writer:
-            for region in self._regions():
-                anchors = drop_axis(region, self.axis)
-                target_region = self._target_region(region)
-                block = self.logits.read(region), self.targets.read(target_region)
-                losses = self._compute(*block, "anchor", _starts(target_region))
-                summary.add(losses, self._class_last(block[1]), _starts(anchors))
-                if writer and per_logit:
-                    writer.write(region, self._compute(*block, "none", _starts(target_region)))
-                elif writer and not is_scalar:
-                    writer.write(anchors, losses)
-                progress(losses.size)
+            for region, found in job.results(chunks, progress):
+                if writer and not is_scalar:
+                    writer.write(
+                        region if per_logit else drop_axis(region, self.axis), found["losses"]
+                    )
+                summary.add_arrays(found)
             if writer and is_scalar:
                 value = summary.mean if reduction == "mean" else summary.loss_sum
                 writer.write((), np.array(value))
         return summary
+
+    @property
+    def _arrays(self) -> list[Source]:
+        """What is read with the logits."""
+        return [array for array in (self.targets, self.scores) if array is not None]
+
+    def _run_here(self, setup: BlockSetup, region: Region) -> dict[str, Array]:
+        values = self.logits.read(region)
+        arrays = [array.read(self._region_of(array, region)) for array in self._arrays]
+        return evaluate_block(setup, region, values, arrays)
+
+    def _task(self, setup: BlockSetup, region: Region) -> BlockTask:
+        """Return a part of the work for a process that has no file open."""
+        pieces = [array.pieces(self._region_of(array, region)) for array in self._arrays]
+        return BlockTask(setup, region, self.logits.pieces(region), pieces)
+
+    # --- what is checked before anything is read -------------------------------------------------
+
+    def _check_scores(self) -> None:
+        needs_scores = self.options.row.target_format == "labels"
+        if needs_scores and self.scores is None:
+            raise CommandError(f"--loss {self.options.loss} needs --scores")
+        if self.scores is None:
+            return
+        if not needs_scores:
+            raise CommandError(f"--scores is not for --loss {self.options.loss}")
+        if self.scores.shape != self.anchor_shape:
+            raise CommandError(
+                f"{self.scores} does not fit {self.logits}: expected shape {self.anchor_shape}"
+            )
 
     def _tell_labelling(self) -> Labelling:
         """Tell class labels from dense targets, by the rules of the package."""
@@ -124,20 +139,21 @@ class Scan:
             raise CommandError(
                 f"{self.logits} has more than {MOST_CLASSES:,} classes on axis {self.axis}"
             )
-        shape = self.targets.shape
-        if shape not in {self.anchor_shape, self.logits.shape}:
+        shape, row = self.targets.shape, self.options.row
+        takes_dense = row.target_format == "classes"
+        if shape not in {self.anchor_shape, self.logits.shape if takes_dense else ()}:
             expected = f"{self.anchor_shape}"
-            if self.axis is not None:
+            if self.axis is not None and takes_dense:
                 expected += f" for class labels or {self.logits.shape} for dense targets"
             raise CommandError(
                 f"{self.targets} does not fit {self.logits}: expected shape {expected}"
             )
-        dense = shape == self.logits.shape
+        dense = shape == self.logits.shape and takes_dense
         background = self.options.background_index
         if self.axis is None:
-            dense = self.targets.dtype.kind not in "iu"
+            dense = takes_dense and self.targets.dtype.kind not in "iu"
             background = 0 if background is None else background
-        elif self.options.loss == "softmax":
+        elif not row.sigmoid:
             background = None
         elif background is None:
             background = classes
@@ -148,49 +164,43 @@ class Scan:
         logits_shape = tuple(n if i == self.axis else 0 for i, n in enumerate(self.logits.shape))
         if not self.anchor_shape:
             logits_shape += (0,)  # a single anchor; these are none
-        shape = logits_shape if self.labelling.dense else drop_axis(logits_shape, self.axis)
-        logits = np.empty(logits_shape, self.logits.dtype)
-        self._compute(logits, np.empty(shape, self.targets.dtype), "anchor", ())
+        anchors = drop_axis(logits_shape, self.axis)
+        shape = logits_shape if self.labelling.dense else anchors
+        values = np.empty(logits_shape, self.logits.dtype)
+        arrays: Sequence[Array] = [np.empty(shape, self.targets.dtype)]
+        if self.scores is not None:
+            arrays = [*arrays, np.empty(anchors, self.scores.dtype)]
+        try:
+            self.options.compute(values, arrays, "anchor")
+        except (TypeError, ValueError) as error:
+            raise CommandError(str(error)) from error
 
-    def _regions(self) -> Iterator[Region]:
-        """Cut the logits into blocks."""
+    def _regions(self, most_bytes: int = 0) -> Iterator[Region]:
+        """Cut the logits into parts."""
         logits = self.logits
         if 0 in self.anchor_shape:
             return iter(())
         return split_anchors(
-            logits.shape, self.axis, logits.dtype.itemsize, fortran_order=logits.fortran_order
+            logits.shape,
+            self.axis,
+            logits.dtype.itemsize,
+            fortran_order=logits.fortran_order,
+            grid=logits.grid,
+            most_bytes=most_bytes,
         )
 
-    def _target_region(self, region: Region) -> Region:
-        return region if self.labelling.dense else drop_axis(region, self.axis)
-
-    def _compute(
-        self, logits: Array, targets: Array, reduction: str, start: tuple[int, ...]
-    ) -> Array:
-        """Compute the loss of a block whose targets begin at `start` in the file."""
-        try:
-            return np.asarray(self.function(logits, targets, reduction=reduction))
-        except ElementError as error:
-            raise CommandError(str(error.shifted(start))) from error
-        except (TypeError, ValueError) as error:
-            raise CommandError(str(error)) from error
-
-    def _class_last(self, targets: Array) -> Array:
-        if self.labelling.dense and self.axis is not None:
-            return np.moveaxis(targets, self.axis, -1)
-        return targets
+    def _region_of(self, array: Source, region: Region) -> Region:
+        """Return the part of the targets, or scores, that belongs to one of the logits."""
+        is_dense = array is self.targets and self.labelling.dense
+        return region if is_dense else drop_axis(region, self.axis)
 
 
-def _resolve_axis(logits: StoredArray, options: LossOptions) -> int | None:
+def _resolve_axis(logits: Source, options: LossOptions) -> int | None:
     axis, ndim = options.axis, len(logits.shape)
     if axis is None:
-        if options.loss != "sigmoid":
-            raise CommandError("--axis none is for --loss sigmoid")
+        if not options.row.sigmoid:
+            raise CommandError("--axis none is for --loss sigmoid and its family")
         return None
     if not -ndim <= axis < ndim:
         raise CommandError(f"--axis {axis} is out of range for {logits}")
     return axis % ndim
-
-
-def _starts(region: Region) -> tuple[int, ...]:
-    return tuple(part.start for part in region)

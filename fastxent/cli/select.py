@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import pairwise, product
-from typing import IO, Any
+from typing import IO, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -15,10 +15,11 @@ import numpy.typing as npt
 import fastxent
 from fastxent._arguments import ElementError
 from fastxent._call.selection import selection_request
-from fastxent.cli.arrays import StoredArray
 from fastxent.cli.errors import CommandError
+from fastxent.cli.jobs import Chunks, Job
 from fastxent.cli.output import Destination, whole_file
-from fastxent.cli.regions import BLOCK_BYTES, Region
+from fastxent.cli.regions import BLOCK_BYTES, Region, region_shape
+from fastxent.cli.sources import Piece, Source, read_pieces
 
 #: What a result file can be, by the end of its name.
 SUFFIXES = (".csv", ".json", ".npz")
@@ -36,13 +37,35 @@ class Counts:
     nan: list[int]
     returned: list[int]
 
+    def as_json(self) -> dict[str, Any]:
+        """Return what the --json file holds."""
+        rows = zip(self.found, self.nan, self.returned, strict=True)
+        images = [{"found": f, "nan": n, "returned": r} for f, n, r in rows]
+        return {
+            "fastxent": fastxent.__version__,
+            "candidates": sum(self.returned),
+            "found": sum(self.found),
+            "nan": sum(self.nan),
+            "images": images,
+        }
+
+
+class SelectTask(NamedTuple):
+    """Some images, for a process that has no file open."""
+
+    levels: list[list[Piece]]
+    objectness: list[list[Piece]]
+    options: dict[str, Any]
+    #: Where they begin in the batch.
+    start: tuple[int, ...]
+
 
 class Selector:
     """Stored logits, checked as far as possible without reading them.
 
     Parameters
     ----------
-    logits, objectness : sequence of StoredArray
+    logits, objectness : sequence of Source
         One per level; `objectness` may be empty.
     options : dict
         The other arguments of ``select_candidates``.
@@ -50,8 +73,8 @@ class Selector:
 
     def __init__(
         self,
-        logits: Sequence[StoredArray],
-        objectness: Sequence[StoredArray],
+        logits: Sequence[Source],
+        objectness: Sequence[Source],
         options: dict[str, Any],
     ) -> None:
         self.logits, self.objectness, self.options = logits, objectness, options
@@ -63,7 +86,7 @@ class Selector:
         return math.prod(self.batch_shape)
 
     def run(
-        self, out: Destination | None, suffix: str, progress: Callable[[int], object]
+        self, out: Destination | None, suffix: str, progress: Callable[[int], object], job: Job
     ) -> Counts:
         """Select the candidates of every image.
 
@@ -75,6 +98,8 @@ class Selector:
             What kind of file it is, one of `SUFFIXES`.
         progress : callable
             Called with the number of images that are done.
+        job : Job
+            What selects the candidates of some images, and what it keeps of them.
 
         Returns
         -------
@@ -82,14 +107,21 @@ class Selector:
             Numbers per image.
         """
         counts = Counts([], [], [])
+        chunks = Chunks(
+            lambda: self._batches(job.chunk_bytes),
+            self._select_here,
+            self._task,
+            run_selection,
+            lambda batch: math.prod(region_shape(batch)),
+        )
         with open_writer(out, suffix) as write:
-            for batch in self._batches():
-                found = self._select(batch, len(counts.found))
-                write(found)
+            for _, arrays in job.results(chunks, progress):
+                sizes = tuple(arrays.pop("level_sizes").tolist())
+                found = fastxent.Candidates(level_sizes=sizes, **arrays)
+                write(replace(found, image=found.image + len(counts.found)))
                 counts.found += found.found.tolist()
                 counts.nan += found.nan.tolist()
                 counts.returned += found.counts.tolist()
-                progress(len(found.found))
         return counts
 
     def _try_arguments(self) -> tuple[int, ...]:
@@ -102,7 +134,7 @@ class Selector:
         )
         return tuple(request.levels[0].shape[: request.batch_ndim])
 
-    def _batches(self) -> Iterator[Region]:
+    def _batches(self, most_bytes: int) -> Iterator[Region]:
         """Cut the batch into images that are read together: one, or several small ones.
 
         Those of a file in Fortran order lie scattered among each other, and are read all at once.
@@ -114,7 +146,7 @@ class Selector:
         image_bytes = sum(
             array.dtype.itemsize * math.prod(array.shape[len(shape) :]) for array in files
         )
-        step = max(1, BLOCK_BYTES // max(1, image_bytes))
+        step = max(1, (most_bytes or BLOCK_BYTES) // max(1, image_bytes))
         steps = [1] * (len(shape) - 1) + [step]
         starts = product(*(range(0, n, s) for n, s in zip(shape, steps, strict=True)))
         return (
@@ -122,17 +154,52 @@ class Selector:
             for start in starts
         )
 
-    def _select(self, batch: Region, first: int) -> fastxent.Candidates:
-        """Select the candidates of some images, of which the first has this number."""
-        start = tuple(part.start for part in batch)
-        found: fastxent.Candidates = _call(
-            fastxent.select_candidates,
-            _as_given([_read(level, batch) for level in self.logits]),
-            start,
-            objectness=_as_given([_read(level, batch) for level in self.objectness]),
-            **self.options,
+    def _select_here(self, batch: Region) -> dict[str, npt.NDArray[Any]]:
+        levels, objects = (
+            [source.read(_region_of(source, batch)) for source in sources]
+            for sources in (self.logits, self.objectness)
         )
-        return replace(found, image=found.image + first)
+        return _select(levels, objects, self.options, tuple(part.start for part in batch))
+
+    def _task(self, batch: Region) -> SelectTask:
+        """Return some images for a process that has no file open."""
+        levels, objects = (
+            [source.pieces(_region_of(source, batch)) for source in sources]
+            for sources in (self.logits, self.objectness)
+        )
+        return SelectTask(levels, objects, self.options, tuple(part.start for part in batch))
+
+
+def run_selection(task: SelectTask) -> dict[str, npt.NDArray[Any]]:
+    """Read some images, and select their candidates."""
+    levels, objects = (
+        [read_pieces(pieces) for pieces in of_levels]
+        for of_levels in (task.levels, task.objectness)
+    )
+    return _select(levels, objects, task.options, task.start)
+
+
+def _select(
+    levels: list[npt.NDArray[Any]],
+    objectness: list[npt.NDArray[Any]],
+    options: dict[str, Any],
+    start: tuple[int, ...],
+) -> dict[str, npt.NDArray[Any]]:
+    """Return the arrays of the candidates of images that begin at `start` in the batch."""
+    found: fastxent.Candidates = _call(
+        fastxent.select_candidates,
+        _as_given(levels),
+        start,
+        objectness=_as_given(objectness),
+        **options,
+    )
+    names = "image", "anchor", "label", "score", "offsets", "found", "nan"
+    sizes = np.array(found.level_sizes, np.intp)
+    return {"level_sizes": sizes, **{name: getattr(found, name) for name in names}}
+
+
+def _region_of(source: Source, batch: Region) -> Region:
+    return (*batch, *(slice(0, length) for length in source.shape[len(batch) :]))
 
 
 def _as_given(levels: list[npt.NDArray[Any]]) -> Any:  # noqa: ANN401 - what the package takes
@@ -140,14 +207,9 @@ def _as_given(levels: list[npt.NDArray[Any]]) -> Any:  # noqa: ANN401 - what the
     return levels if len(levels) > 1 else levels[0] if levels else None
 
 
-def _without_values(stored: StoredArray) -> npt.NDArray[Any]:
+def _without_values(stored: Source) -> npt.NDArray[Any]:
     """Return an array of the same shape and dtype that takes no memory."""
     return np.broadcast_to(np.zeros((), stored.dtype.newbyteorder("=")), stored.shape)
-
-
-def _read(stored: StoredArray, batch: Region) -> npt.NDArray[Any]:
-    rest = tuple(slice(0, length) for length in stored.shape[len(batch) :])
-    return stored.read((*batch, *rest))
 
 
 def _call(

@@ -8,16 +8,22 @@ from statistics import median
 import numpy as np
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
-from rich.progress import Progress
+from rich.progress import (
+    BarColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TaskProgressColumn,
+    TextColumn,
+    TimeRemainingColumn,
+)
 from rich.table import Table
 from rich.text import Text
 
 import fastxent
 from fastxent.cli.bench import BenchResult, Row
 from fastxent.cli.demo import CHECKED_ANCHORS, NOISE, DemoResult, Measurement
-from fastxent.cli.scan import Scan
 from fastxent.cli.select import Counts
-from fastxent.cli.summary import HardAnchor, Summary
 from fastxent.cli.text import printable
 
 TEXT_COLUMNS = {"class", "index", "label", "computed by", "function"}
@@ -54,6 +60,22 @@ def make_table(*columns: str) -> Table:
     return table
 
 
+class RateColumn(ProgressColumn):
+    """How much is done in a second."""
+
+    def render(self, task: Task) -> Text:
+        """Return the number with a prefix, as soon as it is known."""
+        rate = task.finished_speed or task.speed
+        return Text("" if rate is None else f"{_with_prefix(rate)}/s", "progress.data.speed")
+
+
+def _with_prefix(number: float) -> str:
+    for power, prefix in ((9, " G"), (6, " M"), (3, " k")):
+        if number >= 10.0**power:
+            return f"{number / 10.0**power:.3g}{prefix}"
+    return f"{number:.3g}"
+
+
 @contextmanager
 def progress(
     total: int, what: str = "anchors", *, auto_refresh: bool = True
@@ -67,49 +89,16 @@ def progress(
         yield lambda _: None
         return
     console.width = console.width or 80  # COLUMNS=0 means that it is not known
-    with Progress(console=console, transient=True, auto_refresh=auto_refresh) as bar:
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TaskProgressColumn(),
+        RateColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console, transient=True, auto_refresh=auto_refresh) as bar:
         task = bar.add_task(what, total=total)
         yield lambda done: bar.update(task, advance=done, refresh=not auto_refresh)
-
-
-# --- fastxent loss -------------------------------------------------------------------------------
-
-
-def print_loss(scan: Scan, summary: Summary, top: int) -> None:
-    """Print the result of ``fastxent loss``."""
-    print_lines(
-        f"logits   {scan.logits}",
-        f"targets  {scan.targets}, {'dense' if summary.labelling.dense else 'class labels'}",
-        f"loss     {scan.options.loss} cross-entropy",
-        f"mean     {summary.mean:.9g}",
-        f"sum      {summary.loss_sum:.9g}",
-        f"valid    {summary.valid:,}",
-        f"ignored  {summary.ignored:,}",
-    )
-    if summary.nan_count:
-        print_lines(f"NaN      {summary.nan_count:,} anchors")
-    rows = summary.slot_means()
-    title = "Mean loss per class"
-    if top < len(rows):
-        title += f" (the {top} hardest of {len(rows)})"
-    tables = {title: _slot_table(rows[:top]), "Hardest anchors": _hardest_table(summary.hardest)}
-    if top and summary.valid:
-        print_tables(tables)
-
-
-def _slot_table(rows: list[tuple[str, float, float]]) -> Table:
-    table = make_table("class", "anchors", "mean loss")
-    for name, anchors, mean in rows:
-        table.add_row(name, f"{anchors:,.12g}", f"{mean:.6g}")
-    return table
-
-
-def _hardest_table(anchors: list[HardAnchor]) -> Table:
-    table = make_table("index", "label", "loss")
-    for anchor in anchors:
-        label = "no class" if anchor.label is None else str(anchor.label)
-        table.add_row(", ".join(map(str, anchor.position)), label, f"{anchor.loss:.6g}")
-    return table
 
 
 # --- fastxent select -----------------------------------------------------------------------------

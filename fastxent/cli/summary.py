@@ -6,7 +6,12 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from fastxent._call.parts import PartTotals, sum_with_rest
+
 Array = npt.NDArray[Any]
+
+#: Where the bins of the histogram of losses meet: one for each power of ten.
+EDGES = tuple(10.0**exponent for exponent in range(-9, 4))
 
 
 class Labelling(NamedTuple):
@@ -72,13 +77,17 @@ class Summary:
     top: int
     anchors: int = 0
     ignored: int = 0
-    loss_sum: float = 0.0
+    #: The sum of the losses, with what rounding would lose.
+    totals: PartTotals = PartTotals()  # noqa: RUF009 - a tuple of numbers
     nan_count: int = 0
+    #: Valid anchors by their loss: below the first of `EDGES`, from there to the second, ...
+    histogram: Array = field(init=False)
     slot_anchors: Array = field(init=False)
     slot_losses: Array = field(init=False)
     hardest: list[HardAnchor] = field(default_factory=list)
 
     def __post_init__(self) -> None:
+        self.histogram = np.zeros(len(EDGES) + 1, np.int64)
         self.slot_anchors = np.zeros(self.labelling.classes + 1)
         self.slot_losses = np.zeros(self.labelling.classes + 1)
 
@@ -86,6 +95,11 @@ class Summary:
     def valid(self) -> int:
         """Anchors that are not ignored."""
         return self.anchors - self.ignored
+
+    @property
+    def loss_sum(self) -> float:
+        """The sum of the losses."""
+        return self.totals.loss
 
     @property
     def mean(self) -> float:
@@ -125,9 +139,46 @@ class Summary:
             self._add_labels(losses[valid], labels[valid])
         self.anchors += losses.size
         self.ignored += int(np.count_nonzero(~valid))
-        self.loss_sum += float(losses.sum())
-        self.nan_count += int(np.count_nonzero(np.isnan(losses)))
+        loss, rest = sum_with_rest(losses)
+        self.totals = self.totals.plus(PartTotals(loss=loss, loss_rest=rest))
+        is_number = ~np.isnan(losses)
+        self.nan_count += losses.size - int(np.count_nonzero(is_number))
+        bins = np.searchsorted(EDGES, losses[valid & is_number], side="right")
+        self.histogram += np.bincount(bins, minlength=len(self.histogram))
         self._add_hardest(losses, labels, np.flatnonzero(valid), shape, starts)
+
+    def as_arrays(self) -> dict[str, Array]:
+        """Return what has been counted as arrays, which files and other processes can take."""
+        hardest = self.hardest
+        return {
+            "counts": np.array([self.anchors, self.ignored, self.nan_count], np.int64),
+            "sums": np.array([self.totals.loss, self.totals.loss_rest]),
+            "histogram": self.histogram,
+            "slot_anchors": self.slot_anchors,
+            "slot_losses": self.slot_losses,
+            "hardest_loss": np.array([anchor.loss for anchor in hardest]),
+            "hardest_position": np.array([anchor.position for anchor in hardest], np.int64),
+            "hardest_label": np.array(
+                [np.iinfo(np.int64).min if a.label is None else a.label for a in hardest], np.int64
+            ),
+        }
+
+    def add_arrays(self, arrays: dict[str, Array]) -> None:
+        """Add what has been counted elsewhere, of anchors that come after these."""
+        anchors, ignored, nan_count = arrays["counts"].tolist()
+        self.anchors += anchors
+        self.ignored += ignored
+        self.nan_count += nan_count
+        loss, rest = arrays["sums"].tolist()
+        self.totals = self.totals.plus(PartTotals(loss=loss, loss_rest=rest))
+        self.histogram += arrays["histogram"]
+        self.slot_anchors += arrays["slot_anchors"]
+        self.slot_losses += arrays["slot_losses"]
+        names = "hardest_loss", "hardest_position", "hardest_label"
+        for loss, position, label in zip(*(arrays[name].tolist() for name in names), strict=True):
+            has_label = label != np.iinfo(np.int64).min
+            self.hardest.append(HardAnchor(loss, tuple(position), label if has_label else None))
+        self.hardest = sorted(self.hardest, key=lambda anchor: anchor.rank)[: self.top]
 
     def _add_labels(self, losses: Array, labels: Array) -> None:
         background = self.labelling.background_slot

@@ -375,7 +375,7 @@ def test_bad_dense_targets_are_named_by_their_position_in_the_file(tmp_path):
         (["--axis", "last"], '--axis last is neither an integer nor "none"'),
         (["--axis", "none"], "expected shape (3, 5, 11, 7)"),
         (["--axis", "none", "--loss", "softmax"], "--axis none is for --loss sigmoid"),
-        (["--pos-weight", "2", "--loss", "softmax"], "--pos-weight is for --loss sigmoid"),
+        (["--pos-weight", "2", "--loss", "softmax"], "--pos-weight is not for --loss softmax"),
         (["--pos-weight", "-2"], "pos_weight"),
         (["--label-smoothing", "2"], "label_smoothing"),
         (["--background-index", "9", "--loss", "softmax"], "background_index"),
