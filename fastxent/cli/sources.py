@@ -88,7 +88,7 @@ def open_source(spec: str, dtype: str | None = None) -> Iterator[Source]:
             yield JoinedArray(spec, names, axis, dtype, stack, lengths)
     elif path.is_dir() and any((path / n).is_file() for n in ("zarr.json", ".zarray", ".zgroup")):
         yield ZarrArray(spec, path, None, dtype)
-    elif not path.exists() and glob.has_magic(str(path)):
+    elif not path.exists() and {"*", "?"} & {*str(path)}:
         found = sorted(glob.glob(str(path)), key=natural_key)  # noqa: PTH207
         if not found:
             raise CommandError(f"no file matches {path}")

@@ -162,11 +162,13 @@ def stop_after(count, monkeypatch, error=RuntimeError):
 def counted(monkeypatch):
     """Return a list of the regions that are computed."""
     seen, evaluate = [], fx.sigmoid_focal_loss
-    monkeypatch.setattr(
-        fx,
-        "sigmoid_focal_loss",
-        lambda z, *a, **k: (z.size and seen.append(z), evaluate(z, *a, **k))[1],
-    )
+
+    def count(values, *others, **options):
+        if values.size:
+            seen.append(values)
+        return evaluate(values, *others, **options)
+
+    monkeypatch.setattr(fx, "sigmoid_focal_loss", count)
     return seen
 
 
@@ -259,9 +261,8 @@ def fails_with_note(*arguments):
 
 @pytest.mark.exhaustive
 @pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
-def test_a_job_that_is_killed(number, tmp_path):
-    shape = (3_000_000, 20)
+def test_a_job_that_is_killed(tmp_path):
+    shape = (2_000_000, 20)
     np.lib.format.open_memmap(tmp_path / "z.npy", "w+", np.float32, shape).flush()
     np.lib.format.open_memmap(tmp_path / "y.npy", "w+", np.uint8, shape[:1]).flush()
     out = tmp_path / "out.npy"
@@ -272,10 +273,10 @@ def test_a_job_that_is_killed(number, tmp_path):
     while not (tmp_path / "out.npy.parts" / "00000000.npz").exists():
         assert time.monotonic() < deadline
         time.sleep(0.005)
-    process.send_signal(number)
+    process.kill()
     _, errors = process.communicate(timeout=60)
     assert not out.exists()
-    assert process.returncode == (-number if number == signal.SIGKILL else 128 + number)
+    assert process.returncode == -signal.SIGKILL
     assert "Traceback" not in errors
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert printed(done.stdout, "valid") == shape[0]
