@@ -133,20 +133,19 @@ _PARTS = {
 ========================================= ==========================================================
 written by hand                           as a call
 ========================================= ==========================================================
-torchvision RetinaNet,                    ``levels, top_k_per="level"``
-`postprocess_detections`, both loops
+torchvision RetinaNet, both loops         ``levels, top_k_per="level"``
 torchvision FCOS                          ``levels, objectness=[c[..., 0] for c in centerness],
                                           combine="sqrt", score_threshold=0.2, top_k_per="level"``
 torchvision SSD, the loop over classes    ``activation="softmax", background_index=0,
                                           score_threshold=0.01, top_k=400, top_k_per="class"``
-detectron2 RetinaNet,                     ``[np.moveaxis(x.reshape(B, A, K, H, W), 1, -1)
-`permute_to_N_HWA_K`, `sigmoid_`, decode  for x in levels], axis=1, top_k_per="level"``
+detectron2 RetinaNet, up to NMS           ``[np.moveaxis(x.reshape(B, A, K, H, W), 1, -1)
+                                          for x in levels], axis=1, top_k_per="level"``
 mmdet `filter_scores_and_topk`            the same, or with one anchor a cell (B, C, H, W) and
                                           ``axis=1``; softmax heads with ``activation="softmax",
                                           background_index=-1``; afterwards
                                           ``score * sigmoid(factor)[image, anchor]``
-ultralytics `non_max_suppression` up to   ``out[:, 4:], activation=None, axis=1, multi_label=False,
-`max_nms`                                 score_threshold=0.25, top_k=30000, classes=...``
+ultralytics, up to `max_nms`              ``out[:, 4:], activation=None, axis=1, multi_label=False,
+                                          score_threshold=0.25, top_k=30000, classes=...``
 YOLOX `postprocess` up to NMS             ``y[..., 5:], activation=None, objectness=y[..., 4],
                                           multi_label=False, score_threshold=..., top_k=None``
                                           (theirs is ``>=``)

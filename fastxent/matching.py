@@ -148,13 +148,11 @@ def class_cost(
     replaced                                             by
     ==================================================== ===========================================
     DETR, ``-out_prob[:, tgt_ids]``, softmax, ``split``  ``kind="softmax"``
-    Deformable DETR, DINO, RT-DETR, ``pos_cost_class -   ``kind="focal"``
-    neg_cost_class``
+    Deformable DETR, DINO, RT-DETR with the focal loss   ``kind="focal"``
     RT-DETR without the focal loss                       ``kind="sigmoid"``
     mmdetection ``FocalLossCost(weight=w)``              ``w * class_cost(logits, labels)``
     mmdetection ``ClassificationCost``                   ``kind="softmax"``
-    YOLOX, mmdetection ``SimOTAAssigner``, the class     ``kind="simota", objectness=...``
-    cost of one-hot (T, A, C)
+    YOLOX, mmdetection ``SimOTAAssigner``, class cost    ``kind="simota", objectness=...``
     ==================================================== ===========================================
 
     <resources>

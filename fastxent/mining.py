@@ -88,10 +88,10 @@ def hard_negatives(
     ======================================================== =======================================
     replaced                                                 by
     ======================================================== =======================================
-    torchvision, ``SSD.compute_loss``: ``negative_loss`` of  ``hard_negatives(losses, labels,
-    -inf for positives, two sorts, ``rank < 3 * positives``  background_index=0)``
-    mmdetection, ``SSDHead.loss_by_feat_single``, topk of    ``hard_negatives(losses, labels,
-    the negatives' losses                                    background_index=C, ignore_index=-1)``
+    torchvision, ``SSD.compute_loss``, its two sorts         ``hard_negatives(losses, labels,
+                                                             background_index=0)``
+    mmdetection, ``SSDHead.loss_by_feat_single``, its topk   ``hard_negatives(losses, labels,
+                                                             background_index=C, ignore_index=-1)``
     Gluon CV, ``SSDMultiBoxLoss(min_hard_negatives=n)``      ``min_negatives=n``
     ======================================================== =======================================
 
