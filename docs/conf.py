@@ -1,0 +1,82 @@
+"""How Sphinx builds the site: `make docs`."""
+
+import sys
+from pathlib import Path
+
+import fastxent
+
+sys.path.insert(0, str(Path(__file__).parent / "_ext"))
+
+project = "fastxent"
+author = copyright = "fastxent developers"  # noqa: A001 - Sphinx calls it so
+version = release = fastxent.__version__
+
+extensions = [
+    "mathml",
+    "myst_parser",
+    "numpydoc",
+    "peer_rows",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.autosummary",
+    "sphinx_copybutton",
+    "sphinx_design",
+    "sphinx_gallery.gen_gallery",
+]
+exclude_patterns = ["gallery/*", "_ext", "_static"]
+source_suffix = {".md": "markdown", ".rst": "restructuredtext"}
+nitpicky = False
+
+html_theme = "pydata_sphinx_theme"
+html_title = "fastxent"
+html_favicon = "_static/favicon.svg"
+html_context = {"default_mode": "auto"}
+html_static_path = ["_static"]
+html_css_files = ["site.css"]
+html_js_files = ["tables.js"]
+html_copy_source = html_show_sourcelink = False
+html_math_renderer = "mathml"
+html_theme_options = {
+    "logo": {"text": "fastxent"},
+    "navbar_align": "left",
+    "header_links_before_dropdown": 6,
+    "secondary_sidebar_items": ["page-toc"],
+    "show_prev_next": True,
+    "footer_start": ["copyright"],
+    "footer_end": [],
+}
+# These pages have no others below them.
+html_sidebars = {
+    "getting-started": [],
+    "which-loss": [],
+    "mathematics": [],
+    "playground": [],
+    "accuracy": [],
+    "performance": [],
+}
+
+myst_enable_extensions = ["attrs_block", "colon_fence", "deflist", "dollarmath"]
+myst_heading_anchors = 3
+
+copybutton_prompt_text = r">>> |\.\.\. |\$ "
+copybutton_prompt_is_regexp = True
+
+# A class that autosummary documents has its members on its own page.
+numpydoc_class_members_toctree = False
+numpydoc_show_class_members = False
+autodoc_typehints = "none"
+
+sphinx_gallery_conf = {
+    "examples_dirs": "gallery",
+    "gallery_dirs": "generated/gallery",
+    "filename_pattern": r"/plot_",
+    "matplotlib_animations": False,
+    "download_all_examples": False,
+    "write_computation_times": False,
+    "ignore_pattern": r"page\.py$",
+    "show_memory": False,
+    "show_signature": False,
+    "min_reported_time": 10**6,
+    "abort_on_example_error": True,
+    "remove_config_comments": True,
+    "within_subsection_order": "FileNameSortKey",
+}
