@@ -2,22 +2,27 @@
 
 Run ``python scripts/result_hashes.py [--backend numba] [--cases] > FILE`` with each build (or with
 FASTXENT_ISA=avx2 and the like) and compare the files. One line per function and dtype; with
-``--cases`` one line per call. Inputs are made of integers, so they have the same bits everywhere.
+``--cases`` one line per call, and with ``--sample N`` each N-th call alone. Inputs are made of
+integers, so they have the same bits everywhere.
 """
 
+import argparse
 import hashlib
 import itertools
 import sys
-from collections.abc import Iterator
-from typing import Annotated, Any, NamedTuple
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any, NamedTuple
 
 import ml_dtypes
 import numpy as np
-import typer
 
 import fastxent as fx
 from fastxent import focal_losses, focal_star, probability_losses, quality_losses, scores
 from fastxent import losses as cross_entropies
+
+#: A call that is hashed, and its name.
+Call = tuple[str, Callable[[], object]]
 
 SIGMOID = (
     "sigmoid_cross_entropy",
@@ -32,6 +37,7 @@ LOSSES = tuple(
     for module in (cross_entropies, focal_losses, focal_star, quality_losses, probability_losses)
     for name in module.__all__
 )
+DETECTION = ("select_candidates", "hard_negatives", "ohem", "class_cost")
 CLASS_SCORES = ("softmax", "log_softmax", "logsumexp")
 ON_PROBABILITIES = ("binary_cross_entropy", "categorical_cross_entropy", "logit", "odds")
 ONLY_LABELS = ("quality_focal_loss", "distribution_focal_loss")
@@ -149,76 +155,166 @@ def common_options(name: str, anchors: int, classes: int, axis: int) -> Iterator
         yield {"weight": per_logit if axis == 1 else per_logit.T, "reduction": "none"}
 
 
-def loss_calls(name: str, dtype: np.dtype) -> Iterator[tuple[str, Inputs, dict[str, Any]]]:
-    """Yield every call of a loss that is hashed, with a name."""
-    least = 2 if name not in SIGMOID or name in ONLY_LABELS else 1
-    for classes, layout in itertools.product(CLASSES, LAYOUTS):
-        if classes < least:
-            continue
-        for dense in (False, True):
-            if (dense and name in ONLY_LABELS) or (not dense and classes == 1):
-                continue
-            for anchors, spread in ((70, 20), (3, 300)):
-                inputs = loss_inputs(
-                    name, dtype, classes, layout, dense=dense, anchors=anchors, spread=spread
-                )
-                few = layout != "rows" or anchors == 3 or classes not in {3, 16, 21, 33, 80}
-                options = common_options(name, anchors, classes, inputs.axis)
-                for option in itertools.islice(options, 1 if few else None):
-                    text = f"C={classes} {layout} dense={dense} {anchors} {sorted(option)}"
-                    yield text, inputs, option
-
-
 def digest(results: object) -> str:
     """Return a hash of the bits of one result or several; all NaN are one."""
     found = hashlib.blake2b(digest_size=8)
     for result in results if isinstance(results, tuple) else (results,):
         array = np.array(result)
-        array[np.isnan(array)] = np.nan
+        if array.dtype.kind not in "bi":
+            array[np.isnan(array)] = np.nan
         found.update(array.tobytes())
     return found.hexdigest()
 
 
-def hash_loss(name: str, dtype: np.dtype) -> Iterator[tuple[str, str]]:
-    """Yield the name and the hash of every call of a loss, with its gradient and without."""
-    function = getattr(fx, name)
-    for text, inputs, option in loss_calls(name, dtype):
-        for return_grad in (False, True):
-            result = function(
-                inputs.values, *inputs.targets, axis=inputs.axis, return_grad=return_grad, **option
-            )
-            yield f"{text} grad={return_grad}", digest(result)
+# Calls make their inputs when they are made, so that those left out of a sample cost nothing.
 
 
-def hash_score(name: str, dtype: np.dtype) -> Iterator[tuple[str, str]]:
-    """Yield the name and the hash of every call of a score."""
-    function = getattr(fx, name)
+def call_loss(
+    name: str, make_inputs: Callable[[], Inputs], option: dict[str, Any], *, return_grad: bool
+) -> object:
+    """Call a loss."""
+    values, targets, axis = make_inputs()
+    return getattr(fx, name)(values, *targets, axis=axis, return_grad=return_grad, **option)
+
+
+def calls_of_loss(name: str, dtype: np.dtype) -> Iterator[Call]:
+    """Yield every call of a loss, with its gradient and without."""
+    least = 2 if name not in SIGMOID or name in ONLY_LABELS else 1
+    for classes, layout in itertools.product(CLASSES, LAYOUTS):
+        if classes < least:
+            continue
+        axis = 0 if layout == "class axis first" else 1
+        for dense in (False, True):
+            if (dense and name in ONLY_LABELS) or (not dense and classes == 1):
+                continue
+            for anchors, spread in ((70, 20), (3, 300)):
+                arguments = {"dense": dense, "anchors": anchors, "spread": spread}
+                inputs = partial(loss_inputs, name, dtype, classes, layout, **arguments)
+                few = layout != "rows" or anchors == 3 or classes not in {3, 16, 21, 33, 80}
+                options = common_options(name, anchors, classes, axis)
+                for option in itertools.islice(options, 1 if few else None):
+                    text = f"C={classes} {layout} dense={dense} {anchors} {sorted(option)}"
+                    for return_grad in (False, True):
+                        call = partial(call_loss, name, inputs, option, return_grad=return_grad)
+                        yield f"{text} grad={return_grad}", call
+
+
+def call_score(
+    name: str, dtype: np.dtype, shape: tuple[int, int], layout: str, spread: int
+) -> object:
+    """Call a score."""
+    values, axis = laid_out(values_of(name, dtype, shape, spread), layout)
+    return getattr(fx, name)(values, **({"axis": axis} if name in CLASS_SCORES else {}))
+
+
+def calls_of_score(name: str, dtype: np.dtype) -> Iterator[Call]:
+    """Yield every call of a score."""
     for classes, layout in itertools.product(CLASSES, LAYOUTS):
         for anchors, spread in ((70, 20), (3, 300)):
-            values = values_of(name, dtype, (anchors, classes), spread)
-            values, axis = laid_out(values, layout)
-            options = {"axis": axis} if name in CLASS_SCORES else {}
-            yield f"C={classes} {layout} {anchors}", digest(function(values, **options))
+            shape = anchors, classes
+            call = partial(call_score, name, dtype, shape, layout, spread)
+            yield f"C={classes} {layout} {anchors}", call
 
 
-def main(
-    names: Annotated[list[str] | None, typer.Argument()] = None,
-    backend: str = "native",
-    cases: Annotated[bool, typer.Option("--cases")] = False,
-) -> None:
+def call_selection(
+    dtype: np.dtype, classes: int, layout: str, combine: str | None, options: dict[str, Any]
+) -> tuple[np.ndarray, ...]:
+    """Return the arrays of the candidates of one image."""
+    source = "softmax" if options["activation"] else "logit"
+    values, axis = laid_out(values_of(source, dtype, (600, classes), 4), layout)
+    if combine is not None:
+        objectness = values_of(source, dtype, (600, 1), 4)[:, 0]
+        options = {**options, "combine": combine, "objectness": objectness}
+    found = fx.select_candidates(values, batch_ndim=0, axis=axis, **options)
+    return found.anchor, found.label, found.score, found.found, found.nan
+
+
+def calls_of_selection(dtype: np.dtype) -> Iterator[Call]:
+    """Yield every call of `select_candidates`, from logits and from scores."""
+    options: tuple[dict[str, Any], ...] = (
+        {},
+        {"top_k": 7, "top_k_per": "class"},
+        {"top_k": 50, "multi_label": False},
+        {"top_k": None, "score_threshold": 0.5, "background_index": 0},
+    )
+    activations = ("sigmoid", "softmax", None)
+    for classes, layout, activation, combine, option in itertools.product(
+        CLASSES[1:], LAYOUTS, activations, (None, "product", "sqrt"), options
+    ):
+        arguments = {"activation": activation, **option}
+        text = f"C={classes} {layout} {activation} {combine} {sorted(option)}"
+        yield text, partial(call_selection, dtype, classes, layout, combine, arguments)
+
+
+def call_mining(name: str, dtype: np.dtype, anchors: int, step: int, least: int) -> object:
+    """Choose among the losses of two images, of which some are equal."""
+    losses = values_of("softmax", dtype, (2, anchors * step), 20)[:, ::step]
+    if name == "ohem":
+        return fx.ohem(losses, least)
+    labels = numbers(5, losses.shape, 40) % 17 % 4
+    return fx.hard_negatives(losses, labels, background_index=0, ratio=0.5, min_negatives=least)
+
+
+def calls_of_mining(name: str, dtype: np.dtype) -> Iterator[Call]:
+    """Yield every call of `hard_negatives` or `ohem`."""
+    for anchors, step, least in itertools.product(
+        (1, 15, 16, 70, 300, 5000), (1, 3), (0, 1, 5, 200)
+    ):
+        yield f"{anchors} {step} {least}", partial(call_mining, name, dtype, anchors, step, least)
+
+
+def call_cost(
+    dtype: np.dtype, shape: tuple[int, int], layout: str, kind: str, spread: int
+) -> object:
+    """Compute the costs of one image."""
+    values, axis = laid_out(values_of("softmax", dtype, shape, spread), layout)
+    options: dict[str, Any] = {"kind": kind, "axis": axis, "batch_ndim": 0}
+    if kind == "simota":
+        options["objectness"] = values_of("softmax", dtype, (shape[0], 1), spread)[:, 0]
+    return fx.class_cost(values, numbers(5, (9,), shape[1]), **options)
+
+
+def calls_of_costs(dtype: np.dtype) -> Iterator[Call]:
+    """Yield every call of `class_cost`."""
+    kinds = ("focal", "softmax", "sigmoid", "simota")
+    for classes, layout, kind, queries, spread in itertools.product(
+        CLASSES[1:], LAYOUTS, kinds, (3, 70), (20, 300)
+    ):
+        text = f"C={classes} {layout} {kind} {queries} {spread}"
+        yield text, partial(call_cost, dtype, (queries, classes), layout, kind, spread)
+
+
+def calls_of(name: str, dtype: np.dtype) -> Iterator[Call]:
+    """Yield every call of a function that is hashed."""
+    if name in LOSSES:
+        return calls_of_loss(name, dtype)
+    if name in scores.__all__:
+        return calls_of_score(name, dtype)
+    if name == "select_candidates":
+        return calls_of_selection(dtype)
+    return calls_of_costs(dtype) if name == "class_cost" else calls_of_mining(name, dtype)
+
+
+def main() -> None:
     """Print the hashes of functions, all by default."""
-    fx.set_backend(backend)
-    for name in names or (*LOSSES, *scores.__all__):
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("names", nargs="*", metavar="FUNCTION", help="of these (all)")
+    parser.add_argument("--backend", default="native")
+    parser.add_argument("--cases", action="store_true", help="print one line per call")
+    parser.add_argument("--sample", type=int, default=1, metavar="N", help="each N-th call (1)")
+    options = parser.parse_args()
+    fx.set_backend(options.backend)
+    for name in options.names or (*LOSSES, *scores.__all__, *DETECTION):
         for dtype_name, dtype in DTYPES.items():
-            hashes = (hash_loss if name in LOSSES else hash_score)(name, dtype)
             together = hashlib.blake2b(digest_size=8)
-            for text, found in hashes:
+            for text, call in itertools.islice(calls_of(name, dtype), 0, None, options.sample):
+                found = digest(call())
                 together.update(found.encode())
-                if cases:
+                if options.cases:
                     print(f"{name} {dtype_name} {text}: {found}")
             print(f"{name} {dtype_name}: {together.hexdigest()}")
         sys.stdout.flush()
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    main()

@@ -1,8 +1,11 @@
 """The builds of the kernels for different instruction sets give the same bits.
 
 AVX2 works on the same 16 (double: 8) virtual lanes as AVX-512, with the same fused multiply-adds.
-The baseline has no such instruction; its own accuracy is tested with that of the others.
+So does NEON, which `.ci/aarch64` compares with AVX2. The baseline has no such instruction; its own
+accuracy is tested with that of the others.
 """
+
+import platform
 
 import numpy as np
 import pytest
@@ -11,7 +14,7 @@ import fastxent as fx
 from fastxent import native
 
 FUSED = [isa for isa in native.available_isas() if isa != "baseline"]
-pytestmark = pytest.mark.skipif(len(FUSED) < 2, reason="this CPU has one instruction set with fma")
+several = pytest.mark.skipif(len(FUSED) < 2, reason="this CPU has one instruction set with fma")
 
 # Around every switch between kernels: vectors, rows, products of 112 factors, rows of 1024.
 CLASSES = [2, 7, 16, 31, 32, 33, 80, 112, 113, 257, 1024, 1025, 2100]
@@ -33,6 +36,12 @@ def isa_setter():
     native.set_isa(before)
 
 
+@pytest.mark.skipif(platform.machine() not in {"aarch64", "arm64"}, reason="another processor")
+def test_every_arm_processor_of_64_bits_has_neon():
+    assert native.available_isas() == ("neon", "baseline")
+
+
+@several
 @pytest.mark.parametrize("classes", CLASSES)
 @pytest.mark.parametrize("spread", [1.0, 30.0, 1000.0])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -52,6 +61,7 @@ def test_losses(loss, order, dtype, spread, classes, isa_setter):
             assert len(set(bits)) == 1
 
 
+@several
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize(
     "score",
@@ -62,6 +72,7 @@ def test_scores(score, dtype, isa_setter):
     assert len(set(bits_on_every_isa(lambda: score(logits), isa_setter))) == 1
 
 
+@several
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("score", [fx.logit, fx.odds])
 def test_links(score, dtype, isa_setter):

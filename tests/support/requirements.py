@@ -14,7 +14,7 @@ from fastxent import native
 
 ROOT = Path(__file__).parents[2]
 
-ISAS = ("baseline", "avx2", "avx512")
+ISAS = ("baseline", "avx2", "avx512", "neon")
 #: Packages by the name that is imported. Some are peers in the benchmarks.
 PACKAGES = (
     "asv",

@@ -83,7 +83,7 @@ FX_CALLED ptrdiff_t best_class_of_row(const fx_selection *call, const real *row)
     for (ptrdiff_t k = 0; k < call->classes; k += LANES) {
         uint32_t valid;
         vec x = row_vector(row, k, call->classes, &valid);
-        uint32_t bits = lane_bits(v_equal(x, v_set(most))) & valid;
+        uint32_t bits = v_mask_bits(v_equal(x, v_set(most))) & valid;
         if (call->background >= k && call->background < k + LANES)
             bits &= ~(1u << (call->background - k));
         if (bits) return k + first_bit(bits);
@@ -113,11 +113,11 @@ static void take_best_of_row(fx_selector *s, const real *row, real object, uint6
 FX_CALLED void visit_row(fx_selector *s, vec x, uint32_t bits, real object, int counts_nan,
                          const lane_places *places) {
     const fx_selection *call = s->call;
-    uint32_t nan = bits & ~lane_bits(v_equal(x, x));
+    uint32_t nan = bits & ~v_mask_bits(v_equal(x, x));
     if (nan && counts_nan) count_nan(s, nan, places);
     if (call->best_only) return;
     vec scores = combined_lanes(call, score_lanes(call, x), v_set(object));
-    bits &= lane_bits(v_less(per_lane(call->thresholds, places), scores));
+    bits &= v_mask_bits(v_less(per_lane(call->thresholds, places), scores));
     s->found += count_bits(bits);
     if (bits) offer_lanes(s, x, scores, bits, places);
 }
@@ -140,7 +140,7 @@ FX_INLINE void take_row(fx_selector *s, const anchor_run *run, const anchor_work
         vec x = row_vector(row, k, call->classes, &valid);
         mask below = v_less(x, cut);
         if (v_mask_all(below)) continue;
-        uint32_t bits = ~lane_bits(below) & valid;
+        uint32_t bits = ~v_mask_bits(below) & valid;
         if (!bits) continue;
         has_any = 1;
         places.order = order + (uint64_t)k;
@@ -155,7 +155,7 @@ static void take_rows(fx_selector *s, const anchor_run *run, const anchor_work *
     for (ptrdiff_t first = 0; first < run->count; first += LANES) {
         uint32_t valid;
         vec cuts = lanes_vector(work->cuts, first, run->count, &valid);
-        uint32_t bits = lane_bits(v_less(cuts, never)) & valid;
+        uint32_t bits = v_mask_bits(v_less(cuts, never)) & valid;
         for (; bits; bits &= bits - 1) take_row(s, run, work, first + first_bit(bits));
     }
 }
@@ -196,10 +196,10 @@ static int lanes_have_outside(const fx_selection *call, const anchor_lanes *lane
 FX_CALLED void visit_class(fx_selector *s, vec x, uint32_t bits, ptrdiff_t first,
                            const anchor_work *work, const lane_places *places) {
     const fx_selection *call = s->call;
-    uint32_t nan = bits & ~lane_bits(v_equal(x, x));
+    uint32_t nan = bits & ~v_mask_bits(v_equal(x, x));
     if (nan) s->nan += count_bits(nan & lanes_in_state(work, first, FX_OPEN));
     vec scores = combined_lanes(call, score_lanes(call, x), v_load(work->objects + first));
-    bits &= lane_bits(v_less(per_lane(call->thresholds, places), scores));
+    bits &= v_mask_bits(v_less(per_lane(call->thresholds, places), scores));
     s->found += count_bits(bits);
     if (bits) offer_lanes(s, x, scores, bits, places);
 }
@@ -215,7 +215,7 @@ static void take_lanes(fx_selector *s, const anchor_lanes *lanes, const anchor_r
             vec x = lanes_vector(values, first, run->count, &valid);
             mask below = v_less(x, v_load(work->cuts + first));
             if (v_mask_all(below)) continue;
-            uint32_t bits = ~lane_bits(below) & valid;
+            uint32_t bits = ~v_mask_bits(below) & valid;
             lane_places places = {run->order + (uint64_t)(first * call->classes + k),
                                   (uint64_t)call->classes, k, 0};
             if (bits) visit_class(s, x, bits, first, work, &places);

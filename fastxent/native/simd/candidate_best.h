@@ -105,10 +105,10 @@ static void take_best_lanes(fx_selector *s, const anchor_lanes *lanes, const anc
     for (ptrdiff_t first = 0; first < run->count; first += LANES) {
         uint32_t valid;
         vec best = lanes_vector(work->best, first, run->count, &valid);
-        uint32_t bits = ~lane_bits(v_less(best, v_load(work->cuts + first))) & valid;
+        uint32_t bits = ~v_mask_bits(v_less(best, v_load(work->cuts + first))) & valid;
         if (!bits) continue;
         vec scores = combined_lanes(call, score_lanes(call, best), v_load(work->objects + first));
-        bits &= lane_bits(v_less(v_set((real)call->least), scores));
+        bits &= v_mask_bits(v_less(v_set((real)call->least), scores));
         if (!bits) continue;
         real values[LANES];
         v_store(values, scores);

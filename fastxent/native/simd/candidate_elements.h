@@ -9,12 +9,12 @@
 FX_CALLED void visit_lanes(fx_selector *s, vec x, uint32_t bits, uint32_t counted,
                            const lane_places *places) {
     const fx_selection *call = s->call;
-    uint32_t nan = bits & ~lane_bits(v_equal(x, x));
+    uint32_t nan = bits & ~v_mask_bits(v_equal(x, x));
     vec scores = score_lanes(call, x), thresholds = per_lane(call->thresholds, places);
-    uint32_t passing = bits & lane_bits(v_less(thresholds, scores));
+    uint32_t passing = bits & v_mask_bits(v_less(thresholds, scores));
     if (nan) count_nan(s, nan, places);
     if (call->takes_all)
-        s->found -= count_bits(nan & lane_bits(v_less(thresholds, v_set((real)INFINITY))));
+        s->found -= count_bits(nan & v_mask_bits(v_less(thresholds, v_set((real)INFINITY))));
     else
         s->found += count_bits(passing & ~counted);
     if (passing) offer_lanes(s, x, scores, passing, places);
@@ -23,11 +23,11 @@ FX_CALLED void visit_lanes(fx_selector *s, vec x, uint32_t bits, uint32_t counte
 /* Count the lanes whose scores pass; between the edges their scores decide. */
 FX_INLINE uint32_t count_lanes(fx_selector *s, vec x, vec lows, vec highs, uint32_t valid,
                                const lane_places *places) {
-    uint32_t above = lane_bits(v_less(lows, x)) & valid;
-    uint32_t unsure = above & ~lane_bits(v_less(highs, x));
+    uint32_t above = v_mask_bits(v_less(lows, x)) & valid;
+    uint32_t unsure = above & ~v_mask_bits(v_less(highs, x));
     if (unsure) {
         vec thresholds = per_lane(s->call->thresholds, places);
-        above &= ~unsure | lane_bits(v_less(thresholds, score_lanes(s->call, x)));
+        above &= ~unsure | v_mask_bits(v_less(thresholds, score_lanes(s->call, x)));
     }
     return (uint32_t)count_bits(above);
 }
@@ -35,8 +35,8 @@ FX_INLINE uint32_t count_lanes(fx_selector *s, vec x, vec lows, vec highs, uint3
 /* One vector, of which the `valid` lanes are there. */
 FX_CALLED void scan_vector(fx_selector *s, vec x, uint32_t valid, const lane_places *places) {
     vec lows = per_lane(s->counted_lows, places), highs = per_lane(s->counted_highs, places);
-    uint32_t counted = lane_bits(v_less(lows, v_set((real)INFINITY)));
-    uint32_t bits = ~lane_bits(v_less(x, per_lane(s->cuts, places))) & valid;
+    uint32_t counted = v_mask_bits(v_less(lows, v_set((real)INFINITY)));
+    uint32_t bits = ~v_mask_bits(v_less(x, per_lane(s->cuts, places))) & valid;
     if (counted && !s->call->takes_all) s->found += count_lanes(s, x, lows, highs, valid, places);
     if (bits) visit_lanes(s, x, bits, counted, places);
 }
@@ -78,8 +78,8 @@ FX_CALLED void take_fresh(fx_selector *s, fresh_lanes *fresh, const lane_places 
         ptrdiff_t left = fresh->count - i;
         uint32_t valid = left < LANES ? (1u << left) - 1 : FX_ALL_LANES;
         vec x = v_load(fresh->logits + i), scores = score_lanes(call, x);
-        uint32_t nan = valid & ~lane_bits(v_equal(x, x));
-        uint32_t bits = valid & lane_bits(v_less(threshold, scores));
+        uint32_t nan = valid & ~v_mask_bits(v_equal(x, x));
+        uint32_t bits = valid & v_mask_bits(v_less(threshold, scores));
         if (label != call->background) s->nan += count_bits(nan);
         if (call->takes_all)
             s->found -= may_return ? count_bits(nan) : 0;
@@ -123,7 +123,7 @@ FX_INLINE ptrdiff_t scan_groups(fx_selector *s, const real *x, ptrdiff_t count,
         }
         if (v_mask_all(v_both(below, others))) continue;
         for (int v = 0; v < FX_GROUP; v++) {
-            uint32_t bits = ~lane_bits(v_less(group[v], cut)) & FX_ALL_LANES;
+            uint32_t bits = ~v_mask_bits(v_less(group[v], cut)) & FX_ALL_LANES;
             if (!bits) continue;
             append_lanes(fresh->logits + fresh->count, fresh->numbers + fresh->count, group[v],
                          bits, (int32_t)(i + v * LANES));
@@ -186,7 +186,7 @@ FX_CALLED int has_outside(const fx_selection *call, const real *x, ptrdiff_t cou
         largest = v_max(values, largest);
     }
     vec lowest = v_set((real)-call->margin), highest = v_set((real)(1 + call->margin));
-    uint32_t outside = lane_bits(v_less(least, lowest)) | lane_bits(v_less(highest, largest));
+    uint32_t outside = v_mask_bits(v_less(least, lowest)) | v_mask_bits(v_less(highest, largest));
     if (!outside || call->background < 0) return outside != 0;
     for (i = 0; i < count; i++) {
         ptrdiff_t label = places->label + (places->varies ? i : 0);

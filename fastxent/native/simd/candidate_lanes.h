@@ -1,29 +1,15 @@
 /* Lanes as bits, and what becomes of the lanes that may be candidates. */
 
 #if defined(FX_ISA_AVX512)
-FX_INLINE uint32_t lane_bits(mask m) { return (uint32_t)m; }
 FX_INLINE mask v_both(mask a, mask b) { return (mask)(a & b); }
 #elif defined(FX_ISA_AVX2)
-FX_INLINE uint32_t lane_bits(mask m) {
-    return (uint32_t)FX_OP(movemask)(m.low) | (uint32_t)FX_OP(movemask)(m.high) << LANES / 2;
-}
 FX_INLINE mask v_both(mask a, mask b) { return v_and(a, b); }
 #elif defined(__GNUC__)
-FX_INLINE uint32_t lane_bits(mask m) {
-    const int step = 16 / (int)sizeof(real);
-    return (uint32_t)part_signs(m.a) | (uint32_t)part_signs(m.b) << step |
-           (uint32_t)part_signs(m.c) << 2 * step | (uint32_t)part_signs(m.d) << 3 * step;
-}
 FX_INLINE mask v_both(mask x, mask y) {
     mask r = {x.a & y.a, x.b & y.b, x.c & y.c, x.d & y.d};
     return r;
 }
 #else
-FX_INLINE uint32_t lane_bits(mask m) {
-    uint32_t bits = 0;
-    FX_EACH bits |= (uint32_t)(m.lane[i] != 0) << i;
-    return bits;
-}
 FX_INLINE mask v_both(mask x, mask y) {
     FX_EACH x.lane[i] &= y.lane[i];
     return x;
@@ -154,10 +140,11 @@ FX_INLINE void count_nan(fx_selector *s, uint32_t bits, const lane_places *place
 FX_INLINE uint32_t lanes_to_offer(const fx_best *best, vec x, vec scores, uint64_t order) {
     if (!best->is_full) return FX_ALL_LANES;
     vec worst = v_set((real)best->worst_score), logit = v_set((real)best->worst_logit);
-    uint32_t better = lane_bits(v_less(worst, scores)), equal = lane_bits(v_equal(scores, worst));
+    uint32_t better = v_mask_bits(v_less(worst, scores)),
+             equal = v_mask_bits(v_equal(scores, worst));
     if (!equal) return better;
-    better |= equal & lane_bits(v_less(logit, x));
-    if (order < best->worst.order) better |= equal & lane_bits(v_equal(x, logit));
+    better |= equal & v_mask_bits(v_less(logit, x));
+    if (order < best->worst.order) better |= equal & v_mask_bits(v_equal(x, logit));
     return better;
 }
 

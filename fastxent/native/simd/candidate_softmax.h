@@ -61,7 +61,7 @@ FX_INLINE int row_may_pass(const fx_selection *call, const real *row, real cut) 
             continue;
         }
         vec x = row_vector(row, k, call->classes, &valid);
-        uint32_t bits = ~lane_bits(v_less(x, limit)) & valid;
+        uint32_t bits = ~v_mask_bits(v_less(x, limit)) & valid;
         if (has_background && background == background) bits &= ~(1u << (call->background - k));
         others |= bits;
     }
@@ -104,9 +104,9 @@ static void take_scored(fx_selector *s, const real *logits, const real *scores, 
         }
         p = combined_lanes(call, p, objects);
         lane_places places = {order + (uint64_t)k, 1, k, 1};
-        uint32_t nan = valid & ~lane_bits(v_equal(p, p));
+        uint32_t nan = valid & ~v_mask_bits(v_equal(p, p));
         if (nan) count_nan(s, nan, &places);
-        uint32_t bits = valid & lane_bits(v_less(v_load(thresholds + k), p));
+        uint32_t bits = valid & v_mask_bits(v_less(v_load(thresholds + k), p));
         if (call->best_only) bits &= best >= k && best < k + LANES ? 1u << (best - k) : 0;
         s->found += count_bits(bits);
         if (!bits) continue;
@@ -220,11 +220,11 @@ static uint32_t lanes_may_pass(const fx_selection *call, const anchor_lanes *lan
     vec cut = v_load(cuts), size = v_add(v_negative_abs(background), v_negative_abs(cut));
     vec limit = v_fma(size, v_set((real)(FX_DOUBLE ? 1e-14 : 1e-6)), v_add(background, cut));
     /* What is infinite or NaN. */
-    wanted = ~lane_bits(v_less(v_set((real)-INFINITY), size));
+    wanted = ~v_mask_bits(v_less(v_set((real)-INFINITY), size));
     for (ptrdiff_t k = 0; k < call->classes; k++) {
         if (k == call->background) continue;
         vec x = lanes_vector(lanes->data + k * lanes->class_stride, 0, count, &valid);
-        wanted |= ~lane_bits(v_less(x, limit));
+        wanted |= ~v_mask_bits(v_less(x, limit));
     }
     return wanted & valid;
 }

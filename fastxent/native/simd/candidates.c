@@ -9,20 +9,11 @@
 
 #include "isa.h"
 
-extern const fx_candidate_kernels fx_candidates_baseline_float, fx_candidates_baseline_double;
-#if FX_HAS_X86_TARGETS
-extern const fx_candidate_kernels fx_candidates_avx2_float, fx_candidates_avx2_double;
-extern const fx_candidate_kernels fx_candidates_avx512_float, fx_candidates_avx512_double;
-#endif
+FX_DECLARE_TABLES(fx_candidate_kernels, fx_candidates);
 
 const fx_candidate_kernels *fx_candidate_kernels_of(int isa, int is_double) {
-#if FX_HAS_X86_TARGETS
-    if (isa == FX_AVX512)
-        return is_double ? &fx_candidates_avx512_double : &fx_candidates_avx512_float;
-    if (isa == FX_AVX2) return is_double ? &fx_candidates_avx2_double : &fx_candidates_avx2_float;
-#endif
-    (void)isa;
-    return is_double ? &fx_candidates_baseline_double : &fx_candidates_baseline_float;
+    static const fx_candidate_kernels *const tables[FX_ISAS][2] = FX_TABLES(fx_candidates);
+    return tables[isa][is_double];
 }
 
 /* --- edges ------------------------------------------------------------------------------------ */

@@ -39,14 +39,8 @@ const fx_primitive_facts fx_primitives[FX_PRIMITIVES] = {
 #include "primitives.def"
 };
 
-extern const fx_kernels fx_kernels_baseline_float, fx_kernels_baseline_double;
-#if FX_HAS_X86_TARGETS
-extern const fx_kernels fx_kernels_avx2_float, fx_kernels_avx2_double;
-extern const fx_kernels fx_kernels_avx512_float, fx_kernels_avx512_double;
-#endif
-
 const char *fx_isa_name(int isa) {
-    static const char *const names[FX_ISAS] = {"baseline", "avx2", "avx512"};
+    static const char *const names[FX_ISAS] = {"baseline", "avx2", "avx512", "neon"};
     return names[isa];
 }
 
@@ -64,18 +58,17 @@ int fx_isa_supported(int isa) {
     __builtin_cpu_init();
     int avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && has_f16c();
     if (isa == FX_AVX2) return avx2;
-    return avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
-           __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl");
+    return isa == FX_AVX512 && avx2 && __builtin_cpu_supports("avx512f") &&
+           __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512bw") &&
+           __builtin_cpu_supports("avx512vl");
 #else
-    return 0;
+    return FX_HAS_NEON && isa == FX_NEON;
 #endif
 }
 
+FX_DECLARE_TABLES(fx_kernels, fx_kernels);
+
 const fx_kernels *fx_kernels_of(int isa, int is_double) {
-#if FX_HAS_X86_TARGETS
-    if (isa == FX_AVX512) return is_double ? &fx_kernels_avx512_double : &fx_kernels_avx512_float;
-    if (isa == FX_AVX2) return is_double ? &fx_kernels_avx2_double : &fx_kernels_avx2_float;
-#endif
-    (void)isa;
-    return is_double ? &fx_kernels_baseline_double : &fx_kernels_baseline_float;
+    static const fx_kernels *const tables[FX_ISAS][2] = FX_TABLES(fx_kernels);
+    return tables[isa][is_double];
 }

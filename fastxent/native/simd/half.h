@@ -37,6 +37,16 @@ FX_INLINE void copy_halves(char *to, const char *from, int count) {
 }
 #undef FX_COPY_PIECE
 
+#if !FX_DOUBLE && !defined(FX_ISA_AVX512)
+/* The first 16-bit numbers of up to LANES to a buffer for all of them, and from one. */
+FX_INLINE void v_load_first_halves(uint16_t *buffer, const char *p, int count) {
+    copy_halves((char *)buffer, p, count);
+}
+FX_INLINE void v_store_first_halves(char *p, int count, const uint16_t *buffer) {
+    copy_halves(p, (const char *)buffer, count);
+}
+#endif
+
 /* Moved into a float's place, a float16 is too small by 2^112: the difference of the biases. */
 FX_INLINE float float16_value(uint16_t bits) {
     uint32_t sign = (uint32_t)(bits & 0x8000) << 16, rest = (uint32_t)(bits & 0x7FFF) << 13;

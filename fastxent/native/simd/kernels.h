@@ -207,7 +207,7 @@ typedef struct {
     const fx_constant *constants; /* the last one has no name */
 } fx_kernels;
 
-enum { FX_BASELINE, FX_AVX2, FX_AVX512, FX_ISAS };
+enum { FX_BASELINE, FX_AVX2, FX_AVX512, FX_NEON, FX_ISAS };
 
 const char *fx_isa_name(int isa);
 int fx_isa_supported(int isa); /* built in, and this CPU and operating system run it */

@@ -209,21 +209,6 @@ FX_INLINE int is_eligible(const search *s, ptrdiff_t anchor) {
     return found;
 }
 
-FX_INLINE uint32_t mask_bits(mask m) {
-#if defined(FX_ISA_AVX512)
-    return (uint32_t)m;
-#elif defined(FX_ISA_AVX2)
-    uint32_t high = (uint32_t)FX_OP(movemask)(m.high);
-    return (uint32_t)FX_OP(movemask)(m.low) | high << (LANES / 2);
-#else
-    real lanes[LANES];
-    uint32_t bits = 0;
-    if (!v_mask_any(m)) return 0;
-    v_store(lanes, v_where(m, v_one()));
-    for (int i = 0; i < LANES; i++) bits |= (uint32_t)(lanes[i] != 0) << i;
-    return bits;
-#endif
-}
 FX_INLINE int lowest_bit(uint32_t bits) {
 #if defined(__GNUC__)
     return __builtin_ctz(bits);
@@ -249,8 +234,8 @@ static void scan_losses(search *s, const real *losses, ptrdiff_t first, ptrdiff_
             width == LANES ? v_load(losses + i) : v_load_first(losses + i, width, v_set((real)NAN));
         vec cut = v_set(s->cut);
         mask passes = v_less(cut, x);
-        uint32_t bits = mask_bits(passes);
-        if (s->takes_equal) bits |= mask_bits(v_equal(cut, x));
+        uint32_t bits = v_mask_bits(passes);
+        if (s->takes_equal) bits |= v_mask_bits(v_equal(cut, x));
         for (; bits; bits &= bits - 1) {
             ptrdiff_t place = i + lowest_bit(bits);
             s->kept[s->count] = candidate_of(losses[place], first + place);

@@ -5,8 +5,9 @@
  *
  *   real, vec, mask       a float or double; LANES of them; one truth value a lane
  *   LANES                 16 floats or 8 doubles on every instruction set: AVX2 holds a vec in two
- *                         registers, so that sums have the same order and the same bits as AVX-512
- *   v_fma(a, b, c)        a * b + c; one rounding on AVX2 and AVX-512, two in the portable build
+ *                         registers and NEON in four, so that sums have the same order and the same
+ *                         bits as AVX-512
+ *   v_fma(a, b, c)        a * b + c; one rounding, but two in the portable build
  *   v_fnma(a, b, c)       c - a * b, likewise
  *   v_max(a, b)           b where either is NaN, as x86 does: put the value to propagate second
  *   v_reduce_*(vec[])     LANES vectors to one: lane i is the reduction over the lanes of vector i,
@@ -48,7 +49,12 @@ typedef int32_t real_bits;
 #else
 #define FX_CALLED static
 #endif
-#if defined(FX_ISA_AVX512) || defined(FX_ISA_AVX2)
+#if defined(FX_ISA_AVX512) || defined(FX_ISA_AVX2) || defined(FX_ISA_NEON)
+#define FX_HAS_FMA 1
+#else
+#define FX_HAS_FMA 0
+#endif
+#if FX_HAS_FMA
 #define FX_MATH FX_INLINE
 #else
 #define FX_MATH FX_CALLED
@@ -68,6 +74,8 @@ typedef int32_t real_bits;
 #include "vector_avx512.h"
 #elif defined(FX_ISA_AVX2)
 #include "vector_avx2.h"
+#elif defined(FX_ISA_NEON)
+#include "vector_neon.h"
 #else
 #include "vector_portable.h"
 #endif

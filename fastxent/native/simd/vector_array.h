@@ -72,6 +72,11 @@ FX_INLINE int v_mask_all(mask m) {
     FX_EACH all &= m.lane[i];
     return all != 0;
 }
+FX_INLINE uint32_t v_mask_bits(mask m) {
+    uint32_t bits = 0;
+    FX_EACH bits |= (uint32_t)(m.lane[i] != 0) << i;
+    return bits;
+}
 
 /* Integers in the lanes; a left shift of negative ones is that of their bits. */
 FX_INLINE mask bits_add(mask m, real_bits number) {

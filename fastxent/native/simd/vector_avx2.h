@@ -91,6 +91,9 @@ FX_INLINE int v_mask_all(mask m) {
     return FX_OP(movemask)(FX_OP (and)(m.low, m.high)) == (1 << (LANES / 2)) - 1;
 }
 FX_INLINE int v_mask_any(mask m) { return FX_OP(movemask)(FX_OP(or)(m.low, m.high)) != 0; }
+FX_INLINE uint32_t v_mask_bits(mask m) {
+    return (uint32_t)FX_OP(movemask)(m.low) | (uint32_t)FX_OP(movemask)(m.high) << LANES / 2;
+}
 
 /* Masks for partial loads and stores come from the lane numbers. */
 FX_INLINE __m256i v_first_half(int count) {
@@ -314,14 +317,6 @@ FX_INLINE void v_transpose(vec *v) {
 }
 
 #if !FX_DOUBLE
-/* The first 16-bit numbers of up to LANES to a buffer for all of them, and from one. */
-FX_INLINE void v_load_first_halves(uint16_t *buffer, const char *p, int count) {
-    copy_halves((char *)buffer, p, count);
-}
-FX_INLINE void v_store_first_halves(char *p, int count, const uint16_t *buffer) {
-    copy_halves(p, (const char *)buffer, count);
-}
-
 /* 16-bit numbers: LANES of them. float16 by instruction; bfloat16 is the upper half of a float,
  * rounded to the nearest, ties to even; a NaN keeps its sign and stays one. */
 FX_INLINE __m128i v_load_16(const uint16_t *p) { return _mm_loadu_si128((const __m128i *)p); }

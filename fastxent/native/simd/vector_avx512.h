@@ -75,6 +75,7 @@ FX_INLINE vec v_select(mask m, vec yes, vec no) { return FX_OP(mask_blend)(m, no
 FX_INLINE vec v_where(mask m, vec x) { return FX_OP(maskz_mov)(m, x); }
 FX_INLINE int v_mask_all(mask m) { return m == (mask)-1; }
 FX_INLINE int v_mask_any(mask m) { return m != 0; }
+FX_INLINE uint32_t v_mask_bits(mask m) { return (uint32_t)m; }
 
 /* p * 2^n for n <= 0, correctly rounded down into the subnormals; `biased` is n + FX_ROUND_MAGIC.
  */

@@ -216,7 +216,7 @@ FX_INLINE power power_of(double exponent) {
 #define FX_POWER_UNDERFLOW -151.0f
 #define FX_SPLIT 4097.0f /* 2^12 + 1 */
 #endif
-#if defined(FX_ISA_AVX512) || defined(FX_ISA_AVX2)
+#if FX_HAS_FMA
 /* The rounding error of a product. */
 FX_INLINE vec v_product_error(vec a, vec b, vec product) { return v_fma(a, b, v_negate(product)); }
 #else

@@ -1,4 +1,4 @@
-/* The portable vec of GCC and Clang: four vectors of 16 bytes. */
+/* The vec of NEON, and the portable one of GCC and Clang: four vectors of 16 bytes. */
 #pragma GCC diagnostic ignored                                                                     \
     "-Wpsabi" /* vectors are passed between functions of one file alone */
 typedef real part __attribute__((vector_size(16)));
@@ -72,16 +72,33 @@ FX_INLINE mask bits_shift_right(mask m, int count) {
     return r;
 }
 
+/* What a compiler does not make of operators. The maximum and minimum are those of x86, for which
+ * NEON has no instruction: its own make NaN of a NaN, or never. */
+#if FX_HAS_NEON
+#if FX_DOUBLE
+#define FX_OP(name) v##name##q_f64
+#define FX_SUM_OF_BITS vaddvq_u64
+#define FX_PLACES {1, 2}
+typedef uint64x2_t part_mask;
+#else
+#define FX_OP(name) v##name##q_f32
+#define FX_SUM_OF_BITS vaddvq_u32
+#define FX_PLACES {1, 2, 4, 8}
+typedef uint32x4_t part_mask;
+#endif
+FX_INLINE part part_select(part_bits m, part yes, part no) {
+    return FX_OP(bsl)((part_mask)m, yes, no);
+}
+FX_INLINE part part_sqrt(part x) { return FX_OP(sqrt)(x); }
+FX_INLINE int part_signs(part_bits m) {
+    const part_mask places = FX_PLACES;
+    return (int)FX_SUM_OF_BITS((part_mask)m & places);
+}
+#else
 FX_INLINE part part_select(part_bits m, part yes, part no) {
     return (part)(((part_bits)yes & m) | ((part_bits)no & ~m));
 }
-FX_INLINE vec v_select(mask m, vec yes, vec no) {
-    vec r = {part_select(m.a, yes.a, no.a), part_select(m.b, yes.b, no.b),
-             part_select(m.c, yes.c, no.c), part_select(m.d, yes.d, no.d)};
-    return r;
-}
-
-/* What a compiler does not make of operators; SSE2 has an instruction for each. */
+#endif
 #if defined(__SSE2__)
 #include <emmintrin.h>
 #if FX_DOUBLE
@@ -96,17 +113,25 @@ FX_INLINE int part_signs(part_bits m) { return FX_SSE(movemask)((part)m); }
 #else
 FX_INLINE part part_max(part x, part y) { return part_select((part_bits)(y < x), x, y); }
 FX_INLINE part part_min(part x, part y) { return part_select((part_bits)(x < y), x, y); }
+#endif
+#if !defined(__SSE2__) && !FX_HAS_NEON
 FX_INLINE part part_sqrt(part x) {
-    for (int i = 0; i < 16 / (int)sizeof(real); i++) x[i] = FX_SQRT(x[i]);
+    for (int i = 0; i < FX_CHUNK; i++) x[i] = FX_SQRT(x[i]);
     return x;
 }
 FX_INLINE int part_signs(part_bits m) {
     int signs = 0;
-    for (int i = 0; i < 16 / (int)sizeof(real); i++) signs |= (m[i] != 0) << i;
+    for (int i = 0; i < FX_CHUNK; i++) signs |= (m[i] != 0) << i;
     return signs;
 }
 #endif
-#define FX_ALL_SIGNS ((1 << (16 / (int)sizeof(real))) - 1)
+#define FX_ALL_SIGNS ((1 << FX_CHUNK) - 1)
+
+FX_INLINE vec v_select(mask m, vec yes, vec no) {
+    vec r = {part_select(m.a, yes.a, no.a), part_select(m.b, yes.b, no.b),
+             part_select(m.c, yes.c, no.c), part_select(m.d, yes.d, no.d)};
+    return r;
+}
 
 FX_INLINE vec v_max(vec x, vec y) {
     vec r = {part_max(x.a, y.a), part_max(x.b, y.b), part_max(x.c, y.c), part_max(x.d, y.d)};
@@ -122,3 +147,7 @@ FX_INLINE vec v_sqrt(vec x) {
 }
 FX_INLINE int v_mask_any(mask m) { return part_signs(m.a | m.b | m.c | m.d) != 0; }
 FX_INLINE int v_mask_all(mask m) { return part_signs(m.a & m.b & m.c & m.d) == FX_ALL_SIGNS; }
+FX_INLINE uint32_t v_mask_bits(mask m) {
+    return (uint32_t)part_signs(m.a) | (uint32_t)part_signs(m.b) << FX_CHUNK |
+           (uint32_t)part_signs(m.c) << 2 * FX_CHUNK | (uint32_t)part_signs(m.d) << 3 * FX_CHUNK;
+}

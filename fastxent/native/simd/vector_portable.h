@@ -3,21 +3,9 @@
  * array. Rare operations go through an array with both. */
 #if FX_DOUBLE
 #define FX_SQRT sqrt
-#define FX_MANTISSA_BITS 52
-#define FX_EXPONENT_BIAS 1023
-#define FX_BITS_OF_THREE_QUARTERS 0x3FE8000000000000
-#define FX_BITS_OF_ROUND_MAGIC 0x4338000000000000
-#define FX_GUARD_POWER 0x1p-60
-#define FX_GUARD_EXPONENT 60
 typedef uint64_t real_unsigned;
 #else
 #define FX_SQRT sqrtf
-#define FX_MANTISSA_BITS 23
-#define FX_EXPONENT_BIAS 127
-#define FX_BITS_OF_THREE_QUARTERS 0x3F400000
-#define FX_BITS_OF_ROUND_MAGIC 0x4B400000
-#define FX_GUARD_POWER 0x1p-28f
-#define FX_GUARD_EXPONENT 28
 typedef uint32_t real_unsigned;
 #endif
 #define FX_EACH for (int i = 0; i < LANES; i++)
@@ -64,29 +52,7 @@ FX_INLINE void v_store_first(real *p, int count, vec x) {
     for (int i = 0; i < count; i++) p[i] = lanes[i];
 }
 
-/* p * 2^n for n <= 0: the low bits of `biased` = n + FX_ROUND_MAGIC hold n, and shifted into an
- * exponent field they are a power of two; the guard keeps that field in range, and one
- * multiplication by its inverse rounds once into the subnormals. */
-FX_INLINE vec v_scale(vec p, vec n, vec biased) {
-    mask field = bits_add(v_bits(biased), FX_EXPONENT_BIAS + FX_GUARD_EXPONENT);
-    (void)n;
-    field = bits_shift_left(field, FX_MANTISSA_BITS);
-    return v_mul(v_mul(p, v_from_bits(field)), v_set(FX_GUARD_POWER));
-}
-/* The same for any n: from FX_SCALE_OVERFLOW on that field is the one of infinity. */
-#define FX_SCALE_OVERFLOW (FX_EXPONENT_BIAS + 1 - FX_GUARD_EXPONENT)
-FX_INLINE vec v_scale_up(vec p, vec n, vec biased) {
-    return v_scale(p, n, v_min(v_set(FX_ROUND_MAGIC + FX_SCALE_OVERFLOW), biased));
-}
-
-/* The exponent k and 2^-k of x = 2^k * m with m in [0.75, 1.5), for normal positive x. Added to the
- * bits of FX_ROUND_MAGIC, k is the difference from it. */
-FX_INLINE vec v_exponent(vec x, vec *inverse_power) {
-    mask k = bits_shift_right(bits_add(v_bits(x), -FX_BITS_OF_THREE_QUARTERS), FX_MANTISSA_BITS);
-    mask power = bits_shift_left(bits_add(bits_negate(k), FX_EXPONENT_BIAS), FX_MANTISSA_BITS);
-    *inverse_power = v_from_bits(power);
-    return v_sub(v_from_bits(bits_add(k, FX_BITS_OF_ROUND_MAGIC)), v_set(FX_ROUND_MAGIC));
-}
+#include "vector_exponents.h"
 
 /* FX_CHUNK classes of LANES rows that are `step` bytes apart: a vector for each class. */
 FX_INLINE void v_load_columns(const char *p, ptrdiff_t step, vec *columns) {
@@ -122,14 +88,6 @@ FX_CALLED void v_transpose(vec *v) {
     }
 
 #if !FX_DOUBLE
-/* The first 16-bit numbers of up to LANES to a buffer for all of them, and from one. */
-FX_INLINE void v_load_first_halves(uint16_t *buffer, const char *p, int count) {
-    copy_halves((char *)buffer, p, count);
-}
-FX_INLINE void v_store_first_halves(char *p, int count, const uint16_t *buffer) {
-    copy_halves(p, (const char *)buffer, count);
-}
-
 /* 16-bit numbers: LANES of them (half.h). */
 FX_CALLED vec v_load_float16(const uint16_t *p) {
     real lanes[LANES];

@@ -1,0 +1,7 @@
+#include "isa.h"
+#if FX_HAS_NEON
+#define FX_ISA_NEON
+#define FX_DOUBLE 1
+#define FX_TABLE fx_detection_neon_double
+#include "detection_table.h"
+#endif

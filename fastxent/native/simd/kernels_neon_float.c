@@ -1,0 +1,7 @@
+#include "isa.h"
+#if FX_HAS_NEON
+#define FX_ISA_NEON
+#define FX_DOUBLE 0
+#define FX_TABLE fx_kernels_neon_float
+#include "table.h"
+#endif
