@@ -96,7 +96,7 @@ const fx_kernels FX_TABLE = {
 #define FX_PRIMITIVE(name, ...) name##_primitive,
 #include "primitives.def"
         },
-    .constants = constants,
+    .constants = constant_table,
 };
 
 #if defined(FX_ISA_AVX512) || defined(FX_ISA_AVX2)
