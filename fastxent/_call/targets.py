@@ -170,6 +170,19 @@ def _expected_labels(request: LossRequest, loss: Loss, axis: int | None) -> str:
     return f"{expected}{_or_ignored(request)}"
 
 
+def expected_targets(request: LossRequest, axis: int | None) -> str:
+    """Say which targets are valid, as the errors of their three formats do."""
+    if request.dense is not None:
+        return _or_missing(request.ignore)
+    if request.positions is not None:
+        return _expected_positions(request)
+    return _expected_labels(request, request.loss, axis)
+
+
+def _expected_positions(request: LossRequest) -> str:
+    return f"[0, {request.logits.shape[-1] - 1}]{_or_ignored(request)}"
+
+
 def _or_ignored(request: LossRequest) -> str:
     ignored = ", ".join(map(str, request.ignore))
     return f", or an ignore_index ({ignored})" if ignored else ""
@@ -287,6 +300,6 @@ def _set_positions(  # noqa: PLR0917
     request.ignore = ignored_labels(ignore_index)
     index = native.find_invalid_target(positions, request.threads, float(highest), request.ignore)
     if index >= 0:
-        valid = f"[0, {highest}]{_or_ignored(request)}"
+        valid = _expected_positions(request)
         problem = f"= {_element(positions, index)} is outside {valid}"
         raise ElementError(loss.targets, position_of(index, positions.shape), problem)

@@ -48,6 +48,7 @@ from fastxent.native._native import (
     take_result,
     tile_layout,
     worker_address,
+    xla_handlers,
 )
 
 #: The file that uses this OpenMP.
@@ -97,6 +98,7 @@ __all__ = [
     "take_result",
     "tile_layout",
     "worker_address",
+    "xla_handlers",
 ]
 
 if loss_names() != tuple(LOSSES):

@@ -134,7 +134,8 @@ cdef inline int read_operand(object array, bint has_classes, bint writable, Oper
     return 1
 
 
-cdef inline void coalesce(Dimensions* dimensions, Operand** operands, int operand_count) noexcept:
+cdef inline void coalesce(Dimensions* dimensions, Operand** operands,
+                          int operand_count) noexcept nogil:
     """Merge neighbouring dimensions that every operand steps through evenly; at least one stays."""
     cdef int axis, kept = 0, o
     cdef Py_ssize_t extent
@@ -163,7 +164,7 @@ cdef inline void coalesce(Dimensions* dimensions, Operand** operands, int operan
 
 
 cdef inline void order_as_in_memory(Dimensions* dimensions, Operand** operands,
-                                    int operand_count) noexcept:
+                                    int operand_count) noexcept nogil:
     """Sort dimensions by the steps of the last operand, for calls to which no order matters."""
     cdef const Py_ssize_t* steps = operands[operand_count - 1].strides
     cdef int axis, place, o

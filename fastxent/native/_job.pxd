@@ -139,7 +139,7 @@ cdef inline Scratch carve_scratch(const Job* job, char* memory, char** end) noex
     return scratch
 
 
-cdef inline void plan_scratch(Job* job) noexcept:
+cdef inline void plan_scratch(Job* job) noexcept nogil:
     """Choose the sizes of blocks and tiles, and from them the scratch memory of a thread."""
     cdef Py_ssize_t anchors = BLOCK_LOGITS // job.classes
     cdef char* end
@@ -153,7 +153,7 @@ cdef inline void plan_scratch(Job* job) noexcept:
     job.scratch_bytes = <Py_ssize_t><uintptr_t>end
 
 
-cdef inline void list_operands(Job* job, Operand** operands) noexcept:
+cdef inline void list_operands(Job* job, Operand** operands) noexcept nogil:
     operands[0] = &job.logits
     operands[1] = &job.targets
     operands[2] = &job.shares

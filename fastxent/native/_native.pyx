@@ -8,9 +8,11 @@ their bits do not depend on the number of threads.
 """
 
 from cpython.buffer cimport PyBuffer_FillInfo
-from libc.stdint cimport int32_t, int64_t, intptr_t, uint8_t
+from cpython.pycapsule cimport PyCapsule_New
+from libc.math cimport INFINITY, isnan
+from libc.stdint cimport int32_t, int64_t, intptr_t, uint8_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc
-from libc.string cimport memcpy, memset
+from libc.string cimport memcpy, memset, strlen
 
 from fastxent.native._arrays cimport (
     Dimensions, Operand, coalesce, data_of, order_as_in_memory, read_operand,
@@ -31,26 +33,35 @@ from fastxent.native._job cimport (
     OPERANDS, BlockTotals, Job, Work, list_operands, plan_scratch,
 )
 from fastxent.native._kernels cimport (
-    FX_BASELINE, FX_FLOAT32, FX_FLOAT64, FX_IGNORED, FX_ISAS, FX_LANES_AHEAD, FX_LOSSES,
-    FX_MASK_CENTRE, FX_NO_CLASS, FX_NUMBA_POOL, FX_PRIMITIVES, FX_ROW_CHUNK, FX_ROWS_AHEAD,
-    FX_SIGMOID_FAMILY, FX_SOFTMAX_FAMILY,
+    FX_BASELINE, FX_BINARY_FAMILY, FX_CATEGORICAL_FAMILY, FX_FLOAT16, FX_FLOAT32, FX_FLOAT64,
+    FX_IGNORED, FX_ISAS, FX_LANES_AHEAD, FX_LOSSES, FX_MASK_CENTRE, FX_NO_CLASS, FX_NUMBA_POOL,
+    FX_PRIMITIVES, FX_ROWS_AHEAD, FX_ROW_CHUNK, FX_SIGMOID_FAMILY, FX_SOFTMAX_FAMILY,
     fx_begin_floats, fx_clear_result_cache, fx_constant, fx_count_creatable, fx_end_floats,
     fx_exact_kernel, fx_float_control, fx_gather_team, fx_give_result, fx_held_by_result_cache,
     fx_isa_name, fx_isa_supported, fx_kernels, fx_kernels_of, fx_label_map, fx_losses,
     fx_map_kernel, fx_matrix, fx_max_threads, fx_others_double, fx_others_float, fx_own_team,
-    fx_prepare_teams, fx_primitives, fx_protect_forks, fx_set_result_cache, fx_take_result,
-    fx_team, fx_tile, fx_tile_kernel,
+    fx_prepare_teams, fx_primitives, fx_protect_forks, fx_set_result_cache, fx_take_result, fx_team,
+    fx_tile, fx_tile_kernel,
 )
 from fastxent.native._matching cimport (
     COST_WORK, STEP_QUERIES, CostJob, cost_bytes, cost_step, plan_tiles,
 )
 from fastxent.native._requests cimport (
     check_loss, choose_kernels, choose_precision, describe_loss, has_factors, map_labels, per_class,
-    scores_suit_rows, takes_rows,
+    scores_suit_rows, set_label_map, set_loss, takes_rows,
 )
 from fastxent.native._short_calls cimport describe_short_call
 from fastxent.native._threads cimport (
-    add_totals, map_blocks, read_blocks, run_blocks, run_steps, run_worker, scan_blocks,
+    add_totals, map_blocks, map_one_block, read_blocks, run_blocks, run_one_block, run_steps,
+    run_worker, scan_blocks,
+)
+from fastxent.native._xla cimport (
+    FX_OF_ANCHORS, FX_OF_CALL, FX_OF_CLASSES, FX_OF_LOGITS, FX_XLA_INVALID_ARGUMENT,
+    FX_XLA_RESOURCE_EXHAUSTED,
+    fx_xla_array, fx_xla_call, fx_xla_equal, fx_xla_error, fx_xla_fail, fx_xla_frame,
+    fx_xla_handle, fx_xla_integer, fx_xla_integers, fx_xla_note_first, fx_xla_number,
+    fx_xla_operand, fx_xla_place, fx_xla_refuse_device, fx_xla_result, fx_xla_set_shape,
+    fx_xla_share, fx_xla_show, fx_xla_span, fx_xla_text, fx_xla_threads, fx_xla_value,
 )
 
 import numpy as np
@@ -216,7 +227,7 @@ cdef BlockTotals run_job(Job* job, int threads) except *:
     return totals
 
 
-cdef Py_ssize_t plan_blocks(Job* job) noexcept:
+cdef Py_ssize_t plan_blocks(Job* job) noexcept nogil:
     """Plan the blocks of a described call, and return how many there are."""
     cdef Operand* operands[OPERANDS]
     list_operands(job, operands)
@@ -229,6 +240,13 @@ cdef Py_ssize_t plan_blocks(Job* job) noexcept:
 
 include "_scores.pxi"
 include "_calls.pxi"
+
+
+# ---------------------------------------------------------------------------- calls from XLA
+
+include "_xla_losses.pxi"
+include "_xla_checks.pxi"
+include "_xla_scores.pxi"
 
 
 # ---------------------------------------------------------------------------- detection

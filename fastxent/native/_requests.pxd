@@ -28,14 +28,14 @@ cdef inline int check_loss(int code) except -1:
     return code
 
 
-cdef inline void set_loss(Job* job, int loss) noexcept:
+cdef inline void set_loss(Job* job, int loss) noexcept nogil:
     """Say which loss it is, and whether the classes of an anchor are independent of each other."""
     job.options.loss = loss
     job.facts = &fx_custom_facts if loss == FX_CUSTOM else &fx_losses[loss]
     job.is_sigmoid = job.facts.family in (FX_SIGMOID_FAMILY, FX_BINARY_FAMILY)
 
 
-cdef inline void choose_precision(Job* job, int isa) noexcept:
+cdef inline void choose_precision(Job* job, int isa) noexcept nogil:
     """Compute in the precision of the logits, and for 16-bit floats in float32."""
     job.element = FX_FLOAT64 if job.logits.type == FX_FLOAT64 else FX_FLOAT32
     job.itemsize = element_size(job.element)
@@ -111,7 +111,7 @@ cdef inline const void* per_class(object values) except? NULL:
 
 
 cdef inline void set_label_map(Job* job, const int64_t* ignored, int ignored_count,
-                               int64_t background) noexcept:
+                               int64_t background) noexcept nogil:
     """Fill in what labels mean."""
     job.labels.ignored = ignored
     job.labels.ignored_count = ignored_count
@@ -141,7 +141,7 @@ cdef inline int64_t* map_labels(Job* job, object request) except NULL:
     return ignored
 
 
-cdef inline void choose_kernels(Job* job) noexcept:
+cdef inline void choose_kernels(Job* job) noexcept nogil:
     """Pick the kernels of a loss: the row kernel too, where it can do what is asked."""
     cdef int loss = job.options.loss
     job.lane_kernel = job.kernels.loss_lanes[loss]
@@ -149,7 +149,7 @@ cdef inline void choose_kernels(Job* job) noexcept:
         job.row_kernel = job.kernels.loss_rows[loss]
 
 
-cdef inline bint takes_rows(const Job* job) noexcept:
+cdef inline bint takes_rows(const Job* job) noexcept nogil:
     """Return whether the row kernel, if there is one, can do what is asked, and is faster."""
     cdef int loss = job.options.loss
     return ((loss == FX_CUSTOM or job.kernels.loss_rows[loss] != NULL)
@@ -158,13 +158,13 @@ cdef inline bint takes_rows(const Job* job) noexcept:
             and (job.has_labels or job.targets.class_stride == job.targets.itemsize))
 
 
-cdef inline bint has_factors(const Job* job) noexcept:
+cdef inline bint has_factors(const Job* job) noexcept nogil:
     """Return whether the terms of any targets have a factor other than 1."""
     return (job.options.positive_weight != NULL or job.options.negative_weight != NULL
             or job.options.positive != 1 or job.options.negative != 1)
 
 
-cdef inline bint suits_rows(const Job* job) noexcept:
+cdef inline bint suits_rows(const Job* job) noexcept nogil:
     """Return whether the row kernel, if there is one, knows the options, factors and targets."""
     cdef const fx_loss_facts* facts = job.facts
     if (job.per_logit or job.logit_weight.data != NULL or job.logit_grad_output.data != NULL
@@ -178,7 +178,7 @@ cdef inline bint suits_rows(const Job* job) noexcept:
              or job.options.positive == job.options.negative == 1))
 
 
-cdef inline bint suits_lanes(const Job* job) noexcept:
+cdef inline bint suits_lanes(const Job* job) noexcept nogil:
     """Return whether the lane kernels, rows being packed for them, are faster than row kernels."""
     cdef bint has_options = (job.grads.data != NULL or job.options.positive != 1
                              or job.options.positive_weight != NULL)
@@ -186,7 +186,7 @@ cdef inline bint suits_lanes(const Job* job) noexcept:
             < (job.facts.lane_bytes_with_options if has_options else job.facts.lane_bytes))
 
 
-cdef inline bint scores_suit_rows(const Job* job) noexcept:
+cdef inline bint scores_suit_rows(const Job* job) noexcept nogil:
     """Return whether the row kernels can compute scores over the classes, and are faster."""
     cdef Py_ssize_t row = job.classes * job.itemsize
     if not lies_in_rows(job, &job.logits, True):
@@ -198,7 +198,7 @@ cdef inline bint scores_suit_rows(const Job* job) noexcept:
 
 
 cdef inline bint lies_in_rows(const Job* job, const Operand* operand,
-                              bint may_be_half) noexcept:
+                              bint may_be_half) noexcept nogil:
     """Return whether the row kernels can read an operand where it is, or widened row by row."""
     cdef Py_ssize_t size = element_size(operand.type)
     cdef int axis

@@ -63,7 +63,7 @@ cdef int run_map(Job* job, fx_map_kernel kernel, int threads) except -1:
     return 0
 
 
-cdef Py_ssize_t plan_map(Job* job) noexcept:
+cdef Py_ssize_t plan_map(Job* job) noexcept nogil:
     """Plan the blocks of a score of single values, and return how many there are."""
     cdef Operand* operands[2]
     cdef Py_ssize_t blocks = (job.dimensions.size + SCAN_ELEMENTS - 1) // SCAN_ELEMENTS

@@ -63,7 +63,7 @@ cdef inline void run_one_block(const Job* job, Py_ssize_t block, char* memory,
 
 
 cdef inline void add_totals(BlockTotals* totals, const BlockTotals* block_totals,
-                            Py_ssize_t blocks) noexcept:
+                            Py_ssize_t blocks) noexcept nogil:
     """Add up in the order of the blocks."""
     cdef fx_float_control callers = fx_begin_floats()
     cdef Py_ssize_t block

@@ -22,6 +22,7 @@ LAYERS = (
     | {"losses", "focal_losses", "focal_star", "quality_losses", "probability_losses"},
     {"torch", "jax", "dask"},
     {"__init__", "cli"},
+    {"jax"},
 )
 LEVELS = {part: level for level, parts in enumerate(LAYERS) for part in parts}
 

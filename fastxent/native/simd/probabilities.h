@@ -13,7 +13,7 @@ FX_INLINE void binary_range(const fx_tile *tile, const lane_range *range, const 
     vec spread = v_set((real)(tile->label_smoothing / 2));
     vec classes = v_set((real)tile->classes);
     if (tile->label_counts) classes = v_max(v_one(), lanes_per_anchor(tile->label_counts, range));
-    vec share = tile->results.data ? v_one() : v_div(v_one(), classes);
+    vec share = tile->losses ? v_div(v_one(), classes) : v_one();
     vec scale = v_mul(lanes_per_anchor(tile->grad_scales, range), share);
     lane_labels labels = lanes_targets(tile, range);
     compensated total = compensated_zero();
