@@ -71,7 +71,7 @@ lint: $(VENV)/.made-extra-test $(VENV)/.made-extra-lint  ## check style, types a
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	PATH="$(CURDIR)/$(BIN):$$PATH" cython-lint fastxent
-	$(CC) -fsyntax-only -Wall -Wextra -Wshadow -Werror -fopenmp -Ifastxent/native $(filter %.c,$(C_SOURCES))
+	$(CC) -fsyntax-only -Wall -Wextra -Wshadow -Werror -fopenmp -Ifastxent/native -Ifastxent/native/simd $(filter %.c,$(C_SOURCES))
 	$(BIN)/clang-format --dry-run -Werror $(C_SOURCES)
 	$(BIN)/codespell
 

@@ -13,16 +13,16 @@ class CallOptions(NamedTuple):
 
     #: Those that not all losses have, by name.
     parameters: Mapping[str, Any]
-    axis: SupportsIndex | None
-    reduction: Reduction
-    normalizer: Normalizer | float
-    empty: Literal["raise"] | float
-    weight: ArrayLike | None
-    class_weight: ArrayLike | None
-    ignore_index: IgnoreIndex
-    background_index: SupportsIndex | None
-    return_grad: bool
-    grad_output: ArrayLike | None
-    out: Array | None
-    grad_out: Array | None
-    num_threads: SupportsIndex | None
+    axis: SupportsIndex | None = -1
+    reduction: Reduction = "anchor"
+    normalizer: Normalizer | float = "valid"
+    empty: Literal["raise"] | float = 0.0
+    weight: ArrayLike | None = None
+    class_weight: ArrayLike | None = None
+    ignore_index: IgnoreIndex = -100
+    background_index: SupportsIndex | None = None
+    return_grad: bool = False
+    grad_output: ArrayLike | None = None
+    out: Array | None = None
+    grad_out: Array | None = None
+    num_threads: SupportsIndex | None = None

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from fastxent._call.options import CallOptions
 from fastxent._call.validate import loss_request
 from fastxent._catalogue import Loss
 from fastxent._config import backend_module
@@ -17,6 +18,15 @@ from fastxent._floats import with_default_floats
 _BLOCK_ANCHORS = 4096
 #: What a request has one of per anchor, on the first axes.
 _PER_ANCHOR = ("logits", "labels", "dense", "positions", "scores", "anchor_weight", "logit_weight")
+#: The options that totals depend on, and the number of threads.
+_COUNTED = {
+    "axis",
+    "weight",
+    "class_weight",
+    "ignore_index",
+    "background_index",
+    "num_threads",
+}
 
 
 class PartTotals(NamedTuple):
@@ -87,26 +97,9 @@ def _count(loss: Loss, values: Array, targets: Array, options: Mapping[str, Any]
     compute = backend_module(backend)
     is_native = backend_module("native") is compute
     parameters = {"scores": options["scores"]} if "scores" in options else {}
-    request = loss_request(
-        loss,
-        values,
-        targets,
-        parameters,
-        options.get("axis", -1),
-        "sum",
-        "valid",
-        0.0,
-        options.get("weight"),
-        options.get("class_weight"),
-        options.get("ignore_index", -100),
-        options.get("background_index"),
-        False,
-        None,
-        None,
-        None,
-        options.get("num_threads"),
-        is_native,
-    )[0]
+    given = {name: options[name] for name in _COUNTED & options.keys()}
+    call = CallOptions(parameters, reduction="sum", **given)
+    request, _, _ = loss_request(loss, values, targets, call, checks_late=is_native)
     rows = []
     for block in _blocks(request):
         counts = compute.count_anchors(block)

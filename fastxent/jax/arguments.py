@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import fastxent
+from fastxent._call.options import CallOptions
 from fastxent._call.targets import expected_targets
 from fastxent._call.validate import loss_request
 from fastxent._catalogue import ARGUMENTS, LOSSES, NUMPY_ONLY, Loss, loss_shape
@@ -139,26 +140,18 @@ def _plan_of(
     parameters = {key: zeros[key] for key in loss.parameters if key in zeros}
     if scores:
         parameters["scores"] = scores[0]
-    request, _, _ = loss_request(
-        loss,
-        values,
-        targets,
+    call = CallOptions(
         parameters,
-        given["axis"],
-        given["reduction"],
-        cast("Any", zeros["normalizer"]),
-        given["empty"],
-        zeros["weight"],
-        zeros.get("class_weight"),
-        given["ignore_index"],
-        given.get("background_index"),
-        False,
-        None,
-        None,
-        None,
-        None,
-        True,
+        axis=given["axis"],
+        reduction=given["reduction"],
+        normalizer=cast("Any", zeros["normalizer"]),
+        empty=given["empty"],
+        weight=zeros["weight"],
+        class_weight=zeros.get("class_weight"),
+        ignore_index=given["ignore_index"],
+        background_index=given.get("background_index"),
     )
+    request, _, _ = loss_request(loss, values, targets, call, checks_late=True)
     axis = None if given["axis"] is None else int(given["axis"]) % values.ndim
     operands = _operand_names(loss, request, arrays, weight=given["weight"])
     attributes = {
