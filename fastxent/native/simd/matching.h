@@ -180,7 +180,7 @@ FX_MATH half_score half_score_of(vec x, const exp_constants *constants) {
     vec e = v_mul(h, h);
     vec numerator = v_select(v_less(x, v_zero()), h, v_one());
     half_score score = {v_div(numerator, v_sqrt(v_add(v_one(), e))),
-                        v_add(v_relu(v_negate(x)), v_log1p_unit(e))};
+                        v_add(v_relu(v_negate(x)), v_log1p_unit(e, constants))};
     return score;
 }
 

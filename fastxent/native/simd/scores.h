@@ -30,7 +30,7 @@ FX_INLINE ptrdiff_t reals_before_line(const real *p) {
     }
 
 FX_INLINE vec v_softplus(vec x, const exp_constants *constants) {
-    vec tail = v_log1p_unit(v_exp_nonpositive(v_negative_abs(x), constants));
+    vec tail = v_log1p_unit(v_exp_nonpositive(v_negative_abs(x), constants), constants);
     /* The logarithm of a NaN is not one: take it from the relu. */
     vec relu = v_relu(x);
     return v_select(v_equal(x, x), v_add(relu, tail), relu);

@@ -170,7 +170,7 @@ FX_INLINE void sigmoid_few(const fx_tile *tile, ptrdiff_t first, const int vecto
     for (int v = 0; v < vectors; v++) {
         lane_range range = {first + v * LANES, count};
         vec q = sums[v].product;
-        vec loss = v_add(sums[v].linear, classes == 1 ? v_log1p_unit(q) : v_log1p(q));
+        vec loss = v_add(sums[v].linear, classes == 1 ? v_log1p_unit(q, constants) : v_log1p(q));
         lanes_store_losses(tile, &range, loss);
         repair(tile, &range, loss, sigmoid_exact_anchor);
     }
@@ -235,6 +235,7 @@ FX_INLINE void quality_at_labels(const fx_tile *tile, const lane_range *range, p
 }
 
 FX_INLINE void sigmoid_general(const fx_tile *tile, const lane_range *range, const int kind) {
+    exp_constants constants = make_exp_constants();
     sigmoid_options options = sigmoid_options_of(tile);
     lane_labels labels = lanes_targets(tile, range);
     vec scales = lanes_per_anchor(tile->grad_scales, range);
@@ -242,7 +243,7 @@ FX_INLINE void sigmoid_general(const fx_tile *tile, const lane_range *range, con
     for (ptrdiff_t k = 0; k < tile->classes; k++) {
         vec z = lanes_stream(tile, range, k);
         vec y = lanes_target(tile, range, k, &labels);
-        sigmoid_value value = sigmoid_value_of(kind, tile, &options, z, y, k);
+        sigmoid_value value = sigmoid_value_of(kind, tile, &options, &constants, z, y, k);
         if (kind == FX_QUALITY_FOCAL) quality_at_labels(tile, range, k, &labels, &value);
         if (tile->weights.data) {
             vec weight = lanes_load(&tile->weights, range, k);

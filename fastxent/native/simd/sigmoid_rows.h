@@ -124,46 +124,47 @@ FX_INLINE void sigmoid_rows_block(const fx_tile *tile, ptrdiff_t first, int coun
 
 FX_INLINE void modulated_row_step(const class_row *row, ptrdiff_t k, int count, vec *sum,
                                   const real *others, const sigmoid_options *options,
-                                  const int has_grads, const int type) {
+                                  const exp_constants *constants, const int has_grads,
+                                  const int type) {
     vec z = row_logits(row, k, count, 0, type);
     sigmoid_value value = options->is_clipped
-                              ? shifted_value(z, options)
-                              : modulated_value(z, options->gamma_negative, &options->exp);
+                              ? shifted_value(z, options, constants)
+                              : modulated_value(z, options->gamma_negative, constants);
     *sum = v_add(*sum, row_term(v_and(value.loss, v_load(others + k)), count));
     if (has_grads) row_put_grads(row, k, count, v_mul(value.slope, row->scale), type);
 }
 
-FX_INLINE vec modulated_long_row(const class_row *row, ptrdiff_t classes,
-                                 const sigmoid_options *options, const int has_grads,
-                                 const int type) {
-    compensated total = compensated_zero();
-    for (ptrdiff_t chunk = 0; chunk < classes; chunk += FX_ROW_CHUNK) {
-        ptrdiff_t end = chunk + FX_ROW_CHUNK < classes ? chunk + FX_ROW_CHUNK : classes;
-        vec sum = v_zero();
-        for (ptrdiff_t start = chunk; start < end; start += FX_ROW_PIECE) {
-            ptrdiff_t left = end - start;
-            ptrdiff_t length = left < FX_ROW_PIECE ? left : FX_ROW_PIECE;
-            class_row piece = class_row_from(*row, start, type, type);
-            const real *others = label_mask(row->label, start);
-            vec terms = v_zero();
-            FX_FOR_ROW(&piece, type, length, modulated_row_step, &terms, others, options, has_grads,
-                       type);
-            sum = v_add(sum, terms);
+/* Chunks end with a piece, and join the compensated sum only where there are several. */
+FX_INLINE vec modulated_row(const class_row *row, ptrdiff_t classes, const sigmoid_options *options,
+                            const exp_constants *constants, const int has_grads, const int type) {
+    compensated total;
+    vec sum = v_zero();
+    for (ptrdiff_t start = 0; start < classes;) {
+        ptrdiff_t left = classes - start, length = left < FX_ROW_PIECE ? left : FX_ROW_PIECE;
+        class_row piece = class_row_from(*row, start, type, type);
+        const real *others = label_mask(row->label, start);
+        vec terms = v_zero();
+        FX_FOR_ROW(&piece, type, length, modulated_row_step, &terms, others, options, constants,
+                   has_grads, type);
+        sum = v_add(sum, terms);
+        start += length;
+        if (classes > FX_ROW_CHUNK && (start % FX_ROW_CHUNK == 0 || start == classes)) {
+            if (start <= FX_ROW_CHUNK) total = compensated_zero();
+            compensated_join(&total, sum);
+            sum = v_zero();
         }
-        chunk_join(&total, sum, classes);
     }
-    return compensated_value(total);
+    return classes > FX_ROW_CHUNK ? compensated_value(total) : sum;
 }
 
 FX_INLINE void modulated_sums_typed(const fx_tile *tile, ptrdiff_t first, int count, vec *sums,
                                     const sigmoid_options *options, const int has_grads,
                                     const int type) {
-    sigmoid_options pinned = *options;
-    pinned.exp = pinned_exp_constants();
+    exp_constants constants = stored_exp_constants();
     for (int i = 0; i < count; i++) {
         class_row row = class_row_of(tile, first + i, type, type);
         row.scale = v_mul(row.scale, v_set((real)tile->negative));
-        sums[i] = modulated_long_row(&row, tile->classes, &pinned, has_grads, type);
+        sums[i] = modulated_row(&row, tile->classes, options, &constants, has_grads, type);
     }
 }
 
@@ -205,7 +206,8 @@ FX_MATH vec modulated_labels(const fx_tile *tile, const lane_range *group,
         slopes[i] = (real)value.slope;
     }
     if (!is_quality) {
-        sigmoid_value value = modulated_value(v_load(own), options->gamma_positive, &options->exp);
+        exp_constants constants = make_exp_constants();
+        sigmoid_value value = modulated_value(v_load(own), options->gamma_positive, &constants);
         v_store(losses, v_mul(value.loss, v_set((real)tile->positive)));
         v_store(slopes, v_mul(value.slope, v_set((real)-tile->positive)));
     }

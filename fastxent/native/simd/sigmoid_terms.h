@@ -17,7 +17,7 @@ FX_MATH sigmoid_parts sigmoid_parts_of(vec z, const exp_constants *constants) {
     vec larger = v_div(v_one(), v_add(v_one(), e)), smaller = v_mul(e, larger);
     mask is_negative = v_less(z, v_zero());
     sigmoid_parts parts = {v_select(is_negative, smaller, larger),
-                           v_select(is_negative, larger, smaller), v_log1p_unit(e)};
+                           v_select(is_negative, larger, smaller), v_log1p_unit(e, constants)};
     return parts;
 }
 
@@ -48,7 +48,6 @@ typedef struct {
     vec clip, threshold, threshold_low; /* clip = sigmoid(threshold), in two parts */
     int is_clipped;
     vec slope, slope_low, shift, shift_low, inverse_slope; /* each number in two parts */
-    exp_constants exp;
 } sigmoid_options;
 
 FX_INLINE sigmoid_options sigmoid_options_of(const fx_tile *tile) {
@@ -64,7 +63,6 @@ FX_INLINE sigmoid_options sigmoid_options_of(const fx_tile *tile) {
         .shift = v_set((real)tile->shift),
         .shift_low = v_set((real)(tile->shift - (real)tile->shift)),
         .inverse_slope = v_set((real)(1 / tile->slope)),
-        .exp = make_exp_constants(),
     };
     double threshold = options.is_clipped ? log(tile->clip) - log1p(-tile->clip) : 0;
     options.threshold = v_set((real)threshold);
@@ -76,9 +74,10 @@ FX_INLINE sigmoid_options sigmoid_options_of(const fx_tile *tile) {
  *
  * p - clip would cancel near clip = sigmoid(threshold). There
  * sigmoid(z) - sigmoid(t) = sigmoid(z) (1 - sigmoid(t)) (1 - exp(t - z)). */
-FX_MATH sigmoid_value shifted_value(vec z, const sigmoid_options *options) {
-    if (!options->is_clipped) return modulated_value(z, options->gamma_negative, &options->exp);
-    sigmoid_parts parts = sigmoid_parts_of(z, &options->exp);
+FX_MATH sigmoid_value shifted_value(vec z, const sigmoid_options *options,
+                                    const exp_constants *constants) {
+    if (!options->is_clipped) return modulated_value(z, options->gamma_negative, constants);
+    sigmoid_parts parts = sigmoid_parts_of(z, constants);
     vec above = v_sub(v_sub(z, options->threshold), options->threshold_low);
     vec share = v_negate(v_expm1_nonpositive(v_negate(v_relu(above))));
     vec m = v_mul(v_mul(parts.p, v_sub(v_one(), options->clip)), share);
@@ -103,11 +102,11 @@ FX_MATH sigmoid_value shifted_value(vec z, const sigmoid_options *options) {
 }
 
 /* factor m^gamma ce with m = y q + (1 - y) p, as torchvision has it for soft targets too. */
-FX_INLINE sigmoid_value focal_value(const fx_tile *tile, const sigmoid_options *options, vec z,
-                                    vec y, ptrdiff_t k) {
+FX_INLINE sigmoid_value focal_value(const fx_tile *tile, const sigmoid_options *options,
+                                    const exp_constants *constants, vec z, vec y, ptrdiff_t k) {
     power gamma = options->gamma_positive;
     vec rest = v_sub(v_one(), y);
-    sigmoid_parts parts = sigmoid_parts_of(z, &options->exp);
+    sigmoid_parts parts = sigmoid_parts_of(z, constants);
     sigmoid_value entropy = cross_entropy_value(z, &parts, y, rest);
     vec one_minus_pt = v_fma(y, parts.q, v_mul(rest, parts.p));
     vec factor = v_fma(y, lanes_positive(tile, k), v_mul(rest, lanes_negative(tile, k)));
@@ -119,11 +118,11 @@ FX_INLINE sigmoid_value focal_value(const fx_tile *tile, const sigmoid_options *
     return value;
 }
 
-FX_INLINE sigmoid_value varifocal_value(const fx_tile *tile, const sigmoid_options *options, vec z,
-                                        vec y, ptrdiff_t k) {
+FX_INLINE sigmoid_value varifocal_value(const fx_tile *tile, const sigmoid_options *options,
+                                        const exp_constants *constants, vec z, vec y, ptrdiff_t k) {
     power gamma = options->gamma_negative;
     mask is_positive = v_less(v_zero(), y);
-    sigmoid_parts parts = sigmoid_parts_of(z, &options->exp);
+    sigmoid_parts parts = sigmoid_parts_of(z, constants);
     sigmoid_value entropy = cross_entropy_value(z, &parts, y, v_sub(v_one(), y));
     vec of_positive = v_mul(lanes_positive(tile, k), tile->iou_weighted ? y : v_one());
     vec of_negative = v_mul(lanes_negative(tile, k), v_power(parts.p, gamma));
@@ -136,11 +135,11 @@ FX_INLINE sigmoid_value varifocal_value(const fx_tile *tile, const sigmoid_optio
 }
 
 /* Linear in y: y times the loss of a positive, 1 - y times that of a negative. */
-FX_INLINE sigmoid_value asymmetric_value(const fx_tile *tile, const sigmoid_options *options, vec z,
-                                         vec y, ptrdiff_t k) {
-    sigmoid_value of_positive =
-        modulated_value(v_negate(z), options->gamma_positive, &options->exp);
-    sigmoid_value of_negative = shifted_value(z, options);
+FX_INLINE sigmoid_value asymmetric_value(const fx_tile *tile, const sigmoid_options *options,
+                                         const exp_constants *constants, vec z, vec y,
+                                         ptrdiff_t k) {
+    sigmoid_value of_positive = modulated_value(v_negate(z), options->gamma_positive, constants);
+    sigmoid_value of_negative = shifted_value(z, options, constants);
     vec positive = v_mul(y, lanes_positive(tile, k));
     vec negative = v_mul(v_sub(v_one(), y), lanes_negative(tile, k));
     sigmoid_value value = {
@@ -154,7 +153,8 @@ FX_INLINE sigmoid_value asymmetric_value(const fx_tile *tile, const sigmoid_opti
  * exp(-|u|) makes the absolute error of u a relative one, so u has two parts. Beyond
  * FX_SHIFTED_LIMIT they make no difference, and of infinite logits the second would be NaN. */
 #define FX_SHIFTED_LIMIT 0x1p20f
-FX_MATH sigmoid_value shifted_softplus(vec x, const sigmoid_options *options) {
+FX_MATH sigmoid_value shifted_softplus(vec x, const sigmoid_options *options,
+                                       const exp_constants *constants) {
     vec product = v_mul(options->slope, x), sum = v_add(product, options->shift);
     vec added = v_sub(sum, product);
     vec low = v_add(v_sub(product, v_sub(sum, added)), v_sub(options->shift, added));
@@ -165,20 +165,21 @@ FX_MATH sigmoid_value shifted_softplus(vec x, const sigmoid_options *options) {
     vec u = v_add(sum, low);
     low = v_select(is_far, v_zero(), v_add(v_sub(sum, u), low));
     mask is_negative = v_less(u, v_zero());
-    vec e = v_exp_nonpositive(v_negative_abs(u), &options->exp);
+    vec e = v_exp_nonpositive(v_negative_abs(u), constants);
     e = v_fma(e, v_select(is_negative, low, v_negate(low)), e);
     vec larger = v_div(v_one(), v_add(v_one(), e)), smaller = v_mul(e, larger);
-    vec softplus = v_add(v_relu(v_negate(u)), v_log1p_unit(e));
+    vec softplus = v_add(v_relu(v_negate(u)), v_log1p_unit(e, constants));
     sigmoid_value value = {v_mul(softplus, options->inverse_slope),
                            v_select(is_negative, larger, smaller)};
     return value;
 }
 
 /* Linear in y, as the asymmetric loss. */
-FX_INLINE sigmoid_value focal_star_value(const fx_tile *tile, const sigmoid_options *options, vec z,
-                                         vec y, ptrdiff_t k) {
-    sigmoid_value of_positive = shifted_softplus(z, options);
-    sigmoid_value of_negative = shifted_softplus(v_negate(z), options);
+FX_INLINE sigmoid_value focal_star_value(const fx_tile *tile, const sigmoid_options *options,
+                                         const exp_constants *constants, vec z, vec y,
+                                         ptrdiff_t k) {
+    sigmoid_value of_positive = shifted_softplus(z, options, constants);
+    sigmoid_value of_negative = shifted_softplus(v_negate(z), options, constants);
     vec positive = v_mul(y, lanes_positive(tile, k));
     vec negative = v_mul(v_sub(v_one(), y), lanes_negative(tile, k));
     sigmoid_value value = {
@@ -188,21 +189,21 @@ FX_INLINE sigmoid_value focal_star_value(const fx_tile *tile, const sigmoid_opti
 }
 
 /* With smoothed targets. */
-FX_INLINE sigmoid_value smoothed_value(const fx_tile *tile, const sigmoid_options *options, vec z,
-                                       vec y, ptrdiff_t k) {
+FX_INLINE sigmoid_value smoothed_value(const fx_tile *tile, const sigmoid_options *options,
+                                       const exp_constants *constants, vec z, vec y, ptrdiff_t k) {
     vec rest = v_sub(v_one(), y);
     vec positive = v_fma(y, options->keep, options->spread);
     vec negative = v_fma(rest, options->keep, options->spread);
     positive = v_mul(positive, lanes_positive(tile, k));
     negative = v_mul(negative, lanes_negative(tile, k));
-    sigmoid_parts parts = sigmoid_parts_of(z, &options->exp);
+    sigmoid_parts parts = sigmoid_parts_of(z, constants);
     return cross_entropy_value(z, &parts, positive, negative);
 }
 
 /* The target is 0 everywhere but at the label, where the caller puts the exact value. */
-FX_INLINE sigmoid_value quality_value(const fx_tile *tile, const sigmoid_options *options, vec z,
-                                      vec y, ptrdiff_t k) {
-    sigmoid_value value = modulated_value(z, options->gamma_negative, &options->exp);
+FX_INLINE sigmoid_value quality_value(const fx_tile *tile, const sigmoid_options *options,
+                                      const exp_constants *constants, vec z, vec y, ptrdiff_t k) {
+    sigmoid_value value = modulated_value(z, options->gamma_negative, constants);
     vec factor = lanes_positive(tile, k);
     (void)y;
     value.loss = v_mul(value.loss, factor);
@@ -211,16 +212,17 @@ FX_INLINE sigmoid_value quality_value(const fx_tile *tile, const sigmoid_options
 }
 
 FX_INLINE sigmoid_value sigmoid_value_of(const int loss, const fx_tile *tile,
-                                         const sigmoid_options *options, vec z, vec y,
+                                         const sigmoid_options *options,
+                                         const exp_constants *constants, vec z, vec y,
                                          ptrdiff_t k) {
     sigmoid_value value = {v_zero(), v_zero()};
     switch ((fx_sigmoid_loss)loss) {
-    case FX_SIGMOID_CROSS_ENTROPY: value = smoothed_value(tile, options, z, y, k); break;
-    case FX_SIGMOID_FOCAL: value = focal_value(tile, options, z, y, k); break;
-    case FX_SIGMOID_FOCAL_STAR: value = focal_star_value(tile, options, z, y, k); break;
-    case FX_QUALITY_FOCAL: value = quality_value(tile, options, z, y, k); break;
-    case FX_VARIFOCAL: value = varifocal_value(tile, options, z, y, k); break;
-    case FX_ASYMMETRIC: value = asymmetric_value(tile, options, z, y, k); break;
+    case FX_SIGMOID_CROSS_ENTROPY: value = smoothed_value(tile, options, constants, z, y, k); break;
+    case FX_SIGMOID_FOCAL: value = focal_value(tile, options, constants, z, y, k); break;
+    case FX_SIGMOID_FOCAL_STAR: value = focal_star_value(tile, options, constants, z, y, k); break;
+    case FX_QUALITY_FOCAL: value = quality_value(tile, options, constants, z, y, k); break;
+    case FX_VARIFOCAL: value = varifocal_value(tile, options, constants, z, y, k); break;
+    case FX_ASYMMETRIC: value = asymmetric_value(tile, options, constants, z, y, k); break;
     }
     return value;
 }

@@ -198,7 +198,7 @@ FX_INLINE void softmax_pair(const fx_tile *tile, const lane_range *range) {
     vec change = v_select(v_less(distance, v_zero()), lost, v_negate(lost));
     exp_constants constants = make_exp_constants();
     vec e = v_exp_nonpositive(v_negative_abs(distance), &constants);
-    vec loss = v_add(v_relu(distance), v_log1p_unit(v_fma(e, change, e)));
+    vec loss = v_add(v_relu(distance), v_log1p_unit(v_fma(e, change, e), &constants));
     lanes_store_losses(tile, range, loss);
     repair(tile, range, loss, softmax_exact_anchor);
 }

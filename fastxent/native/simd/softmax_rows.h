@@ -121,7 +121,7 @@ FX_INLINE void rows_others_typed(const fx_tile *tile, ptrdiff_t first, int count
 }
 FX_INLINE void rows_others_of(const fx_tile *tile, ptrdiff_t first, int count, softmax_block *block,
                               const int is_long) {
-    exp_constants constants = pinned_exp_constants();
+    exp_constants constants = row_exp_constants();
     FX_WITH_FLAG_AND_TYPE(tile->grads.data, tile->logit_type, rows_others_typed, tile, first, count,
                           block, &constants, is_long);
 }

@@ -29,6 +29,13 @@ FX_INLINE vec v_set(real x) {
 #endif
     FX_BOTH(both, both);
 }
+/* A constant that the compiler cannot make again where it is used. */
+FX_INLINE vec v_pin(vec x) {
+#if defined(__GNUC__)
+    __asm__("" : "+x"(x.low));
+#endif
+    FX_BOTH(x.low, x.low);
+}
 FX_INLINE vec v_load(const real *p) { FX_BOTH(FX_OP(loadu)(p), FX_OP(loadu)(p + LANES / 2)); }
 FX_INLINE void v_store(real *p, vec x) {
     FX_OP(storeu)(p, x.low);

@@ -43,9 +43,14 @@ FX_INLINE vec v_polynomial(const real *coefficients, int count, vec x) {
     return sum;
 }
 
-/* The constants of exp. A function that loops over vectors takes them once and passes them on. */
+#define FX_EXP_CONSTANTS (6 + FX_COUNT(exp_tail))
+/* The constants of exp, and of v_log1p_unit, which follows it. A function that loops over vectors
+ * takes them once and passes them on. */
 typedef struct {
     vec underflow, log2_e, magic, ln2_high, ln2_low, one, tail[FX_COUNT(exp_tail)];
+#if !FX_DOUBLE
+    vec log1p_unit_tail[FX_COUNT(log1p_unit_tail)];
+#endif
 } exp_constants;
 FX_INLINE exp_constants make_exp_constants(void) {
     exp_constants constants = {
@@ -57,25 +62,62 @@ FX_INLINE exp_constants make_exp_constants(void) {
         .one = v_one(),
     };
     for (int i = 0; i < FX_COUNT(exp_tail); i++) constants.tail[i] = v_set(exp_tail[i]);
-    return constants;
-}
-/* The same in registers, where there are enough of them, on AVX-512: left to itself, the compiler
- * reads them from memory again in every row, which costs a row of 21 classes a quarter of its
- * time. */
-FX_INLINE exp_constants pinned_exp_constants(void) {
-    exp_constants constants = make_exp_constants();
-#if defined(FX_ISA_AVX512)
-    vec *all = (vec *)&constants;
-    for (int i = 0; i < (int)(sizeof constants / sizeof *all); i++) all[i] = v_pin(all[i]);
+#if !FX_DOUBLE
+    for (int i = 0; i < FX_COUNT(log1p_unit_tail); i++)
+        constants.log1p_unit_tail[i] = v_set(log1p_unit_tail[i]);
 #endif
     return constants;
 }
 
+#if defined(FX_ISA_AVX512) || defined(FX_ISA_AVX2)
+FX_INLINE exp_constants pin_exp_constants(exp_constants constants) {
+    vec *all = (vec *)&constants; /* those of exp come first */
+    for (int i = 0; i < FX_EXP_CONSTANTS; i++) all[i] = v_pin(all[i]);
+    return constants;
+}
+#endif
+/* The same in registers, where there are enough of them, on AVX-512: left to itself, the compiler
+ * reads them from memory again in every row, which costs a row of 21 classes a quarter of its
+ * time. */
+FX_INLINE exp_constants pinned_exp_constants(void) {
+#if defined(FX_ISA_AVX512)
+    return pin_exp_constants(make_exp_constants());
+#else
+    return make_exp_constants();
+#endif
+}
+/* The same for kernels that have registers for most of them on AVX2, too. */
+FX_INLINE exp_constants row_exp_constants(void) {
+#if defined(FX_ISA_AVX2)
+    return pin_exp_constants(make_exp_constants());
+#else
+    return pinned_exp_constants();
+#endif
+}
+/* The same for kernels that have none left on AVX2: there the constants stay in memory, from where
+ * operations read them as operands. */
+FX_INLINE exp_constants stored_exp_constants(void) {
+#if defined(FX_ISA_AVX2)
+    exp_constants constants = make_exp_constants();
+    vec *all = (vec *)&constants;
+    FX_NO_UNROLL
+    for (int i = 0; i < (int)(sizeof constants / sizeof *all); i++) all[i] = v_pin(all[i]);
+    return constants;
+#else
+    return pinned_exp_constants();
+#endif
+}
+
+/* Horner's rule with coefficients that are vectors. */
+FX_INLINE vec v_horner(const vec *coefficients, int count, vec x) {
+    vec sum = coefficients[count - 1];
+    for (int i = count - 2; i >= 0; i--) sum = v_fma(sum, x, coefficients[i]);
+    return sum;
+}
+
 /* exp(r) for r within half an octave. */
 FX_INLINE vec v_exp_reduced(vec r, const exp_constants *constants) {
-    const int last = FX_COUNT(exp_tail) - 1;
-    vec p = constants->tail[last];
-    for (int i = last - 1; i >= 0; i--) p = v_fma(p, r, constants->tail[i]);
+    vec p = v_horner(constants->tail, FX_COUNT(exp_tail), r);
     return v_fma(v_fma(p, r, constants->one), r, constants->one);
 }
 
@@ -162,11 +204,12 @@ FX_MATH vec v_log1p(vec x) {
 }
 
 /* log(1 + x) for x from 0 to 1, where one polynomial does: half the operations. */
-FX_INLINE vec v_log1p_unit(vec x) {
+FX_INLINE vec v_log1p_unit(vec x, const exp_constants *constants) {
 #if FX_DOUBLE
+    (void)constants;
     return v_log1p(x);
 #else
-    vec tail = v_polynomial(log1p_unit_tail, FX_COUNT(log1p_unit_tail), x);
+    vec tail = v_horner(constants->log1p_unit_tail, FX_COUNT(log1p_unit_tail), x);
     return v_fma(x, v_mul(x, tail), x);
 #endif
 }
