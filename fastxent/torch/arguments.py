@@ -18,7 +18,7 @@ _PLAIN_TYPES = frozenset({Tensor, torch.nn.Parameter})
 
 def check_memory(tensor: Tensor, name: str) -> None:
     """Refuse a tensor whose elements do not lie in the CPU's memory at some strides."""
-    if not tensor.is_cpu:
+    if tensor.device.type != "cpu":
         raise NotImplementedError(
             f"{name} is on the device {tensor.device}, and fastxent computes on the CPU: "
             f"pass {name}.cpu()"
@@ -101,7 +101,7 @@ class Signature:
         """Refuse what no route can work with."""
         tensors = {key: value for key, value in given.items() if isinstance(value, Tensor)}
         for key, tensor in tensors.items():
-            if not tensor.is_meta:  # then only its shape is asked for
+            if tensor.device.type != "meta":  # then only its shape is asked for
                 check_memory(tensor, key)
             if tensor.requires_grad and key != self.differentiable and torch.is_grad_enabled():
                 raise NotImplementedError(

@@ -84,12 +84,12 @@ def _result(value: Any) -> Any:
 
 
 @_disable_dynamo
-def _call(function: Callable[..., Any], values: Any, **options: Any) -> Any:
-    """Call NumPy's function with arrays in place of tensors."""
+def _call(function: Callable[..., Any], name: str, values: Any, **options: Any) -> Any:
+    """Call NumPy's function with arrays in place of tensors; `name` is that of `values`."""
     if options["num_threads"] is None:
         options["num_threads"] = torch.get_num_threads()
-    arrays = {name: _with_arrays(value, name) for name, value in options.items()}
-    return _result(function(_with_arrays(values, "the first argument"), **arrays))
+    arrays = {key: _with_arrays(value, key) for key, value in options.items()}
+    return _result(function(_with_arrays(values, name), **arrays))
 
 
 def _refuse_derivative(name: str, logits: Tensor | Sequence[Tensor]) -> None:
@@ -124,6 +124,7 @@ def select_candidates(
     _refuse_derivative("select_candidates", logits)
     return _call(
         fastxent.select_candidates,
+        "logits",
         logits,
         score_threshold=score_threshold,
         top_k=top_k,
@@ -160,6 +161,7 @@ def class_cost(
     _refuse_derivative("class_cost", logits)
     return _call(
         fastxent.class_cost,
+        "logits",
         logits,
         labels=labels,
         kind=kind,
@@ -190,6 +192,7 @@ def hard_negatives(
     """
     return _call(
         fastxent.hard_negatives,
+        "losses",
         losses,
         labels=labels,
         ratio=ratio,
@@ -209,4 +212,6 @@ def ohem(
     All parameters are those of :func:`fastxent.ohem`. The mask has no derivative, but the losses
     that it chooses have theirs: ``losses[mask].sum()``.
     """
-    return _call(fastxent.ohem, losses, k=k, batch_ndim=batch_ndim, num_threads=num_threads)
+    return _call(
+        fastxent.ohem, "losses", losses, k=k, batch_ndim=batch_ndim, num_threads=num_threads
+    )

@@ -10,6 +10,8 @@ from support.oracles import one_hot
 
 torch = pytest.importorskip("torch")
 
+from support import tensors  # noqa: E402
+
 import fastxent as fx  # noqa: E402
 import fastxent.torch as fxt  # noqa: E402
 from fastxent._catalogue import ARGUMENTS, LOSSES, NUMPY_ONLY  # noqa: E402
@@ -19,13 +21,10 @@ losses = pytest.mark.parametrize("name", LOSSES)
 REDUCTIONS = ("anchor", "none", "sum", "mean")
 
 
-def example(name, shape=(6, 5), axis=-1, dtype=np.float64, *, dense=False):
-    """Return values that require grad, and targets, as tensors."""
-    rng = np.random.default_rng(7)
-    values = family.values_for(name, rng, shape)
-    targets = family.targets_for(name, rng, values, axis, dense=dense)
-    values = torch.from_numpy(values.astype(dtype)).requires_grad_()
-    return values, tuple(map(torch.from_numpy, targets))
+def example(name, shape=(6, 5), axis=-1, dtype=torch.float64):
+    """Return values that require grad, and targets."""
+    values, targets = tensors.example(name, shape, axis, dtype)
+    return values.requires_grad_(), targets
 
 
 def numpy_result(name, values, targets, **options):
@@ -59,7 +58,7 @@ def test_derivatives(name, reduction):
 @pytest.mark.parametrize("reduction", REDUCTIONS)
 @losses
 def test_values_and_gradients_are_those_of_arrays(name, reduction):
-    values, targets = example(name, (4, 5, 3), axis=1, dtype=np.float32)
+    values, targets = example(name, (4, 5, 3), axis=1, dtype=torch.float32)
     weight = torch.linspace(0.5, 2, 12).reshape(4, 3)
     options = {"axis": 1, "weight": weight, "reduction": reduction}
     loss = getattr(fxt, name)(values, *targets, **options)
@@ -86,7 +85,7 @@ def test_results_without_gradients(name):
 
 
 def test_torchs_own_cross_entropies():
-    logits, (labels,) = example("softmax_cross_entropy", (8, 5), dtype=np.float32)
+    logits, (labels,) = example("softmax_cross_entropy", (8, 5), dtype=torch.float32)
     loss = fxt.softmax_cross_entropy(logits, labels, reduction="mean")
     torch.testing.assert_close(loss, functional.cross_entropy(logits, labels))
     dense = torch.from_numpy(one_hot(labels.numpy(), 5))
@@ -98,7 +97,7 @@ def test_torchs_own_cross_entropies():
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 @losses
 def test_halves(name, dtype):
-    values, targets = example(name, (7, 5, 4), axis=1, dtype=np.float32)
+    values, targets = example(name, (7, 5, 4), axis=1, dtype=torch.float32)
     halves = values.detach().to(dtype).requires_grad_()
     for reduction in ("sum", "anchor"):
         halves.grad = None
@@ -196,7 +195,7 @@ def test_gradients_add_up():
 
 @pytest.mark.parametrize("kind", [float, torch.tensor])
 def test_normalizers(kind):
-    logits, (labels,) = example("sigmoid_focal_loss", dtype=np.float32)
+    logits, (labels,) = example("sigmoid_focal_loss", dtype=torch.float32)
     loss = fxt.sigmoid_focal_loss(logits, labels, reduction="mean", normalizer=kind(7.0))
     expected = fxt.sigmoid_focal_loss(logits, labels, reduction="sum") / 7
     torch.testing.assert_close(loss, expected)
