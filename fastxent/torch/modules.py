@@ -53,6 +53,13 @@ class CrossEntropyLoss(nn.Module):
     def forward(self, input: Tensor, target: Tensor) -> Tensor:  # noqa: A002 - torch's name
         """Return the loss of logits and class labels, or probabilities."""
         has_labels = input.shape != target.shape
+        if not has_labels and not target.is_floating_point():
+            raise TypeError(
+                f"target has dtype {target.dtype} and the shape of input, where probabilities are "
+                "of a floating-point dtype"
+            )
+        if not has_labels and self.ignore_index >= 0:
+            raise ValueError("ignore_index is for class labels, but this target has probabilities")
         options: dict[str, Any] = {
             "axis": 1 if input.ndim > 1 else 0,
             "class_weight": self.weight,
