@@ -91,6 +91,7 @@ def split_loss(signature: Signature, given: dict[str, Any]) -> tuple[LossPlan, l
             given[name] = Zeros(arrays[name].shape, arrays[name].dtype)
         elif isinstance(given[name], np.number | np.ndarray):
             given[name] = given[name].item()
+    refuse_tracers(given)
     shapes = tuple(Zeros(array.shape, array.dtype) for array in arrays.values())
     shapes = shapes[: len(signature.positional)]
     threads = thread_count(given.pop("num_threads"))
@@ -103,6 +104,16 @@ def split_loss(signature: Signature, given: dict[str, Any]) -> tuple[LossPlan, l
     values = arrays.pop(signature.positional[0])
     own = [_as_operand(name, array, values, plan) for name, array in arrays.items()]
     return plan, [values, *own]
+
+
+def refuse_tracers(given: dict[str, Any]) -> None:
+    """Refuse options that a compiler does not know."""
+    for name, value in given.items():
+        if isinstance(value, jax.core.Tracer):
+            raise TypeError(
+                f"{name} is not known before the function is compiled, but has to be: declare it "
+                f'to jax.jit as static_argnames="{name}"'
+            )
 
 
 def _is_array(value: object) -> bool:

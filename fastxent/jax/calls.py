@@ -82,7 +82,7 @@ def _vary(array: jax.Array, axes: tuple[str, ...]) -> jax.Array:
         return array
     if hasattr(jax.lax, "pcast"):
         return jax.lax.pcast(array, axes, to="varying")
-    return jax.lax.pvary(array, axes)  # type: ignore[attr-defined] # before 0.9
+    return jax.lax.pvary(array, axes)  # before JAX 0.9
 
 
 def refuse_other_devices(name: str, array: object) -> None:

@@ -16,7 +16,7 @@ from fastxent._arguments import as_flag, axis_indices
 from fastxent._call.validate import MOST_CLASSES
 from fastxent._catalogue import SCORES
 from fastxent._config import thread_count
-from fastxent.jax.arguments import Signature
+from fastxent.jax.arguments import Signature, refuse_tracers
 from fastxent.jax.calls import call, refuse_other_devices, score_dtype
 from fastxent.jax.docs import document
 
@@ -121,7 +121,8 @@ def _make_score(name: str) -> Callable[..., jax.Array]:
     def score(*arguments: Any, **options: Any) -> jax.Array:
         given = signature.bind(arguments, options)
         refuse_other_devices(argument, given[argument])
-        values = jnp.asarray(given[argument])
+        values = jnp.asarray(given.pop(argument))
+        refuse_tracers(given)
         if values.dtype.kind in "biu":
             values = values.astype(float)
         plan = ScorePlan(name, None, thread_count(given["num_threads"]))

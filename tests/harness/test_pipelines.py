@@ -29,6 +29,7 @@ PIPELINES = {
         [],
     ),
     "training": (["matplotlib", "sklearn", "torch"], ["--steps", "30"]),
+    "training_jax": (["jax", "matplotlib", "optax", "sklearn"], ["--steps", "30"]),
 }
 
 
@@ -324,3 +325,11 @@ def test_training_with_torchs_own_gradient_takes_the_same_course():
         expected.backward()
         optimizer.step()
         assert loss == pytest.approx(expected.item(), rel=1e-4)
+
+
+def test_loss_curve_is_that_of_optax():
+    example = load("training_jax")
+    _, losses = example["train"](example["fastxent_loss"], 60)
+    _, expected = example["train"](example["optax_loss"], 60)
+    np.testing.assert_allclose(losses, expected, 1e-4)
+    assert losses[-5:].mean() < losses[0] / 3

@@ -4,7 +4,7 @@ import re
 
 import numpy as np
 import pytest
-from support import family
+from support import family, jax_versions
 
 jax = pytest.importorskip("jax")
 
@@ -56,7 +56,7 @@ def test_values_are_refused_as_by_numpy(case, reduction):
     def loss(z, *others):
         return getattr(fxj, name)(z, *others, **options, reduction=reduction).sum()
 
-    with jax.enable_x64(True):
+    with jax_versions.enable_x64(True):
         for function in (loss, jax.jit(loss), jax.value_and_grad(loss), jax.jit(jax.grad(loss))):
             assert message_of(function, *arrays) == expected
 
@@ -122,7 +122,7 @@ SHAPES = [
 @pytest.mark.parametrize(("name", "arrays", "options"), SHAPES)
 def test_shapes_and_options_are_refused_as_by_numpy(name, arrays, options):
     expected = message_of(getattr(fx, name), *arrays, **options)
-    with jax.enable_x64(True):
+    with jax_versions.enable_x64(True):
         assert message_of(getattr(fxj, name), *arrays, **options) == expected
         function = jax.jit(lambda *arrays: getattr(fxj, name)(*arrays, **options))
         assert message_of(function, *arrays) == expected
@@ -132,6 +132,16 @@ def test_names_of_arguments():
     for name in ("gama", "backend", "return_grad", "out", "grad_out", "grad_output"):
         with pytest.raises(TypeError, match=rf"fastxent\.jax\.sigmoid_focal_loss: .*'{name}'"):
             fxj.sigmoid_focal_loss(Z, LABELS, **{name: None})
+
+
+def test_options_that_are_not_known_to_the_compiler():
+    with pytest.raises(TypeError, match=r"gamma is not known .*static_argnames=\"gamma\""):
+        jax.jit(fxj.sigmoid_focal_loss)(Z, LABELS, gamma=2.0)
+    with pytest.raises(TypeError, match=r"axis is not known .*static_argnames=\"axis\""):
+        jax.jit(fxj.softmax)(Z, axis=0)
+    loss = jax.jit(fxj.sigmoid_focal_loss, static_argnames="gamma")
+    expected = fx.sigmoid_focal_loss(Z, LABELS, gamma=3.0)
+    np.testing.assert_array_equal(loss(Z, LABELS, gamma=3.0), expected)
 
 
 @pytest.mark.parametrize("reduction", ["anchor", "sum"])

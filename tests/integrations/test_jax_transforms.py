@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from support import family
+from support import family, jax_versions
 
 jax = pytest.importorskip("jax")
 
@@ -17,7 +17,7 @@ BATCH = 3
 @pytest.fixture(autouse=True)
 def double_precision():
     """Let JAX have float64, whatever other tests have set."""
-    with jax.enable_x64(True):
+    with jax_versions.enable_x64(True):
         yield
 
 

@@ -4,7 +4,7 @@ import functools
 
 import numpy as np
 import pytest
-from support import family
+from support import family, jax_versions
 
 jax = pytest.importorskip("jax")
 
@@ -20,7 +20,7 @@ SHAPE = (3, 4, 5)
 @pytest.fixture(autouse=True)
 def double_precision():
     """Let JAX have float64, whatever other tests have set."""
-    with jax.enable_x64(True):
+    with jax_versions.enable_x64(True):
         yield
 
 
@@ -166,7 +166,7 @@ def test_bits_are_those_of_the_native_backend(name, dtype, reduction):
 @pytest.mark.parametrize("name", ["sigmoid_focal_loss", "softmax_cross_entropy"])
 def test_sums_are_float32_without_x64(name):
     values, targets = case_of(name)
-    with jax.enable_x64(False):
+    with jax_versions.enable_x64(False):
         loss, gradient = jax.value_and_grad(getattr(fxj, name))(
             jax.numpy.asarray(values), *targets, axis=1, reduction="sum"
         )
