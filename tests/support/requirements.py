@@ -38,6 +38,7 @@ PACKAGES = (
     "openvino",
     "optax",
     "powerboxes",
+    "psutil",
     "rapid_layout",
     "rapidocr_onnxruntime",
     "selenium",
