@@ -1,4 +1,4 @@
-"""Write the tables and charts of docs/performance.md, and the short table of README.
+"""Write the tables and charts of docs/performance.md, and the short table of docs/index.md.
 
     python -m benchmarks.report [RESULTS] [--root FOLDER] [--check]
 
@@ -132,7 +132,7 @@ def _quotient_cell(figures: Figures, name: str, other: str) -> str:
 
 
 def short_table(rows: list[Figures]) -> str:
-    """Return the table of README: float32, all threads, the shapes that most heads have."""
+    """Return the table of docs/index.md: float32, all threads, the shapes that most heads have."""
     best = max((f.row["threads"] for f in rows), default=0)
     chosen = [
         f
@@ -262,7 +262,7 @@ def render(recorded: dict[str, Any], texts: dict[str, str]) -> dict[str, str]:
     filled = dict(texts)
     for name, body in page.items():
         filled["docs/performance.md"] = fill(filled["docs/performance.md"], name, body)
-    filled["README.md"] = fill(filled["README.md"], "performance", short_table(rows))
+    filled["docs/index.md"] = fill(filled["docs/index.md"], "performance", short_table(rows))
     return filled
 
 
@@ -278,12 +278,12 @@ def main(arguments: list[str]) -> int:
     """Write the documents, or say whether they are up to date."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.report")
     parser.add_argument("results", nargs="?", type=Path)
-    parser.add_argument("--root", type=Path, default=ROOT, help="where README.md and docs/ are")
+    parser.add_argument("--root", type=Path, default=ROOT, help="where docs/ is")
     parser.add_argument("--check", action="store_true", help="write nothing; fail if outdated")
     options = parser.parse_args(arguments)
 
     recorded = load(options.results or newest_results())
-    paths = ("docs/performance.md", "README.md")
+    paths = ("docs/performance.md", "docs/index.md")
     texts = {path: (options.root / path).read_text(encoding="utf-8") for path in paths}
     filled = render(recorded, texts)
     outdated = [path for path in paths if filled[path] != texts[path]]

@@ -73,6 +73,7 @@ sphinx_gallery_conf = {
     "download_all_examples": False,
     "write_computation_times": False,
     "ignore_pattern": r"page\.py$",
+    "capture_repr": (),
     "show_memory": False,
     "show_signature": False,
     "min_reported_time": 10**6,

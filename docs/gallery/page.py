@@ -3,8 +3,8 @@
 import numpy as np
 from skimage import data, transform
 
-#: Of each level of the feature pyramid: the stride in pixels, and the rows and columns of cells.
-LEVELS = ((8, 100, 76), (16, 50, 38), (32, 25, 19), (64, 13, 10))
+from fastxent.data import FEATURE_MAPS
+
 HEIGHT, WIDTH = 800, 608
 
 
@@ -21,7 +21,7 @@ def load_page():
 def feature_maps(values):
     """Split one value per anchor into one map per level, with its stride."""
     start = 0
-    for stride, rows, columns in LEVELS:
+    for stride, rows, columns in FEATURE_MAPS:
         yield stride, values[start : start + rows * columns].reshape(rows, columns)
         start += rows * columns
 

@@ -28,6 +28,6 @@ for axes, x, y in (
     (right, fx.logit(mark), mark),
 ):
     axes.plot(x, y, "o", color="C3")
-    axes.annotate("3 to 8", (x, y), (10, -12), textcoords="offset points", color="C3")
+    axes.annotate("3 to 8", (x, y), (-6, 8), textcoords="offset points", color="C3", ha="right")
     axes.grid(alpha=0.3)
 plt.show()

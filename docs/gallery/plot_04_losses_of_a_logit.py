@@ -19,7 +19,14 @@ for target, name in ((1, "positive"), (0, "negative")):
     left.plot(z, loss, label=name)
     right.plot(z, grad, label=name)
 left.plot(0, np.log(2), "o", color="0.3")
-left.annotate("log 2: a coin", (0, np.log(2)), (8, 22), textcoords="offset points")
+left.annotate(
+    "log 2: a coin",
+    (0, np.log(2)),
+    (0, 45),
+    textcoords="offset points",
+    ha="center",
+    arrowprops={"arrowstyle": "->"},
+)
 left.set(title="loss", xlabel="logit", ylabel="nats")
 right.set(title="slope: p - y", xlabel="logit")
 for axes in (left, right):

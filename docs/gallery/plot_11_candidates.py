@@ -9,24 +9,24 @@ alone.
 
 import matplotlib.pyplot as plt
 import numpy as np
-from page import LEVELS, load_page
+from page import load_page
 
 import fastxent as fx
-from fastxent.data import load_sample
+from fastxent.data import FEATURE_MAPS, load_sample
 
 sample = load_sample()
-sizes = [rows * columns for _, rows, columns in LEVELS]
+sizes = [rows * columns for _, rows, columns in FEATURE_MAPS]
 levels = np.split(sample.logits, np.cumsum(sizes)[:-1])
 found = fx.select_candidates([level[None] for level in levels], score_threshold=0.4)
 
-figure, axes = plt.subplots(figsize=(5.6, 6.8), layout="constrained")
+figure, axes = plt.subplots(figsize=(6.4, 4.4), layout="constrained")
 axes.imshow(load_page(), cmap="gray")
 colours = {"text": "C0", "title": "C3"}
 shown = set()
 for level, cell, label, score in zip(
     found.level, found.index, found.label, found.score, strict=True
 ):
-    stride, _, columns = LEVELS[level]
+    stride, _, columns = FEATURE_MAPS[level]
     row, column = divmod(int(cell), columns)
     name = sample.class_names[label]
     square = plt.Rectangle(
@@ -40,6 +40,7 @@ for level, cell, label, score in zip(
     shown.add(name)
     axes.add_patch(square)
 axes.set_title(f"{len(found)} candidates of {sample.logits.size:,} pairs")
+axes.set(xlim=(0, 608), ylim=(620, 230))  # the sheet around the page is white
 axes.set_axis_off()
 axes.legend(loc="lower right")
 plt.show()

@@ -2,8 +2,9 @@
 Scaling with threads
 ====================
 
-Time on one thread, divided by the time on two, from the recorded figures. 2 is all that there is to
-gain; what waits for memory gains less, because both threads share it.
+Time on one thread, divided by the time on two, from the recorded figures. Each dot is a shape, the
+line is the median. 2 is all that there is to gain, and what lies beyond is noise. What waits for
+memory gains less, because both threads share it.
 """
 
 import json
@@ -30,7 +31,7 @@ for at, key in enumerate(order):
 axes.axvline(1, color="0.6", lw=1)
 axes.axvline(2, color="0.6", lw=1, ls="--")
 axes.set_yticks(range(len(order)), order)
-axes.set(xlabel="times faster on two threads than on one; each dot is a shape, the line the median")
+axes.set(xlabel="times faster on two threads than on one")
 axes.set_title(
     f"{recorded['environment']['cpu']}, {recorded['environment']['cpus']} CPUs", loc="left"
 )

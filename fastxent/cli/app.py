@@ -63,7 +63,7 @@ def demo(
     anchors: Annotated[int, typer.Option(min=2_000_000, help="How many.")] = 2_000_000,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the perturbation.")] = 0,
     plot: Annotated[
-        Path | None, typer.Option(help="Draw a histogram of the losses (.png, .svg or .pdf).")
+        Path | None, typer.Option(help="Draw the losses into this .png, .svg or .pdf.")
     ] = None,
     num_threads: Threads = None,
 ) -> None:
@@ -76,6 +76,7 @@ def demo(
                 save_plot(result)
         finally:
             show.print_demo(result)
+        show.print_places(plot)
     if not result.correct:
         raise typer.Exit(1)
 

@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from statistics import median
 
 import numpy as np
@@ -148,6 +149,19 @@ def print_demo(result: DemoResult) -> None:
         error = f"relative error at most {found.fast.max_error_ulp:.2f} ULP"
         checked = f"{loss}: {CHECKED_ANCHORS:,} random anchors against float64"
         print_lines(f"{checked}, {error}: {verdict}")
+
+
+def print_places(plot: Path | None) -> None:
+    """Say where the pictures and the pages are."""
+    picture = f"{plot}" if plot else "fastxent demo --plot losses.png draws one"
+    source = Path(fastxent.__file__).resolve().parents[1]
+    site = source / "build" / "docs" / "index.html"
+    pages = "docs/ of the source; make docs builds a site of them, with a gallery"
+    if site.is_file():
+        pages = f"{site}"
+    elif (source / "docs" / "conf.py").is_file():
+        pages = f"make docs builds them, with a gallery: {site}"
+    print_lines("", f"Picture: {picture}", f"Pages: {pages}")
 
 
 def _class_table(result: DemoResult) -> Table:

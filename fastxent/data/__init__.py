@@ -12,6 +12,9 @@ import numpy.typing as npt
 __all__ = ["Sample", "load_sample"]
 
 SAMPLE_FILE = "picodet_page.npz"
+#: The anchors are those of four feature maps, row by row: of each the stride in pixels of the page,
+#: which has 800 x 608, and the number of rows and of columns.
+FEATURE_MAPS = ((8, 100, 76), (16, 50, 38), (32, 25, 19), (64, 13, 10))
 
 
 class Sample(NamedTuple):

@@ -5,9 +5,9 @@ import pytest
 from support.cli import expected_losses, fails, run, table
 
 import fastxent
-from fastxent.cli import demo, plot
+from fastxent.cli import demo, plot, show
 from fastxent.cli.demo import NUMPY_FORMULAS, make_workload, run_demo
-from fastxent.data import load_sample
+from fastxent.data import FEATURE_MAPS, load_sample
 
 ANCHORS = 200_000
 ROWS = ["sigmoid fastxent", "sigmoid NumPy", "reading alone", "softmax fastxent", "softmax NumPy"]
@@ -109,14 +109,60 @@ def test_command_prints_everything(printed_demo):
         assert sum(float(row[column].strip("%")) for row in classes) == pytest.approx(100, abs=0.2)
     assert [row[0] for row in table(found.output, "Speed")] == [*ROWS, "reading alone"]
     assert found.output.count(" ULP: ok\n") == 2
-    assert max(map(len, found.output.splitlines())) <= 84
+    lines = found.output.splitlines()
+    assert max(len(line) for line in lines if not line.startswith(("Picture: ", "Pages: "))) <= 84
 
 
 def test_command_draws(printed_demo):
-    _, picture = printed_demo
+    found, picture = printed_demo
+    assert f"\nPicture: {picture}\n" in found.output
     assert picture.read_bytes().startswith(b"\x89PNG")
     assert picture.stat().st_size > 10_000
     assert [path.name for path in picture.parent.iterdir()] == ["losses.png"]
+
+
+@pytest.mark.parametrize(
+    ("files", "expected"),
+    [
+        ((), "docs/ of the source; make docs builds a site of them, with a gallery"),
+        (("docs/conf.py",), "make docs builds them, with a gallery: {site}"),
+        (("docs/conf.py", "build/docs/index.html"), "{site}"),
+    ],
+)
+def test_places(files, expected, monkeypatch, tmp_path, capsys):
+    for name in files:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    monkeypatch.setattr(fastxent, "__file__", str(tmp_path / "fastxent" / "__init__.py"))
+    show.print_places(None)
+    site = tmp_path / "build" / "docs" / "index.html"
+    assert capsys.readouterr().out.splitlines() == [
+        "",
+        "Picture: fastxent demo --plot losses.png draws one",
+        f"Pages: {expected.format(site=site)}",
+    ]
+
+
+def test_the_feature_maps_are_those_of_the_sample():
+    anchors = sum(rows * columns for _, rows, columns in FEATURE_MAPS)
+    assert anchors == len(load_sample().labels)
+    for stride, rows, columns in FEATURE_MAPS:
+        assert (rows, columns) == (-(-800 // stride), -(-608 // stride))
+
+
+@pytest.mark.parametrize("level", range(4))
+def test_the_largest_loss_is_shown_where_its_anchor_is(level):
+    losses = np.full(len(load_sample().labels), 0.5)
+    start = sum(rows * columns for _, rows, columns in FEATURE_MAPS[:level])
+    stride, _, columns = FEATURE_MAPS[level]
+    losses[start + 3 * columns + 2] = 2.0
+    shown = plot.losses_on_page(losses)
+    y, x = np.nonzero(shown == 2.0)
+    assert shown.shape == (100, 76)
+    assert set(shown.flat) == {0.5, 2.0}
+    scale = stride // 8
+    assert (y.min(), y.max() + 1) == (3 * scale, 4 * scale)
+    assert (x.min(), x.max() + 1) == (2 * scale, 3 * scale)
 
 
 def test_failed_checks_end_with_status_1(monkeypatch, workload):

@@ -64,6 +64,7 @@ def quick_demo(monkeypatch):
     workload = SimpleNamespace(labels=np.zeros(9), sample=SimpleNamespace(class_names=[]))
     result = SimpleNamespace(workload=workload, results={"a": 0, "b": 0}, correct=True)
     monkeypatch.setattr("fastxent.cli.plot._draw_histogram", lambda *_: None)
+    monkeypatch.setattr("fastxent.cli.plot._draw_page", lambda *_: None)
     monkeypatch.setattr("fastxent.cli.app.make_workload", lambda *_: None)
     monkeypatch.setattr("fastxent.cli.app.run_demo", lambda *_: result)
     monkeypatch.setattr("fastxent.cli.show.print_demo", lambda _: print("the tables"))

@@ -112,7 +112,7 @@ def empty_texts():
         f"# {name}, by hand\n<!-- {name} -->\nold\n<!-- /{name} -->\n" for name in PAGE_NAMES
     )
     readme = "before\n\n<!-- performance -->\nold\n<!-- /performance -->\n\nafter\n"
-    return {"docs/performance.md": page, "README.md": readme}
+    return {"docs/performance.md": page, "docs/index.md": readme}
 
 
 def between(text, name):
@@ -241,7 +241,7 @@ def test_setup_names_what_was_measured(rendered):
 
 
 def test_short_table_has_lost_rows(rendered):
-    readme = rendered["README.md"]
+    readme = rendered["docs/index.md"]
     assert between(readme, "performance").splitlines()[2:] == [
         "| sigmoid cross-entropy | 200,000 x 80 | 0.10 | 50% | JAX 0.50 | 5.0x |",
         (
@@ -253,8 +253,8 @@ def test_short_table_has_lost_rows(rendered):
 
 
 def test_only_what_is_between_markers_changes(rendered):
-    assert rendered["README.md"].startswith("before\n\n<!-- performance -->\n")
-    assert rendered["README.md"].endswith("<!-- /performance -->\n\nafter\n")
+    assert rendered["docs/index.md"].startswith("before\n\n<!-- performance -->\n")
+    assert rendered["docs/index.md"].endswith("<!-- /performance -->\n\nafter\n")
     for name in PAGE_NAMES:
         assert f"# {name}, by hand\n" in rendered["docs/performance.md"]
     assert "old" not in "".join(rendered.values())

@@ -13,7 +13,7 @@ from scipy import special
 import fastxent as fx
 from fastxent._arguments import as_array
 
-README = (Path(__file__).parents[2] / "README.md").read_text("utf-8")
+GUIDE = (Path(__file__).parents[2] / "docs" / "guide" / "files.md").read_text("utf-8")
 BFLOAT16 = np.dtype(ml_dtypes.bfloat16)
 LOGITS = np.linspace(-4, 4, 20, dtype=np.float32).reshape(4, 5)
 LABELS = np.array([0, 4, 2, 1])
@@ -310,9 +310,13 @@ def test_arrays_of_xarray_in_memory():
 
 @pytest.mark.parametrize("chunked", [False, True])
 def test_coordinates_of_xarray(chunked):
-    """The lines of README keep them, wherever the dimensions are."""
+    """The lines of the user guide keep them, wherever the dimensions are."""
     xarray = pytest.importorskip("xarray")
-    code = next(c for c in re.findall(r"```python\n(.*?)```", README, re.DOTALL) if "xarray" in c)
+    code = next(
+        c
+        for c in re.findall(r"```python\n(.*?)```", GUIDE, re.DOTALL)
+        if c.startswith("import xarray")
+    )
     anchors = {"anchor": ["a", "b", "c", "d"]}
     logits = xarray.DataArray(LOGITS.T, dims=("class", "anchor"), coords=anchors)
     labels = xarray.DataArray(LABELS, dims="anchor", coords=anchors)
