@@ -316,6 +316,7 @@ def poly1_cross_entropy(
     Notes
     -----
     <accuracy>
+
     With a negative `epsilon` the loss is a difference of two terms, too, and its error is relative
     to the sum of their magnitudes.
 

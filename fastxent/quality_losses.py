@@ -320,6 +320,7 @@ def distribution_focal_loss(
     mmdetection calls ``Integral``.
 
     <accuracy>
+
     The expectation has the bound of the loss.
 
     Infinite logits follow the limit, and so do gradients and expectations:

@@ -48,6 +48,7 @@ def sigmoid(
     Notes
     -----
     <accuracy>
+
     At -inf it is 0, at +inf 1.
 
     <resources>
@@ -93,6 +94,7 @@ def log_sigmoid(
     Notes
     -----
     <accuracy>
+
     At -inf it is -inf, at +inf 0.
 
     <resources>
@@ -138,6 +140,7 @@ def softplus(
     Notes
     -----
     <accuracy>
+
     At -inf it is 0, at +inf +inf.
 
     <resources>
@@ -184,6 +187,7 @@ def logit(
     Notes
     -----
     <accuracy>
+
     It is -inf at 0, +inf at 1, NaN outside.
 
     <resources>
@@ -229,6 +233,7 @@ def odds(
     Notes
     -----
     <accuracy>
+
     At 1 it is +inf, and outside [0, 1] NaN.
 
     <resources>
@@ -275,6 +280,7 @@ def softmax(
     Notes
     -----
     <accuracy>
+
     One logit of +inf has probability 1; two or more, or nothing but -inf, or a NaN make all
     probabilities of the anchor NaN. Without classes there are none.
 
@@ -322,6 +328,7 @@ def log_softmax(
     Notes
     -----
     <accuracy>
+
     One logit of +inf has 0 and the others of its anchor -inf; two or more, or nothing but -inf, or
     a NaN make the anchor NaN. Without classes there is nothing.
 
@@ -373,6 +380,7 @@ def logsumexp(
     Notes
     -----
     <accuracy>
+
     It is relative to the result or to the largest logit, whichever is larger.
     Any logit of +inf makes it +inf, nothing but -inf -inf, and a NaN NaN. Without classes it is
     -inf, the logarithm of an empty sum.
