@@ -103,7 +103,10 @@ def class_cost(
         The class axis.
     batch_ndim : int, default 1
         How many of the first axes are images. 0: there is one image, without an axis.
-    <execution>
+    num_threads : int, optional
+        From 1 to 1024; see :func:`get_num_threads` for the default.
+    backend : {"native", "numba", "numpy"}, optional
+        What computes; see :func:`set_backend` for the default. "numba" uses the native kernels.
 
     Returns
     -------
@@ -155,7 +158,9 @@ def class_cost(
     YOLOX, mmdetection ``SimOTAAssigner``, class cost    ``kind="simota", objectness=...``
     ==================================================== ===========================================
 
-    <resources>
+    Memory: the result, and for each thread the logits of some queries; no array of queries, ground
+    truths and classes. Strided input is read where it is.
+    Threads: `num_threads`; short calls use fewer. The result has the same bits for any number.
 
     References
     ----------

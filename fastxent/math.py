@@ -51,11 +51,13 @@ def exp(x: Value) -> Value:
 
     Parameters
     ----------
-    <x>
+    x : float or array_like
+        A number, an array, or a value within a custom loss.
 
     Returns
     -------
-    <result>
+    float or ndarray
+        The result in float64, or a value within a custom loss.
     """
     return apply("exp", x)
 
@@ -66,11 +68,13 @@ def expm1(x: Value) -> Value:
 
     Parameters
     ----------
-    <x>
+    x : float or array_like
+        A number, an array, or a value within a custom loss.
 
     Returns
     -------
-    <result>
+    float or ndarray
+        The result in float64, or a value within a custom loss.
     """
     return apply("expm1", x)
 
@@ -83,11 +87,13 @@ def log(x: Value) -> Value:
 
     Parameters
     ----------
-    <x>
+    x : float or array_like
+        A number, an array, or a value within a custom loss.
 
     Returns
     -------
-    <result>
+    float or ndarray
+        The result in float64, or a value within a custom loss.
     """
     return apply("log", x)
 
@@ -100,11 +106,13 @@ def log1p(x: Value) -> Value:
 
     Parameters
     ----------
-    <x>
+    x : float or array_like
+        A number, an array, or a value within a custom loss.
 
     Returns
     -------
-    <result>
+    float or ndarray
+        The result in float64, or a value within a custom loss.
     """
     return apply("log1p", x)
 
@@ -115,11 +123,13 @@ def sqrt(x: Value) -> Value:
 
     Parameters
     ----------
-    <x>
+    x : float or array_like
+        A number, an array, or a value within a custom loss.
 
     Returns
     -------
-    <result>
+    float or ndarray
+        The result in float64, or a value within a custom loss.
     """
     return apply("sqrt", x)
 
@@ -130,11 +140,13 @@ def tanh(x: Value) -> Value:
 
     Parameters
     ----------
-    <x>
+    x : float or array_like
+        A number, an array, or a value within a custom loss.
 
     Returns
     -------
-    <result>
+    float or ndarray
+        The result in float64, or a value within a custom loss.
     """
     return apply("tanh", x)
 
@@ -147,11 +159,13 @@ def sigmoid(x: Value) -> Value:
 
     Parameters
     ----------
-    <x>
+    x : float or array_like
+        A number, an array, or a value within a custom loss.
 
     Returns
     -------
-    <result>
+    float or ndarray
+        The result in float64, or a value within a custom loss.
     """
     return apply("sigmoid", x)
 
@@ -164,11 +178,13 @@ def softplus(x: Value) -> Value:
 
     Parameters
     ----------
-    <x>
+    x : float or array_like
+        A number, an array, or a value within a custom loss.
 
     Returns
     -------
-    <result>
+    float or ndarray
+        The result in float64, or a value within a custom loss.
     """
     return apply("softplus", x)
 
@@ -179,11 +195,13 @@ def log_sigmoid(x: Value) -> Value:
 
     Parameters
     ----------
-    <x>
+    x : float or array_like
+        A number, an array, or a value within a custom loss.
 
     Returns
     -------
-    <result>
+    float or ndarray
+        The result in float64, or a value within a custom loss.
     """
     return apply("log_sigmoid", x)
 
@@ -194,11 +212,13 @@ def absolute(x: Value) -> Value:
 
     Parameters
     ----------
-    <x>
+    x : float or array_like
+        A number, an array, or a value within a custom loss.
 
     Returns
     -------
-    <result>
+    float or ndarray
+        The result in float64, or a value within a custom loss.
     """
     return apply("absolute", x)
 
@@ -212,12 +232,15 @@ def maximum(a: Value, b: Value) -> Value:
 
     Parameters
     ----------
-    <a>
-    <b>
+    a : float or array_like
+        A number, an array, or a value within a custom loss.
+    b : float or array_like
+        A number, an array, or a value within a custom loss.
 
     Returns
     -------
-    <result>
+    float or ndarray
+        The result in float64, or a value within a custom loss.
     """
     return apply("maximum", a, b)
 
@@ -228,12 +251,15 @@ def minimum(a: Value, b: Value) -> Value:
 
     Parameters
     ----------
-    <a>
-    <b>
+    a : float or array_like
+        A number, an array, or a value within a custom loss.
+    b : float or array_like
+        A number, an array, or a value within a custom loss.
 
     Returns
     -------
-    <result>
+    float or ndarray
+        The result in float64, or a value within a custom loss.
     """
     return apply("minimum", a, b)
 
@@ -244,13 +270,17 @@ def clip(x: Value, low: Value, high: Value) -> Value:
 
     Parameters
     ----------
-    <x>
-    <low>
-    <high>
+    x : float or array_like
+        A number, an array, or a value within a custom loss.
+    low : float or array_like
+        A number, an array, or a value within a custom loss.
+    high : float or array_like
+        A number, an array, or a value within a custom loss.
 
     Returns
     -------
-    <result>
+    float or ndarray
+        The result in float64, or a value within a custom loss.
     """
     return minimum(maximum(x, low), high)
 
@@ -264,12 +294,15 @@ def power(base: Value, exponent: Value) -> Value:
 
     Parameters
     ----------
-    <base>
-    <exponent>
+    base : float or array_like
+        A number, an array, or a value within a custom loss.
+    exponent : float or array_like
+        A number, an array, or a value within a custom loss.
 
     Returns
     -------
-    <result>
+    float or ndarray
+        The result in float64, or a value within a custom loss.
     """
     return apply("power", base, exponent)
 
@@ -280,12 +313,16 @@ def where(condition: Value, yes: Value, no: Value) -> Value:
 
     Parameters
     ----------
-    <condition>
-    <yes>
-    <no>
+    condition : bool or array_like
+        A comparison, or several with ``& | ~``.
+    yes : float or array_like
+        A number, an array, or a value within a custom loss.
+    no : float or array_like
+        A number, an array, or a value within a custom loss.
 
     Returns
     -------
-    <result>
+    float or ndarray
+        The result in float64, or a value within a custom loss.
     """
     return apply("where", condition, yes, no)

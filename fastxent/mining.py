@@ -37,7 +37,8 @@ def hard_negatives(
 
     Parameters
     ----------
-    <losses>
+    losses : array_like of float16, bfloat16, float32 or float64
+        The loss of each anchor: the first `batch_ndim` axes are images, all others their anchors.
     labels : array_like
         Of the shape of `losses`. Bool: True is a positive, False a negative. Or class labels:
         integers, where `background_index` is a negative and any other a positive.
@@ -52,11 +53,18 @@ def hard_negatives(
     ignore_index : int or tuple of int, default -100
         Class labels of anchors that are neither positives nor negatives, even where it is the
         `background_index`.
-    <batch and execution>
+    batch_ndim : int, default 1
+        How many of the first axes are images, of which each has a choice of its own. 0: one for the
+        whole batch.
+    num_threads : int, optional
+        From 1 to 1024; see :func:`get_num_threads` for the default.
+    backend : {"native", "numba", "numpy"}, optional
+        What computes; see :func:`set_backend` for the default. "numba" uses the native kernels.
 
     Returns
     -------
-    <mask>
+    ndarray of bool
+        True where an anchor is chosen, of the shape of `losses`.
 
     Raises
     ------
@@ -98,7 +106,9 @@ def hard_negatives(
     Where `ratio` is no whole number, torchvision's comparison rounds up. torchvision does not see
     to it that what it chooses is a negative.
 
-    <resources>
+    Memory: the result, and for each thread some KB and what the largest image needs; input that
+    does not hold the elements of an image at an even stride is copied.
+    Threads: `num_threads`, of which each takes whole images. The result is the same for any number.
 
     References
     ----------
@@ -149,15 +159,23 @@ def ohem(
 
     Parameters
     ----------
-    <losses>
+    losses : array_like of float16, bfloat16, float32 or float64
+        The loss of each anchor: the first `batch_ndim` axes are images, all others their anchors.
     k : int or array_like of int
         How many of each image: a number, or an array of the shape of the images; not negative.
         Beyond the losses that are not NaN: all of those.
-    <batch and execution>
+    batch_ndim : int, default 1
+        How many of the first axes are images, of which each has a choice of its own. 0: one for the
+        whole batch.
+    num_threads : int, optional
+        From 1 to 1024; see :func:`get_num_threads` for the default.
+    backend : {"native", "numba", "numpy"}, optional
+        What computes; see :func:`set_backend` for the default. "numba" uses the native kernels.
 
     Returns
     -------
-    <mask>
+    ndarray of bool
+        True where an anchor is chosen, of the shape of `losses`.
 
     Raises
     ------
@@ -184,7 +202,9 @@ def ohem(
     mmdetection, ``OHEMSampler.hard_mining``            the same with the losses of the candidates
     =================================================== ==========================================
 
-    <resources>
+    Memory: the result, and for each thread some KB and what the largest image needs; input that
+    does not hold the elements of an image at an even stride is copied.
+    Threads: `num_threads`, of which each takes whole images. The result is the same for any number.
 
     References
     ----------
