@@ -1,50 +1,9 @@
-"""The parts of docstrings that several functions share.
+"""The text that docstrings share; ``scripts/docstrings.py`` writes it into the sources.
 
-A docstring names a part by a line of its own, ``<part>``; the decorator puts the text there.
+Change it here, run that script, and every docstring follows. Custom losses, whose docstrings are
+made when they are, read it from here. This module imports nothing, so that the script can load it
+by its path.
 """
-
-import inspect
-from collections.abc import Callable
-from typing import Any, TypeVar
-
-from fastxent._catalogue import LOSSES, SCORES
-
-Function = TypeVar("Function", bound=Callable[..., Any])
-
-
-def fill_docstring(parts: dict[str, str]) -> Callable[[Function], Function]:
-    """Return a decorator that replaces each line ``<name>`` of a docstring by ``parts[name]``.
-
-    The line ``<accuracy>`` is what the catalogue says about the function.
-    """
-
-    def decorate(function: Function) -> Function:
-        if function.__doc__ is not None:  # python -OO leaves none
-            lines = inspect.cleandoc(function.__doc__).splitlines()
-            texts = parts
-            if "<accuracy>" in lines:
-                texts = parts | {"accuracy": _accuracy(function.__name__)}
-            filled = [texts[line[1:-1]].strip() if line.startswith("<") else line for line in lines]
-            function.__doc__ = "\n".join(filled) + "\n"
-        return function
-
-    return decorate
-
-
-def _accuracy(name: str) -> str:
-    """Return the sentences on the accuracy of a public function."""
-    if name in SCORES:
-        return f"Accuracy: relative error at most {SCORES[name].bound} ULP (2^-23) in float32."
-    bounds = LOSSES[name].bounds
-    growth = f" + {bounds.per_gamma} x {bounds.gamma}" if bounds.per_gamma else ""
-    return f"""
-Accuracy: relative error at most {bounds.loss}{growth} ULP (2^-23) in float32 for losses of
-any size, and {bounds.gradient}{growth} ULP for gradients; below 1e-36, near the end of float32's
-range, the error is at most 1e-42. Where a target is soft (neither 0 nor 1) a gradient is the
-difference of two terms, and its error is relative to the sum of their magnitudes. The gradient of
-float16 or bfloat16 input is rounded to that dtype at the end.
-"""
-
 
 _RESOURCES = """
 Memory: the results and a few KB per thread. Strided input is read where it is; only arrays that are

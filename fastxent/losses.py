@@ -16,7 +16,6 @@ from fastxent._contract import (  # noqa: TC001 - typing.get_type_hints looks fo
     Normalizer,
     Reduction,
 )
-from fastxent._docs import SIGMOID_PARTS, SOFTMAX_PARTS, fill_docstring
 
 __all__ = ["poly1_cross_entropy", "sigmoid_cross_entropy", "softmax_cross_entropy"]
 
@@ -25,7 +24,6 @@ _SOFTMAX_CROSS_ENTROPY = LOSSES["softmax_cross_entropy"]
 _POLY1_CROSS_ENTROPY = LOSSES["poly1_cross_entropy"]
 
 
-@fill_docstring(SIGMOID_PARTS)
 def sigmoid_cross_entropy(
     logits: ArrayLike,
     targets: ArrayLike,
@@ -216,7 +214,6 @@ def sigmoid_cross_entropy(
     )
 
 
-@fill_docstring(SOFTMAX_PARTS)
 def softmax_cross_entropy(
     logits: ArrayLike,
     targets: ArrayLike,
@@ -393,7 +390,6 @@ def softmax_cross_entropy(
     )
 
 
-@fill_docstring(SOFTMAX_PARTS)
 def poly1_cross_entropy(
     logits: ArrayLike,
     targets: ArrayLike,

@@ -8,7 +8,6 @@ from numpy.typing import ArrayLike  # noqa: TC002 - typing.get_type_hints looks 
 
 from fastxent._call.matching import match_cost
 from fastxent._contract import Array, BackendName, CostKind  # noqa: TC001 - likewise
-from fastxent._docs import MATCHING_PARTS, fill_docstring
 
 __all__ = ["class_cost"]
 
@@ -55,7 +54,6 @@ def class_cost(
     num_threads: SupportsIndex | None = ...,
     backend: BackendName | None = ...,
 ) -> Array: ...
-@fill_docstring(MATCHING_PARTS)
 def class_cost(
     logits: ArrayLike,
     labels: ArrayLike,

@@ -14,7 +14,6 @@ Examples
 0.25
 """
 
-from fastxent._docs import fill_docstring
 from fastxent._tracing.expressions import Value, apply
 
 __all__ = [
@@ -36,16 +35,7 @@ __all__ = [
     "where",
 ]
 
-_OPERAND = "float or array_like\n    A number, an array, or a value within a custom loss."
-_PARTS = {
-    **{name: f"{name} : {_OPERAND}" for name in ("x", "a", "b", "base", "exponent", "low", "high")},
-    **{name: f"{name} : {_OPERAND}" for name in ("yes", "no")},
-    "condition": "condition : bool or array_like\n    A comparison, or several with ``& | ~``.",
-    "result": "float or ndarray\n    The result in float64, or a value within a custom loss.",
-}
 
-
-@fill_docstring(_PARTS)
 def exp(x: Value) -> Value:
     """Return e^x.
 
@@ -62,7 +52,6 @@ def exp(x: Value) -> Value:
     return apply("exp", x)
 
 
-@fill_docstring(_PARTS)
 def expm1(x: Value) -> Value:
     """Return e^x - 1, right for small x too.
 
@@ -79,7 +68,6 @@ def expm1(x: Value) -> Value:
     return apply("expm1", x)
 
 
-@fill_docstring(_PARTS)
 def log(x: Value) -> Value:
     """Return the natural logarithm: -inf for 0, NaN for negative x.
 
@@ -98,7 +86,6 @@ def log(x: Value) -> Value:
     return apply("log", x)
 
 
-@fill_docstring(_PARTS)
 def log1p(x: Value) -> Value:
     """Return log(1 + x), right for small x too.
 
@@ -117,7 +104,6 @@ def log1p(x: Value) -> Value:
     return apply("log1p", x)
 
 
-@fill_docstring(_PARTS)
 def sqrt(x: Value) -> Value:
     """Return the square root; its slope at 0 is infinite.
 
@@ -134,7 +120,6 @@ def sqrt(x: Value) -> Value:
     return apply("sqrt", x)
 
 
-@fill_docstring(_PARTS)
 def tanh(x: Value) -> Value:
     """Return the hyperbolic tangent.
 
@@ -151,7 +136,6 @@ def tanh(x: Value) -> Value:
     return apply("tanh", x)
 
 
-@fill_docstring(_PARTS)
 def sigmoid(x: Value) -> Value:
     """Return 1 / (1 + exp(-x)).
 
@@ -170,7 +154,6 @@ def sigmoid(x: Value) -> Value:
     return apply("sigmoid", x)
 
 
-@fill_docstring(_PARTS)
 def softplus(x: Value) -> Value:
     """Return log(1 + exp(x)), within 2 ULP in float32 for any x.
 
@@ -189,7 +172,6 @@ def softplus(x: Value) -> Value:
     return apply("softplus", x)
 
 
-@fill_docstring(_PARTS)
 def log_sigmoid(x: Value) -> Value:
     """Return log(sigmoid(x)), within 2 ULP in float32 for any x.
 
@@ -206,7 +188,6 @@ def log_sigmoid(x: Value) -> Value:
     return apply("log_sigmoid", x)
 
 
-@fill_docstring(_PARTS)
 def absolute(x: Value) -> Value:
     """Return the size of x, as ``abs`` does too; its slope at 0 is 0.
 
@@ -226,7 +207,6 @@ def absolute(x: Value) -> Value:
 abs = absolute  # noqa: A001 - NumPy has both names, and so does this module
 
 
-@fill_docstring(_PARTS)
 def maximum(a: Value, b: Value) -> Value:
     """Return the larger number, and its slope; of equal ones, that of the second.
 
@@ -245,7 +225,6 @@ def maximum(a: Value, b: Value) -> Value:
     return apply("maximum", a, b)
 
 
-@fill_docstring(_PARTS)
 def minimum(a: Value, b: Value) -> Value:
     """Return the smaller number, and its slope; of equal ones, that of the second.
 
@@ -264,7 +243,6 @@ def minimum(a: Value, b: Value) -> Value:
     return apply("minimum", a, b)
 
 
-@fill_docstring(_PARTS)
 def clip(x: Value, low: Value, high: Value) -> Value:
     """Return x within bounds; at them and beyond, the slope is that of the bound.
 
@@ -285,7 +263,6 @@ def clip(x: Value, low: Value, high: Value) -> Value:
     return minimum(maximum(x, low), high)
 
 
-@fill_docstring(_PARTS)
 def power(base: Value, exponent: Value) -> Value:
     """Return a power, as ``**`` does too.
 
@@ -307,7 +284,6 @@ def power(base: Value, exponent: Value) -> Value:
     return apply("power", base, exponent)
 
 
-@fill_docstring(_PARTS)
 def where(condition: Value, yes: Value, no: Value) -> Value:
     """Return `yes` where the condition holds and `no` elsewhere, and the slope of that alone.
 

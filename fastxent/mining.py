@@ -9,12 +9,10 @@ from numpy.typing import ArrayLike, NDArray  # noqa: TC002 - likewise
 
 from fastxent._call.mining import mark_hardest, mine_negatives
 from fastxent._contract import BackendName, IgnoreIndex  # noqa: TC001 - likewise
-from fastxent._docs import MINING_PARTS, fill_docstring
 
 __all__ = ["hard_negatives", "ohem"]
 
 
-@fill_docstring(MINING_PARTS)
 def hard_negatives(
     losses: ArrayLike,
     labels: ArrayLike,
@@ -144,7 +142,6 @@ def hard_negatives(
     )
 
 
-@fill_docstring(MINING_PARTS)
 def ohem(
     losses: ArrayLike,
     k: ArrayLike,

@@ -16,7 +16,6 @@ from fastxent._contract import (  # noqa: TC001 - typing.get_type_hints looks fo
     Normalizer,
     Reduction,
 )
-from fastxent._docs import SIGMOID_PARTS, SOFTMAX_PARTS, fill_docstring
 
 __all__ = ["binary_cross_entropy", "categorical_cross_entropy"]
 
@@ -24,7 +23,6 @@ _BINARY_CROSS_ENTROPY = LOSSES["binary_cross_entropy"]
 _CATEGORICAL_CROSS_ENTROPY = LOSSES["categorical_cross_entropy"]
 
 
-@fill_docstring(SIGMOID_PARTS)
 def binary_cross_entropy(
     probs: ArrayLike,
     targets: ArrayLike,
@@ -199,7 +197,6 @@ def binary_cross_entropy(
     )
 
 
-@fill_docstring(SOFTMAX_PARTS)
 def categorical_cross_entropy(
     probs: ArrayLike,
     targets: ArrayLike,

@@ -16,7 +16,6 @@ from fastxent._contract import (  # noqa: TC001 - typing.get_type_hints looks fo
     Normalizer,
     Reduction,
 )
-from fastxent._docs import DISTRIBUTION_PARTS, SIGMOID_PARTS, fill_docstring
 
 __all__ = ["distribution_focal_loss", "quality_focal_loss", "varifocal_loss"]
 
@@ -25,7 +24,6 @@ _VARIFOCAL_LOSS = LOSSES["varifocal_loss"]
 _DISTRIBUTION_FOCAL_LOSS = LOSSES["distribution_focal_loss"]
 
 
-@fill_docstring(SIGMOID_PARTS)
 def quality_focal_loss(
     logits: ArrayLike,
     labels: ArrayLike,
@@ -209,7 +207,6 @@ def quality_focal_loss(
     )
 
 
-@fill_docstring(SIGMOID_PARTS)
 def varifocal_loss(
     logits: ArrayLike,
     targets: ArrayLike,
@@ -394,7 +391,6 @@ def varifocal_loss(
     )
 
 
-@fill_docstring(DISTRIBUTION_PARTS)
 def distribution_focal_loss(
     logits: ArrayLike,
     targets: ArrayLike,

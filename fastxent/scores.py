@@ -8,7 +8,6 @@ from numpy.typing import ArrayLike  # noqa: TC002 - typing.get_type_hints looks 
 
 from fastxent._call.evaluate import evaluate_class_score, evaluate_element_score
 from fastxent._contract import Array, ArrayOrScalar, BackendName  # noqa: TC001 - likewise
-from fastxent._docs import SCORE_PARTS, fill_docstring
 
 __all__ = [
     "log_sigmoid",
@@ -22,7 +21,6 @@ __all__ = [
 ]
 
 
-@fill_docstring(SCORE_PARTS)
 def sigmoid(
     logits: ArrayLike,
     *,
@@ -79,7 +77,6 @@ def sigmoid(
     )
 
 
-@fill_docstring(SCORE_PARTS)
 def log_sigmoid(
     logits: ArrayLike,
     *,
@@ -138,7 +135,6 @@ def log_sigmoid(
     )
 
 
-@fill_docstring(SCORE_PARTS)
 def softplus(
     logits: ArrayLike,
     *,
@@ -197,7 +193,6 @@ def softplus(
     )
 
 
-@fill_docstring(SCORE_PARTS)
 def logit(
     probs: ArrayLike,
     *,
@@ -255,7 +250,6 @@ def logit(
     )
 
 
-@fill_docstring(SCORE_PARTS)
 def odds(
     probs: ArrayLike,
     *,
@@ -312,7 +306,6 @@ def odds(
     )
 
 
-@fill_docstring(SCORE_PARTS)
 def softmax(
     logits: ArrayLike,
     *,
@@ -377,7 +370,6 @@ def softmax(
     )
 
 
-@fill_docstring(SCORE_PARTS)
 def log_softmax(
     logits: ArrayLike,
     *,
@@ -442,7 +434,6 @@ def log_softmax(
     )
 
 
-@fill_docstring(SCORE_PARTS)
 def logsumexp(
     logits: ArrayLike,
     *,

@@ -1,8 +1,8 @@
 """Write the text that docstrings share into the sources, so that editors and help() show words.
 
 Run ``python scripts/docstrings.py`` to write it, or with ``--check`` to learn whether the sources
-are up to date. It needs nothing but Python. The text is in ``shared_docstrings.py``. It is found in
-a docstring by its first words, or stands where a line of its own says ``<name of the text>``, which
+are up to date. It needs nothing but Python. The text is in ``fastxent/_docs.py``. It is found in a
+docstring by its first words, or stands where a line of its own says ``<name of the text>``, which
 is how a new docstring begins.
 """
 
@@ -15,25 +15,111 @@ import textwrap
 from pathlib import Path
 from types import ModuleType
 
-from shared_docstrings import USES, accuracy_of, accuracy_of_loss
-
 PACKAGE = Path(__file__).parents[1] / "fastxent"
 #: Lines have up to 100 characters, and docstrings of functions are indented by 4.
 WIDTH = 96
 
 
-def load_catalogue() -> ModuleType:
-    """Load the catalogue by its path, without the package."""
-    path = PACKAGE / "_catalogue.py"
-    specification = importlib.util.spec_from_file_location("catalogue", path)
+def load(module: str) -> ModuleType:
+    """Load a module by its path, without the package."""
+    path = PACKAGE / f"{module}.py"
+    specification = importlib.util.spec_from_file_location(f"of_fastxent{module}", path)
     if specification is None or specification.loader is None:
         raise SystemExit(f"{path} cannot be loaded")
-    module = importlib.util.module_from_spec(specification)
-    specification.loader.exec_module(module)
-    return module
+    loaded = importlib.util.module_from_spec(specification)
+    specification.loader.exec_module(loaded)
+    return loaded
 
 
-CATALOGUE = load_catalogue()
+CATALOGUE, TEXTS = load("_catalogue"), load("_docs")
+
+_OPERAND = "float or array_like\n    A number, an array, or a value within a custom loss."
+MATH_PARTS = {
+    **{
+        name: f"{name} : {_OPERAND}"
+        for name in ("x", "a", "b", "base", "exponent", "low", "high", "yes", "no")
+    },
+    "condition": "condition : bool or array_like\n    A comparison, or several with ``& | ~``.",
+    "result": "float or ndarray\n    The result in float64, or a value within a custom loss.",
+}
+
+_SIGMOID = (
+    *("logits and targets", "axis", "common parameters", "result", "errors", "accuracy"),
+    *("limits", "zeros and nans", "resources"),
+)
+_OWN_LIMITS = tuple(name for name in _SIGMOID if name != "limits")
+_SOFTMAX = _SIGMOID
+_PROBABILITIES = ("axis", "common parameters", "result", "errors", "accuracy", "resources")
+_SCORE = ("common parameters", "result", "accuracy", "resources")
+_CLASS_SCORE = ("logits and axis", "common parameters", "accuracy", "resources of classes")
+_CLASS_SCORE += ("logsumexp reference",)
+_ANCHORS = ("losses", "batch and execution", "mask", "resources")
+
+_OF_ONE = ("exp", "expm1", "log", "log1p", "sqrt", "tanh", "sigmoid", "softplus")
+_OF_ONE += ("log_sigmoid", "absolute")
+
+#: Of each module and function the texts, and the names of those that it has.
+USES: dict[str, dict[str, tuple[dict[str, str], tuple[str, ...]]]] = {
+    "losses": {
+        "sigmoid_cross_entropy": (TEXTS.SIGMOID_PARTS, _OWN_LIMITS),
+        "softmax_cross_entropy": (TEXTS.SOFTMAX_PARTS, (*_SOFTMAX, "logsumexp reference")),
+        "poly1_cross_entropy": (TEXTS.SOFTMAX_PARTS, _SOFTMAX),
+    },
+    "focal_losses": {
+        "sigmoid_focal_loss": (TEXTS.SIGMOID_PARTS, _SIGMOID),
+        "softmax_focal_loss": (TEXTS.SOFTMAX_PARTS, _SOFTMAX),
+        "asymmetric_loss": (TEXTS.SIGMOID_PARTS, _OWN_LIMITS),
+    },
+    "focal_star": {"sigmoid_focal_loss_star": (TEXTS.SIGMOID_PARTS, _OWN_LIMITS)},
+    "quality_losses": {
+        "quality_focal_loss": (TEXTS.SIGMOID_PARTS, _SIGMOID[1:]),
+        "varifocal_loss": (TEXTS.SIGMOID_PARTS, _SIGMOID),
+        "distribution_focal_loss": (TEXTS.DISTRIBUTION_PARTS, _PROBABILITIES),
+    },
+    "probability_losses": {
+        "binary_cross_entropy": (TEXTS.SIGMOID_PARTS, _PROBABILITIES),
+        "categorical_cross_entropy": (TEXTS.SOFTMAX_PARTS, _PROBABILITIES),
+    },
+    "scores": {
+        "sigmoid": (TEXTS.SCORE_PARTS, ("logits", *_SCORE)),
+        "log_sigmoid": (TEXTS.SCORE_PARTS, ("logits", *_SCORE, "log1p reference")),
+        "softplus": (TEXTS.SCORE_PARTS, ("logits", *_SCORE, "log1p reference")),
+        "logit": (TEXTS.SCORE_PARTS, ("probs", *_SCORE)),
+        "odds": (TEXTS.SCORE_PARTS, ("probs", *_SCORE)),
+        "softmax": (TEXTS.SCORE_PARTS, ("result", *_CLASS_SCORE)),
+        "log_softmax": (TEXTS.SCORE_PARTS, ("result", *_CLASS_SCORE)),
+        "logsumexp": (TEXTS.SCORE_PARTS, _CLASS_SCORE),
+    },
+    "mining": {
+        "hard_negatives": (TEXTS.MINING_PARTS, _ANCHORS),
+        "ohem": (TEXTS.MINING_PARTS, _ANCHORS),
+    },
+    "matching": {"class_cost": (TEXTS.MATCHING_PARTS, ("execution", "resources"))},
+    "math": {
+        **dict.fromkeys(_OF_ONE, (MATH_PARTS, ("x", "result"))),
+        "maximum": (MATH_PARTS, ("a", "b", "result")),
+        "minimum": (MATH_PARTS, ("a", "b", "result")),
+        "clip": (MATH_PARTS, ("x", "low", "high", "result")),
+        "power": (MATH_PARTS, ("base", "exponent", "result")),
+        "where": (MATH_PARTS, ("condition", "yes", "no", "result")),
+    },
+}
+
+
+def accuracy_of(bound: int) -> str:
+    """Return the sentence on the accuracy of a score."""
+    return f"Accuracy: relative error at most {bound} ULP (2^-23) in float32."
+
+
+def accuracy_of_loss(loss: int, gradient: int, growth: str) -> str:
+    """Return the sentences on the accuracy of a loss."""
+    return f"""
+Accuracy: relative error at most {loss}{growth} ULP (2^-23) in float32 for losses of
+any size, and {gradient}{growth} ULP for gradients; below 1e-36, near the end of float32's
+range, the error is at most 1e-42. Where a target is soft (neither 0 nor 1) a gradient is the
+difference of two terms, and its error is relative to the sum of their magnitudes. The gradient of
+float16 or bfloat16 input is rounded to that dtype at the end.
+"""
 
 
 def accuracy(function: str) -> str:

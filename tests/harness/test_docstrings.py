@@ -3,6 +3,7 @@
 import doctest
 import inspect
 import re
+from pathlib import Path
 
 import pytest
 
@@ -56,6 +57,54 @@ def test_parameters(function):
 @public
 def test_nothing_is_left_to_fill_in(function):
     assert not re.search(r"^\s*<.*>$", inspect.getdoc(function), re.MULTILINE)
+
+
+SCRIPTS = Path(__file__).parents[2] / "scripts"
+in_the_source_tree = pytest.mark.skipif(
+    not (SCRIPTS / "docstrings.py").is_file() or not (SCRIPTS.parent / "fastxent").is_dir(),
+    reason="only in the source tree",
+)
+
+
+@pytest.fixture
+def script(monkeypatch):
+    monkeypatch.syspath_prepend(str(SCRIPTS))
+    import docstrings
+
+    return docstrings
+
+
+@in_the_source_tree
+def test_the_text_that_docstrings_share_is_in_the_sources(script):
+    """Another bound or another wording: run scripts/docstrings.py."""
+    for module in script.USES:
+        source = (script.PACKAGE / f"{module}.py").read_text("utf-8")
+        assert script.rewrite_module(module, source) == source, module
+
+
+@in_the_source_tree
+def test_every_loss_and_score_has_the_text_that_docstrings_share(script):
+    written = {name for functions in script.USES.values() for name in functions}
+    assert written >= _catalogue.LOSSES.keys() | _catalogue.SCORES.keys()
+
+
+@in_the_source_tree
+@pytest.mark.parametrize(
+    "function", [fx.softmax_cross_entropy, fx.log_sigmoid, fx.ohem, fx.class_cost]
+)
+def test_an_older_wording_and_a_new_docstring_get_the_text(function, script):
+    module = function.__module__.removeprefix("fastxent.")
+    parts, names = script.USES[module][function.__name__]
+    docstring = inspect.getdoc(function)
+    for name in names:
+        text = "\n".join(
+            script.fit(script.accuracy(function.__name__) if name == "accuracy" else parts[name])
+        )
+        assert docstring.count(text) == 1
+        older = docstring.replace(text, f"{text} or so")
+        for before in (older, docstring.replace(text, f"<{name}>")):
+            assert before != docstring
+            assert script.rewrite(before, function.__name__, parts, (name,)) == docstring
 
 
 @numeric
