@@ -39,7 +39,15 @@ html_theme_options = {
     "logo": {"text": "fastxent"},
     "navbar_align": "left",
     "header_links_before_dropdown": 6,
-    "secondary_sidebar_items": ["page-toc"],
+    # Pages with a list of their section on the left leave the right to code.
+    "secondary_sidebar_items": {
+        "*": ["page-toc"],
+        "api/*": ["page-toc"],
+        "internals/*": ["page-toc"],
+        "coming-from/*": [],
+        "generated/**": [],
+        "guide/*": [],
+    },
     "show_prev_next": True,
     "footer_start": ["copyright"],
     "footer_end": [],

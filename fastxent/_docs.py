@@ -109,8 +109,8 @@ _REFERENCES = {
    softmax functions", IMA Journal of Numerical Analysis 41(4), 2021.
 """,
     "log1p reference": """
-.. [1] M. Maechler, "Accurately Computing log(1 - exp(-abs(a)))", vignette of the R package Rmpfr,
-   2012.
+.. [1] M. Maechler, "Accurately Computing log(1 - exp(-abs(a)))", vignette of the R package
+   Rmpfr, 2012.
 """,
 }
 

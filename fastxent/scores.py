@@ -121,8 +121,7 @@ def log_sigmoid(
     References
     ----------
     .. [1] M. Maechler, "Accurately Computing log(1 - exp(-abs(a)))", vignette of the R package
-    Rmpfr,
-       2012.
+       Rmpfr, 2012.
 
     Examples
     --------
@@ -179,8 +178,7 @@ def softplus(
     References
     ----------
     .. [1] M. Maechler, "Accurately Computing log(1 - exp(-abs(a)))", vignette of the R package
-    Rmpfr,
-       2012.
+       Rmpfr, 2012.
 
     Examples
     --------

@@ -152,7 +152,7 @@ def _indent(paragraph: list[str]) -> str:
 
 
 def _refill(paragraph: list[str]) -> list[str]:
-    if max(map(len, paragraph)) <= WIDTH:
+    if max(map(len, paragraph)) <= WIDTH or paragraph[0].startswith(".."):
         return paragraph
     indent = _indent(paragraph)
     # A sentence of its own line, such as "Threads: ...", begins a line again.
