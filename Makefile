@@ -16,11 +16,11 @@ PIPELINES := inference pixels dataloader matching training training_jax
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test test-all test-oldest-jax exhaustive examples docs docs-serve bench \
-	bench-compare dashboard dashboard-serve lint format check-dist clean
+.PHONY: help setup demo test test-all test-oldest-jax test-aarch64 exhaustive examples docs docs-serve \
+	bench bench-compare dashboard dashboard-serve lint format check-dist clean
 
 help:  ## show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(VENV)/.made-extra-test $(VENV)/.made-extra-lint  ## make .venv and build the package in place
 
@@ -39,6 +39,9 @@ test-all: test  ## run all cases of all tests
 test-oldest-jax: $(VENV)/.made-oldest-jax  ## run the tests of fastxent.jax with JAX 0.5.0
 	PYTHONPATH=$(VENV)/oldest-jax $(BIN)/python -m pytest -m "not exhaustive" \
 	    tests/integrations/test_jax_values.py tests/integrations/test_jax_header.py
+
+test-aarch64: $(VENV)/.made-extra-test  ## test what is compiled for AArch64 under qemu (minutes)
+	.ci/aarch64 $(BIN)/python
 
 exhaustive: $(VENV)/.made-native  ## measure exp, log, ... at all 2^32 floats (a quarter of an hour)
 	$(BIN)/python scripts/primitive_errors.py --exhaustive

@@ -45,4 +45,4 @@ def test_hooks_are_programs_of_the_environment():
 def test_make_help_lists_every_target():
     makefile = (ROOT / "Makefile").read_text("utf-8").replace("\\\n", "")
     targets = re.search(r"^\.PHONY: (.*)", makefile, re.MULTILINE)[1].split()
-    assert sorted(targets) == sorted(re.findall(r"^([a-z-]+):.*## ", makefile, re.MULTILINE))
+    assert sorted(targets) == sorted(re.findall(r"^([a-z0-9-]+):.*## ", makefile, re.MULTILINE))
