@@ -20,7 +20,7 @@ Run = Callable[[], Any]
 
 READ, OURS = "parallel read", "fastxent"
 #: Ours too, and no peers: figures.py tells them by how their names begin.
-NUMBA, CUSTOM = f"{OURS}, Numba", f"{OURS}, custom loss"
+NUMBA, CUSTOM, JAX = f"{OURS}, Numba", f"{OURS}, custom loss", f"{OURS}, JAX"
 
 
 @dataclass
@@ -83,14 +83,30 @@ def focal_loss(logit: Any, target: Any, gamma: float = 2.0, alpha: float = 0.25)
 
 
 def our_variants(inputs: Inputs, threads: int) -> dict[str, Run]:
-    """Return the same call on the Numba backend and as a custom loss, where a case has them."""
-    if not inputs.case.has_variants or find_spec("numba") is None:
-        return {}
-    runs = {NUMBA: partial(our_run(inputs, threads), backend="numba")}
-    if inputs.function == "sigmoid_focal_loss":
-        run = our_run(inputs, threads)
-        runs[CUSTOM] = partial(fx.custom_loss(focal_loss), *run.args, **run.keywords)
+    """Return the same call by Numba, as a custom loss and in JAX, where a case has them."""
+    runs: dict[str, Run] = {}
+    if not inputs.case.has_variants:
+        return runs
+    if find_spec("numba"):
+        runs[NUMBA] = partial(our_run(inputs, threads), backend="numba")
+        if inputs.function == "sigmoid_focal_loss":
+            run = our_run(inputs, threads)
+            runs[CUSTOM] = partial(fx.custom_loss(focal_loss), *run.args, **run.keywords)
+    if inputs.case.gradient and find_spec("jax"):
+        runs[JAX] = jax_run(inputs, threads)
     return runs
+
+
+def jax_run(inputs: Inputs, threads: int) -> Run:
+    """Return loss and gradient by JAX, compiled; its gradient is a new array each time."""
+    import jax
+
+    import fastxent.jax as fxj
+
+    loss = partial(getattr(fxj, inputs.function), reduction="sum", num_threads=threads)
+    compiled = jax.jit(jax.value_and_grad(loss))
+    arrays = [jax.device_put(array) for array in (inputs.values, *inputs.targets())]
+    return lambda: jax.block_until_ready(compiled(*arrays))
 
 
 def our_arrays(result: Any) -> tuple[Array, ...]:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from benchmarks.contenders import CUSTOM, NUMBA, OURS
+from benchmarks.contenders import CUSTOM, JAX, NUMBA, OURS
 from benchmarks.figures import Figures, digits, ordered
 from benchmarks.records import RESULTS, load
 from benchmarks.shapes import CHANNELS, COCO, FOUR_CLASSES, MAIN_LOSSES, SMALL
@@ -119,6 +119,25 @@ def numba_table(rows: list[Figures]) -> str:
             _quotient_cell(f, "torch.compile", NUMBA),
             digits(f.per_logit[CUSTOM]) if CUSTOM in f.per_logit else "-",
             _quotient_cell(f, CUSTOM, NUMBA),
+        ]
+        for f in rows
+    ]
+    return table(header, lines)
+
+
+def jax_table(rows: list[Figures]) -> str:
+    """Return nanoseconds per logit of loss and gradient in JAX, next to optax's."""
+    if not rows:
+        return "Not measured yet."
+    header = ["function", "shape", "dtype", "threads", "NumPy", "fastxent.jax", "optax"]
+    header += ["optax / fastxent.jax"]
+    lines = [
+        [
+            *_conditions(f),
+            digits(f.ours),
+            digits(f.per_logit[JAX]),
+            digits(f.per_logit["JAX"]) if "JAX" in f.per_logit else "-",
+            _quotient_cell(f, "JAX", JAX),
         ]
         for f in rows
     ]
@@ -255,6 +274,7 @@ def render(recorded: dict[str, Any], texts: dict[str, str]) -> dict[str, str]:
         "gradients": throughput_table(list(filter(is_kind("gradients"), rows))),
         "scores": throughput_table(list(filter(is_kind("scores"), rows))),
         "numba": numba_table([f for f in rows if NUMBA in f.per_logit]),
+        "jax": jax_table([f for f in rows if JAX in f.per_logit]),
         "calls": call_table([f for f in rows if f.row["shape"] == SMALL.name]),
         "pipeline": pipeline_table([f for f in rows if f.row["kind"].startswith("pipeline")]),
         "absent": describe_absent(rows),

@@ -52,14 +52,14 @@ def test_labels(name, axis, reduction):
     assert_same_as_reference(name, values, targets, axis=axis, reduction=reduction)
 
 
-@pytest.mark.parametrize("reduction", REDUCTIONS)
+@pytest.mark.parametrize("reduction", ["anchor", "mean"])
 @pytest.mark.parametrize("name", family.WITH_DENSE)
 def test_dense_targets(name, reduction):
     values, targets = case_of(name, dense=True)
     assert_same_as_reference(name, values, targets, axis=1, reduction=reduction)
 
 
-@pytest.mark.parametrize("reduction", REDUCTIONS)
+@pytest.mark.parametrize("reduction", ["anchor", "mean"])
 @pytest.mark.parametrize("name", family.PER_CLASS)
 def test_heads_of_one_class(name, reduction):
     values, targets = case_of(name, axis=None)
@@ -87,7 +87,7 @@ def test_normalizers_and_weights(name, dense, normalizer):
     )
 
 
-@pytest.mark.parametrize("reduction", REDUCTIONS)
+@pytest.mark.parametrize("reduction", ["none", "sum"])
 @pytest.mark.parametrize("name", family.PER_CLASS)
 def test_weights_of_logits(name, reduction):
     values, targets = case_of(name)
@@ -245,7 +245,7 @@ def test_scores_of_single_values(name):
     np.testing.assert_allclose(slope, SLOPES[name](values, expected), 1e-11)
 
 
-@pytest.mark.parametrize("axis", [0, -1, (0, 2), (2, 1), None])
+@pytest.mark.parametrize("axis", [0, (2, 1), None])
 @pytest.mark.parametrize("name", [name for name, score in SCORES.items() if score.over_classes])
 def test_scores_over_classes(name, axis):
     values = np.random.default_rng(1).normal(0, 3, SHAPE)
