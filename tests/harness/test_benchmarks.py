@@ -100,6 +100,8 @@ def test_variants_of_ours_take_part(gradient):
     case = shapes.Case("sigmoid_focal_loss", shapes.COCO.scaled(0.001), gradient=gradient)
     admitted = contenders.make_contenders(inputs.make_inputs(case), 1, [])
     ours = ["fastxent", "fastxent, Numba", "fastxent, custom loss"]
+    if gradient and importlib.util.find_spec("jax"):
+        ours.append("fastxent, JAX")
     assert list(admitted.runs) == ["parallel read", *ours]
     results = [contenders.our_arrays(admitted.runs[name]()) for name in ours]
     kept = {id(array) for arrays in results for array in arrays}
@@ -114,7 +116,7 @@ def test_wrong_variants_are_an_error(monkeypatch):
         contenders.make_contenders(inputs.make_inputs(case), 1, [])
 
 
-def test_without_numba_the_variants_are_left_out(monkeypatch):
+def test_variants_that_are_not_installed_are_left_out(monkeypatch):
     monkeypatch.setattr(contenders, "find_spec", lambda name: None)
     case = shapes.Case("sigmoid_focal_loss", shapes.COCO.scaled(0.001))
     admitted = contenders.make_contenders(inputs.make_inputs(case), 1, [])
