@@ -2,12 +2,14 @@
 
 import math
 from collections.abc import Sequence
-from itertools import product
+from functools import partial
 from typing import Any, Literal, NamedTuple, SupportsIndex
 
-import dask
 import dask.array as da
 import numpy as np
+from dask.base import tokenize
+from dask.delayed import Delayed
+from dask.highlevelgraph import HighLevelGraph
 
 import fastxent
 from fastxent._arguments import ElementError
@@ -17,12 +19,15 @@ from fastxent._contract import Array, BackendName
 from fastxent._selection import SelectionRequest
 from fastxent.dask._collections import (
     Labels,
+    Places,
     cut_alike,
     in_one_chunk,
     is_labelled,
     lazy_array,
+    meta_of,
     without,
 )
+from fastxent.dask._tasks import only, placed
 
 #: Parts that a task joins, image after image.
 _FAN_IN = 64
@@ -43,14 +48,13 @@ class _Found(NamedTuple):
     nan: Array
 
 
-class _Place(NamedTuple):
-    """Where the chunk of a level lies."""
+class _Level(NamedTuple):
+    """What the chunks of a level have in common."""
 
     name: str
     objectness_name: str
-    #: The shape of the whole level, where the chunk begins in it, and its class axis.
+    #: The shape of the whole level, and its class axis.
     shape: tuple[int, ...]
-    start: tuple[int, ...]
     axis: int | None
     batch_ndim: int
     #: The number of the level's first anchor.
@@ -154,69 +158,98 @@ def _build(
     images = request.batch_ndim
     batch_chunks = arrays[0].chunks[:images]
     level_starts = np.cumsum((0, *request.level_sizes))[:-1].tolist()
-    select, merge = dask.delayed(_select, pure=True), dask.delayed(_merge, pure=True)
-    parts: dict[tuple[int, ...], list[Any]] = {}
+    levels = []
     for number, array in enumerate(arrays):
         axis = request.axes[number]
         level = array if axis is None else in_one_chunk(array, [axis])
         if level.chunks[:images] != batch_chunks:
             level = level.rechunk((*batch_chunks, *level.chunks[images:]))
         name = request.objectness_names[number] if objects else ""
-        blocks, starts = level.to_delayed(), [np.cumsum((0, *c)).tolist() for c in level.chunks]
-        scores = None
-        if objects:
-            scores = cut_alike(objects[number], name, without(level.chunks, axis)).to_delayed()
-        for index in np.ndindex(blocks.shape):
-            place = _Place(
-                request.names[number],
-                name,
-                level.shape,
-                tuple(of_axis[i] for of_axis, i in zip(starts, index, strict=True)),
-                axis,
-                images,
-                level_starts[number],
-            )
-            score = None if scores is None else scores[without(index, axis)]
-            part = select(blocks[index], score, place, options)
-            parts.setdefault(index[:images], []).append(part)
-    rule = _Merge(request.top_k, request.top_k_per, tuple(level_starts))
-    nodes = [
-        merge(parts[index], rule)
-        for index in product(*(range(len(lengths)) for lengths in batch_chunks))
-    ]
-    join = dask.delayed(_join, pure=True)
+        scores = cut_alike(objects[number], name, without(level.chunks, axis)) if objects else None
+        about = _Level(request.names[number], name, level.shape, axis, images, level_starts[number])
+        levels.append(_parts(about, level, scores, options))
+    return _merged(request, levels, _Merge(request.top_k, request.top_k_per, tuple(level_starts)))
+
+
+def _parts(
+    about: _Level, level: da.Array, scores: da.Array | None, options: dict[str, Any]
+) -> da.Array:
+    """Return one task for each chunk of a level."""
+    everywhere = tuple(range(level.ndim))
+    anchors = without(everywhere, about.axis)
+    pair: tuple[Any, Any] = (None, None) if scores is None else (scores, anchors)
+    return da.blockwise(
+        _select,
+        anchors,
+        about,
+        None,
+        options,
+        None,
+        Places(without(level.chunks, about.axis)),
+        anchors,
+        level,
+        everywhere,
+        *pair,
+        concatenate=None,
+        align_arrays=False,
+        token="candidates",  # noqa: S106
+        meta=meta_of(len(anchors), object),
+    )
+
+
+def _merged(request: SelectionRequest, levels: list[da.Array], rule: _Merge) -> Any:  # noqa: ANN401
+    """Merge the chunks of the same images, and put all images one after the other."""
+    images = request.batch_ndim
+    name = f"candidates-{tokenize(rule, [level.name for level in levels])}"
+    tasks: dict[Any, Any] = {}
+    nodes: list[Any] = []
+    for number, batch in enumerate(np.ndindex(levels[0].numblocks[:images])):
+        parts = [
+            (level.name, *batch, *inside)
+            for level in levels
+            for inside in np.ndindex(level.numblocks[images:])
+        ]
+        nodes.append((f"{name}-images", number))
+        tasks[nodes[-1]] = (partial(_merge, rule), parts)
+    depth = 0
     while len(nodes) > _FAN_IN:
-        nodes = [join(nodes[i : i + _FAN_IN]) for i in range(0, len(nodes), _FAN_IN)]
-    return dask.delayed(_candidates, pure=True)(nodes, request.images, request.level_sizes)
+        keys = [(f"{name}-{depth}", number) for number in range(-(-len(nodes) // _FAN_IN))]
+        for number, key in enumerate(keys):
+            tasks[key] = (_join, nodes[number * _FAN_IN : (number + 1) * _FAN_IN])
+        nodes, depth = keys, depth + 1
+    tasks[name] = (partial(_candidates, request.images, request.level_sizes), nodes)
+    return Delayed(name, HighLevelGraph.from_collections(name, tasks, dependencies=levels))
 
 
 # --- tasks ---------------------------------------------------------------------------------------
 
 
 def _select(
-    block: Array, objectness: Array | None, place: _Place, options: dict[str, Any]
+    level: _Level,
+    options: dict[str, Any],
+    start: tuple[int, ...],
+    block: Any,  # noqa: ANN401 - an array in lists
+    objectness: Array | None,
 ) -> _Found:
-    """Select the candidates of a chunk, at most `top_k` of each group."""
-    block, images, axis = np.ascontiguousarray(block), place.batch_ndim, place.axis
+    """Select the candidates of a chunk, whose anchors begin at `start`; `top_k` of each group."""
+    block, images, axis = np.ascontiguousarray(only(block)), level.batch_ndim, level.axis
     try:
         found = fastxent.select_candidates(
-            block,
-            objectness=objectness,
-            axis=axis,
-            batch_ndim=images,
-            **options,
+            block, objectness=objectness, axis=axis, batch_ndim=images, **options
         )
     except ElementError as error:
-        raise _renamed(error, place) from None
-    anchors = without(block.shape, axis)[images:]
+        is_level = error.argument == "logits"
+        name = level.name if is_level else level.objectness_name
+        named = ElementError(name, error.position, error.problem)
+        raise placed(named, start, axis) from None
     index = np.unravel_index(found.image, block.shape[:images]) if images else ()
-    inside = [*index, *np.unravel_index(found.anchor, anchors)]
+    inside = [*index, *np.unravel_index(found.anchor, without(block.shape, axis)[images:])]
     where = inside if axis is None else [*inside[:axis], found.label, *inside[axis:]]
-    start, shape = (without(of, axis) for of in (place.start, place.shape))
+    shape = without(level.shape, axis)
     whole = [along + first for along, first in zip(inside, start, strict=True)]
     return _Found(
         _numbers(whole[:images], shape[:images], len(found)),
-        _numbers(whole[images:], shape[images:], len(found)) + place.first_anchor,
+        _numbers(whole[images:], shape[images:], len(found)) + level.first_anchor,
         found.label,
         found.score,
         block[tuple(where)].astype(np.float64),
@@ -241,15 +274,7 @@ def _images(lengths: tuple[int, ...], start: tuple[int, ...], shape: tuple[int, 
     return _numbers(whole, shape, count)
 
 
-def _renamed(error: ElementError, place: _Place) -> ElementError:
-    """Return the error of a chunk for the whole level."""
-    is_level = error.argument == "logits"
-    name = place.name if is_level else place.objectness_name
-    start = place.start if is_level else without(place.start, place.axis)
-    return ElementError(name, error.position, error.problem).shifted(start)
-
-
-def _merge(parts: list[_Found], rule: _Merge) -> _Found:
+def _merge(rule: _Merge, parts: list[_Found]) -> _Found:
     """Merge the chunks of the same images, and keep the best of each group."""
     image, anchor, label, score, logit = (
         np.concatenate([part[i] for part in parts]) for i in range(5)
@@ -286,7 +311,7 @@ def _join(parts: list[_Found]) -> _Found:
 
 
 def _candidates(
-    parts: list[_Found], images: int, level_sizes: tuple[int, ...]
+    images: int, level_sizes: tuple[int, ...], parts: list[_Found]
 ) -> fastxent.Candidates:
     found = _join(parts)
     order = np.argsort(found.image, kind="stable")

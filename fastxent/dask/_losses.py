@@ -3,11 +3,13 @@
 import inspect
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
-import dask
 import dask.array as da
 import numpy as np
+from dask.base import tokenize
+from dask.highlevelgraph import HighLevelGraph
 
 import fastxent
 from fastxent._arguments import result_dtype
@@ -312,25 +314,31 @@ class _Call:
             token=f"{self.loss.name}-counts",
             meta=meta_of(len(self.anchor_axes), object),
         )
-        divisor = dask.delayed(divisor_of, pure=True)(normalizer, self.empty, _added(counts))
-        return _number(divisor)
+        return _number(partial(divisor_of, normalizer, self.empty), counts)
 
     def _reduced(self, parts: da.Array, divisor: Any) -> da.Array:  # noqa: ANN401
         if isinstance(divisor, da.Array):
-            (divisor,) = divisor.to_delayed(optimize_graph=False).ravel().tolist()
-        return _number(dask.delayed(finish, pure=True)(_added(parts), divisor, self.empty))
+            return _number(partial(finish, self.empty), parts, divisor)
+        return _number(partial(finish, self.empty, divisor), parts)
 
 
-def _added(rows: da.Array) -> Any:  # noqa: ANN401 - a Delayed
-    """Add the rows of all chunks in their order, by a tree that their number determines."""
-    nodes = rows.to_delayed(optimize_graph=False).ravel().tolist()
-    add = dask.delayed(add_rows, pure=True)
-    while True:
-        nodes = [add(nodes[i : i + _FAN_IN]) for i in range(0, max(1, len(nodes)), _FAN_IN)]
-        if len(nodes) == 1:
-            return nodes[0]
+def _number(
+    function: Callable[..., Any], rows: da.Array, divisor: da.Array | None = None
+) -> da.Array:
+    """Return what a function makes of the totals of all chunks: a float64, without dimensions.
 
-
-def _number(value: Any) -> da.Array:  # noqa: ANN401
-    """Return an array without dimensions of what will be a float64."""
-    return da.from_delayed(value, (), np.float64, meta=meta_of(0, np.float64))
+    The rows of the chunks are added in their order, by a tree that their number determines.
+    """
+    others = [] if divisor is None else [divisor]
+    name = f"totals-{tokenize(function, rows.name, *(other.name for other in others))}"
+    nodes: list[Any] = [(rows.name, *index) for index in np.ndindex(rows.numblocks)]
+    tasks: dict[Any, Any] = {}
+    depth = 0
+    while depth == 0 or len(nodes) > 1:
+        keys = [(f"{name}-{depth}", number) for number in range(-(-len(nodes) // _FAN_IN))]
+        for number, key in enumerate(keys):
+            tasks[key] = (add_rows, nodes[number * _FAN_IN : (number + 1) * _FAN_IN])
+        nodes, depth = keys, depth + 1
+    tasks[name,] = (function, *((other.name,) for other in others), nodes[0])
+    graph = HighLevelGraph.from_collections(name, tasks, dependencies=[rows, *others])
+    return da.Array(graph, name, (), meta=meta_of(0, np.float64))

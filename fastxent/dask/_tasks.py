@@ -128,7 +128,7 @@ def check_divisor(divisor: float, normalizer: object, empty: float | str) -> flo
     return divisor
 
 
-def finish(totals: PartTotals, divisor: float | None, empty: float | str) -> np.float64:
+def finish(empty: float | str, divisor: float | None, totals: PartTotals) -> np.float64:
     """Return the sum, or the mean."""
     if divisor is None:
         return np.float64(totals.loss)

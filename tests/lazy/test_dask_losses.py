@@ -4,6 +4,7 @@ import inspect
 import math
 import subprocess
 import sys
+import time
 
 import numpy as np
 import pytest
@@ -174,6 +175,19 @@ def test_tasks_of_a_chunk():
     loss = fxd.softmax_cross_entropy(values, labels)
     # The chunks of both inputs, and one task for each of the result.
     assert len(dict(loss.__dask_graph__())) == 300
+
+
+def test_many_chunks_are_described_at_once():
+    values = da.zeros((5000, 4, 5), chunks=(1, 4, 5), dtype=np.float32)
+    labels = da.zeros((5000, 4), chunks=(1, 4), dtype=int)
+    start = time.process_time()
+    mean = fxd.softmax_cross_entropy(values, labels, reduction="mean")
+    selected = fxd.select_candidates(values)
+    assert time.process_time() - start < 5  # a tenth of a second, but minutes if it were quadratic
+    # Chunks of both inputs, a task and a count for each, and two trees.
+    nodes = sum(len(tree) for tree in ([*range(0, 5000, 16)], [*range(0, 313, 16)], [0, 16], [0]))
+    assert len(dict(mean.__dask_graph__())) == 4 * 5000 + 2 * nodes + 2
+    assert len(dict(selected.__dask_graph__())) < 5000 * 3.1
 
 
 def test_a_task_uses_one_thread_and_the_backend_of_the_caller(monkeypatch):
