@@ -97,6 +97,7 @@ def measure(megabytes, sizes, workers, rounds, folder):
                     if "read" not in name and abs(value - expected) > 1e-12 * expected:
                         raise RuntimeError(f"{name}: {value!r} instead of {expected!r}")
             result[size] = {name: min(seconds) for name, seconds in times.items()}
+            print(table({size: result[size]}).splitlines()[-1], flush=True)
             shutil.rmtree(files)
     return result
 
@@ -123,7 +124,7 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         sizes = [size for size in options.chunks if size <= options.megabytes]
         result = measure(options.megabytes, sizes, options.workers, options.rounds, Path(folder))
-    print(table(result))
+    print(table(result), flush=True)
     if options.json:
         options.json.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
 
