@@ -122,7 +122,7 @@ FX_INLINE vec v_exp_reduced(vec r, const exp_constants *constants) {
 }
 
 /* exp(x) for x <= 0 (Cody and Waite: x = n ln 2 + r); exp(-inf) = 0, NaN stays NaN. */
-FX_MATH vec v_exp_nonpositive(vec x, const exp_constants *constants) {
+FX_INLINE vec v_exp_nonpositive_inline(vec x, const exp_constants *constants) {
     vec magic = constants->magic;
     vec clamped = v_max(constants->underflow, x);
     vec biased = v_fma(clamped, constants->log2_e, magic);
@@ -130,6 +130,9 @@ FX_MATH vec v_exp_nonpositive(vec x, const exp_constants *constants) {
     vec r = v_fnma(n, constants->ln2_high, clamped);
     r = v_fnma(n, constants->ln2_low, r);
     return v_scale(v_exp_reduced(r, constants), n, biased);
+}
+FX_MATH vec v_exp_nonpositive(vec x, const exp_constants *constants) {
+    return v_exp_nonpositive_inline(x, constants);
 }
 
 /* exp(z - centre), to the last bits of the difference; what is above FX_EXP_LIMIT may be any number
