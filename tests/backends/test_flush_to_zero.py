@@ -18,32 +18,47 @@ import fastxent as fx
 from fastxent.reference.formulas import LOSSES
 from fastxent.reference.score_formulas import CLASS_SCORES, ELEMENT_SCORES
 
-x86 = pytest.mark.skipif(
-    (platform.machine(), platform.system()) != ("x86_64", "Linux"),
-    reason="writes the register of x86-64 as glibc has it",
+MACHINE = platform.machine()
+of_glibc = pytest.mark.skipif(
+    platform.system() != "Linux" or MACHINE not in {"x86_64", "aarch64"},
+    reason="writes the register of x86-64 or AArch64 as glibc has it",
 )
-FLUSHES = {"flush": 0x8000, "flush operands": 0x0040, "both": 0x8040}
-ROUNDS = {"down": 0x2000, "up": 0x4000, "to zero": 0x6000}
-DEFAULT = 0x1F80
-RAISED = 0x3F
+if MACHINE == "aarch64":
+    FLUSHES = {"both": 1 << 24}
+    ROUNDS = {"up": 1 << 22, "down": 2 << 22, "to zero": 3 << 22}
+    DEFAULT = RAISED = 0  # exceptions have a register of their own
+else:
+    FLUSHES = {"flush": 0x8000, "flush operands": 0x0040, "both": 0x8040}
+    ROUNDS = {"down": 0x2000, "up": 0x4000, "to zero": 0x6000}
+    DEFAULT = 0x1F80
+    RAISED = 0x3F
+x86 = pytest.mark.skipif(
+    platform.system() != "Linux" or MACHINE != "x86_64",
+    reason="writes exceptions and traps where x86-64 has them",
+)
+TWO_CONTROLS = FLUSHES["both"], ROUNDS["up"]
 
 
 class _Environment(ctypes.Structure):
-    """glibc's fenv_t of x86-64."""
+    """glibc's fenv_t: MXCSR follows the x87, FPCR comes before the exceptions."""
 
-    _fields_ = (("x87", ctypes.c_uint8 * 28), ("mxcsr", ctypes.c_uint32))
+    _fields_ = (
+        (("control", ctypes.c_uint32), ("raised", ctypes.c_uint32))
+        if MACHINE == "aarch64"
+        else (("x87", ctypes.c_uint8 * 28), ("control", ctypes.c_uint32))
+    )
 
 
 def get_control():
     environment = _Environment()
     ctypes.CDLL("libm.so.6").fegetenv(ctypes.byref(environment))
-    return environment.mxcsr
+    return environment.control
 
 
 def set_control(control):
     library, environment = ctypes.CDLL("libm.so.6"), _Environment()
     library.fegetenv(ctypes.byref(environment))
-    environment.mxcsr = control
+    environment.control = control
     library.fesetenv(ctypes.byref(environment))
 
 
@@ -123,7 +138,7 @@ def backend_of(isa):
     return "numba" if isa == "numba" else "native"
 
 
-@x86
+@of_glibc
 @pytest.mark.parametrize("name", [*CALLS, *SCORES])
 def test_kernels(name, isa):
     backend = backend_of(isa)
@@ -136,9 +151,9 @@ def test_kernels(name, isa):
             assert found == expected, (hex(bits), threads)
 
 
-@x86
+@of_glibc
 @pytest.mark.parametrize("name", [*CALLS, *SCORES])
-@pytest.mark.parametrize("bits", [0x8040, 0x4000])
+@pytest.mark.parametrize("bits", TWO_CONTROLS)
 def test_reference(name, bits):
     results = loss_results if name in CALLS else score_results
     expected = results(name, "numpy", 1)
@@ -146,7 +161,7 @@ def test_reference(name, bits):
         assert results(name, "numpy", 1) == expected
 
 
-@x86
+@of_glibc
 def test_other_layouts(isa):
     """Tiles, packed anchors, halves, doubles, a single class."""
     backend = backend_of(isa)
@@ -167,12 +182,12 @@ def test_other_layouts(isa):
     for call in calls:
         with fx.backend(backend), fx.threads(2):
             expected = call().tobytes()
-            for bits in (0x8040, 0x4000):
+            for bits in TWO_CONTROLS:
                 with floating_point_control(bits):
                     assert call().tobytes() == expected
 
 
-@x86
+@of_glibc
 def test_mining_and_matching(engine):
     """Subnormal losses have an order, and nothing of a product or a cost depends on the caller."""
     losses = np.float32(1e-45) * random.integers(0, 9999, (20, 5000)).astype(np.float32)
@@ -198,7 +213,7 @@ def test_mining_and_matching(engine):
                         assert [part.tobytes() for part in call()] == expected
 
 
-@x86
+@of_glibc
 def test_short_calls():
     logits, labels = LOGITS[:99], LABELS[:99]
     for call in (fx.sigmoid_cross_entropy, fx.softmax_cross_entropy):
@@ -208,13 +223,13 @@ def test_short_calls():
                 assert call(logits, labels).tobytes() == expected
 
 
-@x86
+@of_glibc
 @pytest.mark.parametrize("backend", ["native", "numba", "numpy"])
 def test_subnormal_results_are_right(backend):
     if backend == "numba":
         pytest.importorskip("numba")
     small, tiny = np.float32(-100), -740.0
-    with fx.backend(backend), floating_point_control(0x8040):
+    with fx.backend(backend), floating_point_control(FLUSHES["both"]):
         sigmoid = fx.sigmoid(small)
         loss = fx.sigmoid_cross_entropy(np.array([[small, small]]), [2])
         mean = fx.sigmoid_cross_entropy(np.array([[tiny, tiny]]), [2], reduction="mean")
@@ -228,22 +243,22 @@ def test_subnormal_results_are_right(backend):
     assert abs(weighted[0] - 2 * mpmath.log(2) * mpmath.mpf(1e-310)) <= 2 * double_step
 
 
-@x86
+@of_glibc
 def test_targets_that_would_be_zero_if_flushed():
     """Checks are made with the numbers that the user has given."""
     targets = np.zeros((ANCHORS, CLASSES))
     targets[1_700, 3] = -5e-324
     for threads in (1, 2):
         with (
-            floating_point_control(0x8040),
+            floating_point_control(FLUSHES["both"]),
             pytest.raises(ValueError, match=r"targets\[1700, 3\]"),
         ):
             fx.sigmoid_cross_entropy(LOGITS, targets, num_threads=threads)
-        with floating_point_control(0x8040):  # errors, too, leave the register as it was
+        with floating_point_control(FLUSHES["both"]):  # errors, too, leave the register as it was
             pass
 
 
-@x86
+@of_glibc
 @pytest.mark.parametrize("backend", ["native", "numba"])
 def test_threads_that_were_created_flushing(backend):
     """A thread inherits the control of its creator, and OpenMP keeps it for other calls."""
@@ -253,7 +268,7 @@ def test_threads_that_were_created_flushing(backend):
     found = []
 
     def work():
-        set_control(DEFAULT | 0x8040)
+        set_control(DEFAULT | FLUSHES["both"])
         found.append(loss_results("sigmoid_cross_entropy", backend, 2))
         set_control(DEFAULT)
         found.append(loss_results("sigmoid_cross_entropy", backend, 2))
@@ -302,7 +317,7 @@ def test_traps_are_left_to_the_caller():
 
 
 @pytest.mark.exhaustive
-@x86
+@of_glibc
 def test_custom_losses():
     pytest.importorskip("numba")
 
@@ -312,17 +327,17 @@ def test_custom_losses():
 
     expected = [squared(LOGITS, LABELS, weight=WEIGHT, num_threads=n).tobytes() for n in (1, 2)]
     assert expected[0] == expected[1]
-    for bits in (0x8040, 0x4000):
+    for bits in TWO_CONTROLS:
         for threads in (1, 2):
             with floating_point_control(bits):
                 found = squared(LOGITS, LABELS, weight=WEIGHT, num_threads=threads)
             assert found.tobytes() == expected[0]
 
 
-@x86
+@of_glibc
 def test_heads():
     logits = np.array([3e-39, -2.5e-39], np.float32)
-    with floating_point_control(0x8040):
+    with floating_point_control(FLUSHES["both"]):
         pairs = fx.sigmoid_to_softmax_logits(logits)
         back = fx.softmax_to_sigmoid_logit(pairs)
     assert pairs[:, 1].tolist() == [np.float32(3e-39) / 2, np.float32(-2.5e-39) / 2]
