@@ -48,18 +48,21 @@ FX_INLINE void advance(const fx_selection *call, lane_places *places, int lanes)
     if (places->label >= call->classes) places->label %= call->classes;
 }
 
-/* Vectors that are compared before a branch. */
+/* Vectors that are compared before a branch; and those whose lanes fill a word of bits. */
+#define FX_WORD (64 / LANES)
 #if defined(FX_ISA_AVX512)
 #define FX_GROUP 8
 #else
-#define FX_GROUP 4
+#define FX_GROUP FX_WORD
 #endif
+/* Words that are made, without a branch, before any is looked at. */
+#define FX_CHUNK_WORDS 32
 
 /* What did not lie below the one cut of a run, in the order of the run. */
-#define FX_MOST_FRESH 1024
+#define FX_MOST_FRESH 512
 typedef struct {
-    real logits[FX_MOST_FRESH + (FX_GROUP + 1) * LANES];
-    int32_t numbers[FX_MOST_FRESH + (FX_GROUP + 1) * LANES]; /* in the run */
+    real logits[FX_MOST_FRESH + FX_CHUNK_WORDS * 64 + LANES];
+    int32_t numbers[FX_MOST_FRESH + FX_CHUNK_WORDS * 64 + LANES]; /* in the run */
     ptrdiff_t count;
 } fresh_lanes;
 
@@ -98,46 +101,95 @@ FX_CALLED void take_fresh(fx_selector *s, fresh_lanes *fresh, const lane_places 
     fresh->count = 0;
 }
 
+/* Which of 64 elements do not lie below the cut. */
+FX_INLINE uint64_t kept_bits(const vec *group, vec cut) {
+    uint64_t below = 0;
+    for (int v = 0; v < FX_WORD; v++)
+        below |= (uint64_t)(v_mask_bits(v_less(group[v], cut)) & FX_ALL_LANES) << v * LANES;
+    return ~below;
+}
+FX_INLINE void keep_bits(fresh_lanes *fresh, const real *x, ptrdiff_t first, uint64_t bits) {
+    ptrdiff_t count = fresh->count;
+    for (; bits; bits &= bits - 1) {
+        ptrdiff_t i = first + first_bit_of_64(bits);
+        fresh->logits[count] = x[i];
+        fresh->numbers[count++] = (int32_t)i;
+    }
+    fresh->count = count;
+}
+
+/* Few of which are kept: a group of vectors, and a branch. */
+FX_INLINE ptrdiff_t visit_group(fresh_lanes *fresh, const real *x, ptrdiff_t i, vec cut) {
+    vec group[FX_GROUP];
+    for (int v = 0; v < FX_GROUP; v++) group[v] = v_load(x + i + v * LANES);
+    mask below = v_less(group[0], cut), others = v_less(group[1], cut);
+    for (int v = 2; v < FX_GROUP; v += 2) {
+        below = v_also_less(below, group[v], cut);
+        others = v_also_less(others, group[v + 1], cut);
+    }
+    if (!v_mask_all(v_both(below, others)))
+        for (int v = 0; v < FX_GROUP; v += FX_WORD)
+            keep_bits(fresh, x, i + v * LANES, kept_bits(group + v, cut));
+    return i + FX_GROUP * LANES;
+}
+
+/* How many elements lie above the edges of a threshold; one edge, or two that differ. */
+typedef struct {
+    vec low, high;
+    lane_counts above_low, above_high;
+} edge_counts;
+
+/* Where elements are counted, words cost little more, and branches that go either way are saved. */
+FX_INLINE ptrdiff_t count_chunk(fresh_lanes *fresh, const real *x, ptrdiff_t i, ptrdiff_t stop,
+                                vec cut, edge_counts *counts, const int has_two) {
+    uint64_t words[FX_CHUNK_WORDS + 1];
+    ptrdiff_t places[FX_CHUNK_WORDS + 1];
+    edge_counts now = *counts;
+    int word_count = 0;
+    if (stop - i > FX_CHUNK_WORDS * 64) stop = i + FX_CHUNK_WORDS * 64;
+    for (; i + 64 <= stop; i += 64) {
+        vec group[FX_WORD];
+        for (int v = 0; v < FX_WORD; v++) {
+            group[v] = v_load(x + i + v * LANES);
+            now.above_low = counts_add(now.above_low, v_less(now.low, group[v]));
+            if (has_two) now.above_high = counts_add(now.above_high, v_less(now.high, group[v]));
+        }
+        words[word_count] = kept_bits(group, cut);
+        places[word_count] = i;
+        word_count += words[word_count] != 0;
+    }
+    *counts = now;
+    for (int w = 0; w < word_count; w++) keep_bits(fresh, x, places[w], words[w]);
+    return i;
+}
+
+/* How a run counts what passes the threshold: what it visits; once the cut has risen, all that lies
+ * above the edge, or, where there are two, what lies above both and the scores between. */
+enum { FX_BY_VISIT, FX_BY_EDGE, FX_BY_EDGES };
+
 /* Whole groups of vectors with one cut, until that rises or the run ends: how many elements. */
 FX_INLINE ptrdiff_t scan_groups(fx_selector *s, const real *x, ptrdiff_t count,
-                                const lane_places *places, const int counts) {
+                                const lane_places *places, const int counting) {
     const ptrdiff_t label = places->varies ? 0 : places->label, rises = s->rises;
+    const int has_two = counting == FX_BY_EDGES;
     vec cut = v_set(((const real *)s->cuts)[label]);
-    vec low = v_set(((const real *)s->counted_lows)[label]);
-    vec high = v_set(((const real *)s->counted_highs)[label]);
-    lane_counts above_low = no_counts(), above_high = no_counts();
+    edge_counts counts = {v_set(((const real *)s->counted_lows)[label]),
+                          v_set(((const real *)s->counted_highs)[label]), no_counts(), no_counts()};
     fresh_lanes *fresh = (fresh_lanes *)s->scratch;
     ptrdiff_t i = 0;
     fresh->count = 0;
-    for (; i + FX_GROUP * LANES <= count && s->rises == rises; i += FX_GROUP * LANES) {
-        vec group[FX_GROUP];
-        for (int v = 0; v < FX_GROUP; v++) group[v] = v_load(x + i + v * LANES);
-        for (int v = 0; counts && v < FX_GROUP; v++) {
-            above_low = counts_add(above_low, v_less(low, group[v]));
-            above_high = counts_add(above_high, v_less(high, group[v]));
-        }
-        mask below = v_less(group[0], cut), others = v_less(group[1], cut);
-        for (int v = 2; v < FX_GROUP; v += 2) {
-            below = v_also_less(below, group[v], cut);
-            others = v_also_less(others, group[v + 1], cut);
-        }
-        if (v_mask_all(v_both(below, others))) continue;
-        for (int v = 0; v < FX_GROUP; v++) {
-            uint32_t bits = ~v_mask_bits(v_less(group[v], cut)) & FX_ALL_LANES;
-            if (!bits) continue;
-            append_lanes(fresh->logits + fresh->count, fresh->numbers + fresh->count, group[v],
-                         bits, (int32_t)(i + v * LANES));
-            fresh->count += count_bits(bits);
-        }
-        if (fresh->count >= FX_MOST_FRESH) take_fresh(s, fresh, places, counts);
+    while (i + FX_GROUP * LANES <= count && s->rises == rises) {
+        i = counting == FX_BY_VISIT ? visit_group(fresh, x, i, cut)
+                                    : count_chunk(fresh, x, i, count, cut, &counts, has_two);
+        if (fresh->count >= FX_MOST_FRESH) take_fresh(s, fresh, places, counting != FX_BY_VISIT);
     }
-    take_fresh(s, fresh, places, counts);
-    if (!counts) return i;
-    ptrdiff_t found = counts_total(above_low);
-    if (found != counts_total(above_high)) {
+    take_fresh(s, fresh, places, counting != FX_BY_VISIT);
+    if (counting == FX_BY_VISIT) return i;
+    ptrdiff_t found = counts_total(counts.above_low);
+    if (has_two && found != counts_total(counts.above_high)) {
         found = 0;
         for (ptrdiff_t j = 0; j < i; j += LANES)
-            found += count_lanes(s, v_load(x + j), low, high, FX_ALL_LANES, places);
+            found += count_lanes(s, v_load(x + j), counts.low, counts.high, FX_ALL_LANES, places);
     }
     s->found += found;
     return i;
@@ -153,9 +205,14 @@ static void scan_run(fx_selector *s, const real *x, ptrdiff_t count, lane_places
     ptrdiff_t i = 0;
     while (has_one_cut(call, &places) && i + FX_GROUP * LANES <= count) {
         ptrdiff_t label = places.varies ? 0 : places.label;
-        int counts = !call->takes_all && ((const real *)s->counted_lows)[label] < INFINITY;
-        ptrdiff_t step = counts ? scan_groups(s, x + i, count - i, &places, 1)
-                                : scan_groups(s, x + i, count - i, &places, 0);
+        real low = ((const real *)s->counted_lows)[label];
+        ptrdiff_t step;
+        if (call->takes_all || !(low < INFINITY))
+            step = scan_groups(s, x + i, count - i, &places, FX_BY_VISIT);
+        else if (low == ((const real *)s->counted_highs)[label])
+            step = scan_groups(s, x + i, count - i, &places, FX_BY_EDGE);
+        else
+            step = scan_groups(s, x + i, count - i, &places, FX_BY_EDGES);
         i += step;
         places.order += (uint64_t)step * places.step;
         if (places.varies) places.label = (places.label + step) % call->classes;

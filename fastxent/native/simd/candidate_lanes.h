@@ -100,6 +100,7 @@ FX_INLINE ptrdiff_t counts_total(lane_counts counts) {
 #if defined(__GNUC__)
 FX_INLINE int count_bits(uint32_t bits) { return __builtin_popcount(bits); }
 FX_INLINE int first_bit(uint32_t bits) { return __builtin_ctz(bits); }
+FX_INLINE int first_bit_of_64(uint64_t bits) { return __builtin_ctzll(bits); }
 #else
 FX_INLINE int count_bits(uint32_t bits) {
     int count = 0;
@@ -110,6 +111,10 @@ FX_INLINE int first_bit(uint32_t bits) {
     int i = 0;
     while (!(bits >> i & 1)) i++;
     return i;
+}
+FX_INLINE int first_bit_of_64(uint64_t bits) {
+    uint32_t low = (uint32_t)bits;
+    return low ? first_bit(low) : 32 + first_bit((uint32_t)(bits >> 32));
 }
 #endif
 

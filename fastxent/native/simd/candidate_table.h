@@ -24,8 +24,6 @@ FX_TARGET_BEGIN(FX_AVX2_FEATURES)
 
 #include "candidate_lanes.h"
 
-#include "candidate_append.h"
-
 #include "candidate_elements.h"
 
 #include "candidate_anchors.h"

@@ -2,7 +2,6 @@
  */
 #include "candidates.h"
 
-#include <float.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,87 +15,12 @@ const fx_candidate_kernels *fx_candidate_kernels_of(int isa, int is_double) {
     return tables[isa][is_double];
 }
 
-/* --- edges ------------------------------------------------------------------------------------ */
-
-/* Units in the last place that a sigmoid, a product and a quotient may be off together. */
-#define FX_EDGE_ULP 16
-
-double fx_low_edge(const fx_selection *call, double score) {
-    double ulp = call->is_double ? DBL_EPSILON : FLT_EPSILON;
-    double tiny = call->is_double ? 0x1p-1070 : 0x1p-145;
-    double p = score - FX_EDGE_ULP * ulp * score - tiny;
-    if (!(p > 0)) return -INFINITY;
-    if (call->activation == FX_AS_SCORES) return p;
-    if (score > 1) return INFINITY;
-    double z = log(p) - log1p(-p);
-    return z - FX_EDGE_ULP * ulp * (fabs(z) + 1);
-}
-double fx_high_edge(const fx_selection *call, double score) {
-    double ulp = call->is_double ? DBL_EPSILON : FLT_EPSILON;
-    double tiny = call->is_double ? 0x1p-1070 : 0x1p-145;
-    if (score < 0) return -INFINITY;
-    double p = score + FX_EDGE_ULP * ulp * score + tiny;
-    if (call->activation == FX_AS_SCORES) return p;
-    if (!(p < 1)) return INFINITY;
-    double z = log(p) - log1p(-p);
-    return z + FX_EDGE_ULP * ulp * (fabs(z) + 1);
-}
-
-static double read_real(const fx_selection *call, const void *values, ptrdiff_t i) {
-    return call->is_double ? ((const double *)values)[i] : ((const float *)values)[i];
-}
-static void write_real(const fx_selection *call, void *values, ptrdiff_t i, double value) {
-    if (call->is_double)
-        ((double *)values)[i] = value;
-    else
-        ((float *)values)[i] = (float)value;
-}
 /* Write it for a class wherever that is repeated. */
 static void write_class(const fx_selection *call, int lanes, void *values, ptrdiff_t label,
                         double value) {
     for (ptrdiff_t i = label; i < call->classes + lanes; i += call->classes)
-        write_real(call, values, i, value);
+        fx_write_real(call, values, i, value);
 }
-/* Repeat what there is of the classes. */
-static void repeat_classes(const fx_selection *call, int lanes, char *values) {
-    size_t size = call->is_double ? 8 : 4, length = (size_t)call->classes * size;
-    for (size_t i = length; i < length + (size_t)lanes * size; i += size)
-        memcpy(values + i, values + i - length, size);
-}
-
-size_t fx_edge_bytes(const fx_selection *call, int lanes) {
-    return 3 * (size_t)(call->classes + lanes) * (call->is_double ? 8 : 4);
-}
-
-void fx_write_edges(fx_selection *call, int lanes, const void *thresholds, const char *returned,
-                    void *memory) {
-    size_t size = fx_edge_bytes(call, lanes) / 3;
-    char *values = (char *)memory, *lows = values + size, *highs = lows + size;
-    double previous = NAN, low = 0, high = 0;
-    call->thresholds = values;
-    call->lows = lows;
-    call->highs = highs;
-    call->takes_all = !thresholds;
-    call->least = thresholds ? INFINITY : -INFINITY;
-    for (ptrdiff_t c = 0; c < call->classes; c++) {
-        double threshold = thresholds ? read_real(call, thresholds, c) : -INFINITY;
-        if (!returned[c]) threshold = INFINITY;
-        if (threshold != previous) {
-            low = fx_low_edge(call, threshold);
-            high = fx_high_edge(call, threshold);
-            if (threshold >= (call->activation == FX_AS_SCORES ? INFINITY : 1)) low = INFINITY;
-            if (threshold < call->least) call->least = threshold;
-            previous = threshold;
-        }
-        write_real(call, values, c, threshold);
-        write_real(call, lows, c, low);
-        write_real(call, highs, c, high);
-    }
-    repeat_classes(call, lanes, values);
-    repeat_classes(call, lanes, lows);
-    repeat_classes(call, lanes, highs);
-}
-
 /* --- one thread's candidates ------------------------------------------------------------------ */
 
 int fx_start_selector(fx_selector *s, const fx_selection *call,
@@ -181,12 +105,12 @@ static void raise_cut(fx_selector *s, ptrdiff_t group, double cut) {
               last = call->per_class ? group + 1 : call->classes;
     /* Classes of one threshold have one cut. */
     for (ptrdiff_t c = first; c < last; c++) {
-        if (!(read_real(call, call->thresholds, c) < INFINITY)) continue;
-        if (!(cut > read_real(call, call->highs, c)) || !(cut > read_real(call, s->cuts, c)))
+        if (!(fx_read_real(call, call->thresholds, c) < INFINITY)) continue;
+        if (!(cut > fx_read_real(call, call->highs, c)) || !(cut > fx_read_real(call, s->cuts, c)))
             continue;
         write_class(call, lanes, s->cuts, c, cut);
-        write_class(call, lanes, s->counted_lows, c, read_real(call, call->lows, c));
-        write_class(call, lanes, s->counted_highs, c, read_real(call, call->highs, c));
+        write_class(call, lanes, s->counted_lows, c, fx_read_real(call, call->lows, c));
+        write_class(call, lanes, s->counted_highs, c, fx_read_real(call, call->highs, c));
         s->rises++;
     }
 }
@@ -202,8 +126,8 @@ void fx_enter(fx_selector *s, ptrdiff_t image, int level, int lanes) {
     s->level = level;
     memcpy(s->cuts, call->lows, fx_edge_bytes(call, lanes) / 3);
     for (ptrdiff_t i = 0; i < call->classes + lanes; i++) {
-        write_real(call, s->counted_lows, i, INFINITY);
-        write_real(call, s->counted_highs, i, INFINITY);
+        fx_write_real(call, s->counted_lows, i, INFINITY);
+        fx_write_real(call, s->counted_highs, i, INFINITY);
     }
     if (call->top_k != 0) return;
     for (ptrdiff_t g = 0; g < (call->per_class ? call->classes : 1); g++) raise_cut(s, g, INFINITY);
@@ -363,6 +287,6 @@ void fx_write_candidates(const fx_selection *call, const fx_union *all, ptrdiff_
             images[i] = image;
             anchors[i] = (ptrdiff_t)(c->order / (uint64_t)call->classes);
             labels[i] = (ptrdiff_t)c->order - anchors[i] * call->classes;
-            write_real(call, scores, i, fx_score_of(call, c));
+            fx_write_real(call, scores, i, fx_score_of(call, c));
         }
 }

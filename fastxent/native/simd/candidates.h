@@ -140,6 +140,18 @@ ptrdiff_t fx_merge_runs(fx_candidate *items, ptrdiff_t *lengths, ptrdiff_t runs,
 
 const fx_candidate_kernels *fx_candidate_kernels_of(int isa, int is_double);
 
+/* Of arrays of the kernels' precision. */
+static inline double fx_read_real(const fx_selection *call, const void *values, ptrdiff_t i) {
+    return call->is_double ? ((const double *)values)[i] : ((const float *)values)[i];
+}
+static inline void fx_write_real(const fx_selection *call, void *values, ptrdiff_t i,
+                                 double value) {
+    if (call->is_double)
+        ((double *)values)[i] = value;
+    else
+        ((float *)values)[i] = (float)value;
+}
+
 /* Logits of which all scores above `score` are (low), or whose scores all are (high): the sigmoid
  * is not monotone in its last bits. */
 double fx_low_edge(const fx_selection *call, double score);
