@@ -106,6 +106,19 @@ def pipeline_table(rows: list[Figures]) -> str:
     return table(header, lines)
 
 
+def detection_table(rows: list[Figures]) -> str:
+    """Return microseconds per call of what selects, mines and matches."""
+    header = ["function", "work", "shape", "threads", "fastxent", "of read speed", "ratio"]
+    header += ["best peer", "other peers"]
+    lines = []
+    for f in rows:
+        micro = f.row["logits"] / 1000
+        _, work = f.row["kind"].split(", ", 1)
+        cells = [f.label, work, f.row["shape"], str(f.row["threads"]), digits(f.ours * micro)]
+        lines.append([*cells, f"{f.read_share:.0%}", ratio_cell(f), *_peer_cells(f, micro)])
+    return table(header, lines)
+
+
 def numba_table(rows: list[Figures]) -> str:
     """Return nanoseconds per logit of the variants of ours, next to the native kernels."""
     header = ["function", "shape", "dtype", "threads", "native", "Numba", "Numba / native"]
@@ -229,7 +242,7 @@ def describe_outcome(rows: list[Figures]) -> str:
     if lost:
         lines.append("It is slower than the best peer in these:\n")
         for f in sorted(lost, key=lambda f: f.ratio or 0):
-            kind = f" ({f.row['kind']})" if f.row["kind"].startswith("pipeline") else ""
+            kind = f" ({f.row['kind']})" if "," in f.row["kind"] else ""
             name = f.peers[0][0]
             lines.append(f"- {f.label}{kind}, {_in_words(f)}: {digits(f.ratio or 0)}x, {name}")
     return "\n".join(lines)
@@ -275,6 +288,7 @@ def render(recorded: dict[str, Any], texts: dict[str, str]) -> dict[str, str]:
         "jax": jax_table([f for f in rows if JAX in f.per_logit]),
         "calls": call_table([f for f in rows if f.row["shape"] == SMALL.name]),
         "pipeline": pipeline_table([f for f in rows if f.row["kind"].startswith("pipeline")]),
+        "detection": detection_table([f for f in rows if f.row["kind"].startswith("detection")]),
         "absent": describe_absent(rows),
     }
     filled = dict(texts)

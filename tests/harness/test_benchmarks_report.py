@@ -104,6 +104,7 @@ PAGE_NAMES = [
     "jax",
     "calls",
     "pipeline",
+    "detection",
     "absent",
 ]
 
@@ -168,6 +169,26 @@ def test_losses_are_in_nanoseconds_per_logit(rendered):
             "| **0.80x (slower)** | torch eager 0.20 | - |"
         ),
     ]
+
+
+def test_detection_is_in_microseconds_per_call():
+    file = recorded()
+    seconds = {"parallel read": 50e-6, "fastxent": 100e-6, "NumPy, sorts": 900e-6, "torch": 400e-6}
+    row = case_row("class_cost", seconds, kind="detection, focal cost, 6 classes", logits=1_000)
+    file["rows"].append(row)
+    page = report.render(file, empty_texts())["docs/performance.md"]
+    assert between(page, "detection").splitlines() == [
+        (
+            "| function | work | shape | threads | fastxent | of read speed | ratio | best peer "
+            "| other peers |"
+        ),
+        "|---|---|---|--:|--:|--:|--:|---|---|",
+        (
+            "| class cost | focal cost, 6 classes | 200,000 x 80 | 2 | 100 | 50% | 4.0x "
+            "| torch 400 | NumPy, sorts 900 |"
+        ),
+    ]
+    assert "class cost" not in between(page, "scores")
 
 
 def test_lost_rows_are_named(rendered):
