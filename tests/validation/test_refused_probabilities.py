@@ -184,6 +184,47 @@ def test_large_calls(name, threads):
             probs[row, 1] = 0.5
 
 
+@pytest.mark.parametrize("size", [1, 33, 575])
+@every_dtype
+@every_loss
+def test_every_position_of_a_search(name, dtype, size, engine):
+    """What is written into given arrays is searched for beforehand, packed vectors at a time."""
+    rng = np.random.default_rng(size)
+    probs = np.array(rng.uniform(0.05, 0.95, (size, 1)), dtype)
+    probs = np.concatenate([probs, probs], axis=1)
+    grad = np.full(probs.shape, 7, dtype)
+    options = {"return_grad": True, "grad_out": grad}
+    rows = {0, size // 3, size // 2, size - 1, *range(max(0, size - 5), size)}
+    for row, value in ((row, value) for row in rows for value in wrong_values(name)):
+        wrong = probs.copy()
+        wrong[row, 1] = value
+        with refused(name, [row, 1], wrong[row, 1]):
+            public(name)(wrong, np.zeros(size, int), **options)
+    assert (grad == 7).all()
+
+
+@pytest.mark.parametrize("classes", [2, 130])
+@every_dtype
+@every_loss
+def test_signs_of_nothing(name, dtype, classes, engine):
+    """-0 is no negative number, and neither is a NaN with a sign, which stays in its anchor."""
+    rng = np.random.default_rng(classes)
+    probs, labels = valid(name, rng, 70, classes, dtype)
+    probs[3, 0] = 0.0
+    signed = probs.copy()
+    signed[3, 0] = -0.0
+    signed[5, classes - 1], signed[68, 0] = -NAN, NAN
+    for grad_out in (None, np.empty_like(probs)):
+        loss, grad = public(name)(signed, labels, return_grad=True, grad_out=grad_out)
+        expected, expected_grad = public(name)(probs, labels, return_grad=True)
+        undefined = np.isin(np.arange(70), (5, 68))
+        assert np.isnan(loss[undefined]).all()
+        np.testing.assert_array_equal(loss[~undefined], expected[~undefined])
+        np.testing.assert_array_equal(grad[~undefined], expected_grad[~undefined])
+        assert np.isnan(grad[5, classes - 1])
+        assert np.isnan(grad[68, 0])
+
+
 # --- what is not looked at -----------------------------------------------------------------------
 
 

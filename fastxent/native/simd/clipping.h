@@ -7,6 +7,10 @@ FX_INLINE void note_outside(const fx_tile *tile, vec columns, vec lowest) {
     if (v_mask_any(v_less(seen, v_set((real)tile->lowest_prob)))) *tile->has_outside = 1;
 }
 
+/* Sign and exponent of numbers whose bits were put together: below 0 if one of them is, but for
+ * subnormal ones; above 1 if one is NaN, or 2 at least. Of NaN with a sign either may be so. */
+FX_INLINE vec sign_and_exponent(vec bits) { return v_and(bits, v_set((real)-INFINITY)); }
+
 /* -log(p) and -log(1 - p) of a clipped probability. The smaller of p and 1 - p carries the
  * information: its logarithm, and log1p of it for the other, are both accurate. */
 typedef struct {

@@ -56,14 +56,48 @@ FX_INLINE int is_extra(const char *p, const fx_label_map *map, const int type) {
     return 0;
 }
 
+/* Whether packed numbers are in [0, highest], or NaN: by the signs of what lies between, so that
+ * the answer may be no of -0. */
+#define FX_LOOK (4 * LANES)
+FX_INLINE vec signs_outside(const char *source, vec highest, const int is_bounded, const int type) {
+    vec bits = v_zero();
+    for (int v = 0; v < FX_LOOK; v += LANES) {
+        vec value = load_as(source + v * number_size(type), type);
+        bits = v_or(bits, value);
+        if (is_bounded) bits = v_or(bits, v_sub(highest, value));
+    }
+    return bits;
+}
+FX_INLINE int are_all_between(const char *source, ptrdiff_t count, vec highest,
+                              const int is_bounded, const int type) {
+    vec bits = v_zero();
+    if (count < FX_LOOK) return 0;
+    for (ptrdiff_t i = 0; i + FX_LOOK <= count; i += FX_LOOK)
+        bits = v_or(bits, signs_outside(source + i * number_size(type), highest, is_bounded, type));
+    const char *last = source + (count - FX_LOOK) * number_size(type);
+    bits = v_or(bits, signs_outside(last, highest, is_bounded, type));
+    vec sign = v_or(v_one(), v_and(bits, v_set((real)-0.0)));
+    return !v_mask_any(v_less(sign, v_zero()));
+}
+FX_INLINE int are_probabilities(const char *source, ptrdiff_t count, valid_values valid,
+                                const int type) {
+    vec highest = v_set((real)valid.highest);
+    if (valid.highest == INFINITY) return are_all_between(source, count, highest, 0, type);
+    return are_all_between(source, count, highest, 1, type);
+}
+
 /* Index of the first one, or -1; `has_outside`: there are some of the extra ones. */
 #define FX_TEST_PIECE 512
 FX_INLINE ptrdiff_t find_invalid(const char *source, ptrdiff_t stride, ptrdiff_t count,
                                  valid_values valid, int *has_outside, const int are_labels,
                                  const int type) {
+    const int may_look = !are_labels && (type == FX_OWN_TYPE || FX_IS_HALF(type)) &&
+                         stride == number_size(type) && valid.map->allows_nan;
     for (ptrdiff_t start = 0; start < count; start += FX_TEST_PIECE) {
         ptrdiff_t end = start + FX_TEST_PIECE < count ? start + FX_TEST_PIECE : count;
         int all_plain = 1, all_known = 1;
+        if (may_look && are_probabilities(source + start * stride, end - start, valid, type))
+            continue;
         for (ptrdiff_t i = start; i < end; i++)
             all_plain &= is_plain(source + i * stride, valid, type, are_labels);
         if (all_plain) continue;

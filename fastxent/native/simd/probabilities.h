@@ -5,8 +5,26 @@ FX_INLINE vec binary_slope(vec p, vec q, vec y, vec rest) {
     return v_sub(v_div(rest, q), v_div(y, p));
 }
 
+/* A closer look at anchors of which one has a probability outside [0, 1], or NaN: the exponent
+ * field of a NaN passes for a number, so it is put into the mean here. */
+FX_CALLED vec mean_of_unusual(const fx_tile *tile, const lane_range *range, vec columns, vec mean) {
+    vec lowest = v_zero(), undefined = v_zero();
+    for (ptrdiff_t k = 0; k < tile->classes; k++) {
+        vec p = lanes_load(&tile->logits, range, k), q = v_sub(v_one(), p);
+        lowest = v_min(v_select(v_less(p, q), p, q), lowest);
+        undefined = v_add(undefined, v_select(v_equal(p, p), v_zero(), p));
+    }
+    note_outside(tile, columns, lowest);
+    return v_select(v_equal(undefined, undefined), mean, undefined);
+}
+FX_INLINE int has_unusual(vec bits) {
+    vec number = sign_and_exponent(bits);
+    return v_mask_any(v_less(number, v_zero())) || v_mask_any(v_less(v_one(), number));
+}
+
 /* The mean over the classes, or each element's loss. Options: smoothing, and a tiny eps. */
-FX_INLINE void binary_range(const fx_tile *tile, const lane_range *range, const int has_options) {
+FX_INLINE void binary_range(const fx_tile *tile, const lane_range *range, const int has_options,
+                            const int has_grads) {
     const int is_tiny = has_options && clips_at_tiny(tile);
     vec eps = v_set((real)tile->eps), limit = v_set((real)tile->limit);
     vec keep = v_set((real)(1 - tile->label_smoothing));
@@ -17,7 +35,7 @@ FX_INLINE void binary_range(const fx_tile *tile, const lane_range *range, const 
     vec scale = v_mul(lanes_per_anchor(tile->grad_scales, range), share);
     lane_labels labels = lanes_targets(tile, range);
     compensated total = compensated_zero();
-    vec lowest = v_zero();
+    vec bits = v_zero();
     for (ptrdiff_t k = 0; k < tile->classes; k++) {
         vec p = lanes_stream(tile, range, k), q = v_sub(v_one(), p);
         vec y = lanes_target(tile, range, k, &labels), rest = v_sub(v_one(), y);
@@ -29,13 +47,14 @@ FX_INLINE void binary_range(const fx_tile *tile, const lane_range *range, const 
         if (tile->weights.data) weight = v_mul(weight, lanes_load(&tile->weights, range, k));
         negative_logs logs =
             is_tiny ? clipped_logs_at_tiny(tile, p, q, v_one()) : clipped_logs(p, q, eps, limit);
-        lowest = v_min(logs.smaller, lowest);
+        bits = v_or(bits, logs.smaller);
         vec loss = v_fma(y, logs.of_p, v_mul(rest, logs.of_rest));
-        /* The exponent field of a NaN would pass for a number. */
-        loss = v_mul(v_select(v_equal(p, p), loss, p), weight);
-        if (tile->results.data) lanes_store(&tile->results, range, k, loss);
-        compensated_add(&total, loss);
-        if (tile->grads.data) {
+        if (tile->results.data) {
+            loss = v_select(v_equal(p, p), loss, p);
+            lanes_store(&tile->results, range, k, v_mul(loss, weight));
+        }
+        compensated_add(&total, v_mul(loss, weight));
+        if (has_grads) {
             vec grad_weight = v_one(), slope;
             if (tile->grad_weights.data) grad_weight = lanes_load(&tile->grad_weights, range, k);
             if (is_tiny) { /* without the others the quotient may overflow */
@@ -46,20 +65,22 @@ FX_INLINE void binary_range(const fx_tile *tile, const lane_range *range, const 
                 slope = v_mul(v_mul(slope, grad_weight), scale);
             }
             slope = v_select(logs.is_clipped, v_zero(), slope);
-            slope = v_select(v_equal(p, p), slope, p);
             lanes_store(&tile->grads, range, k, slope);
         }
     }
     vec sum = total.sum;
     vec mean = v_div(v_select(v_equal(sum, sum), compensated_value(total), sum), classes);
+    if (has_unusual(bits)) mean = mean_of_unusual(tile, range, labels.columns, mean);
     lanes_store_losses(tile, range, mean);
-    note_outside(tile, labels.columns, lowest);
 }
 FX_CALLED void binary_lanes(const fx_tile *tile, const lane_range *range) {
-    binary_range(tile, range, 0);
+    binary_range(tile, range, 0, 0);
+}
+FX_CALLED void binary_lanes_with_grads(const fx_tile *tile, const lane_range *range) {
+    binary_range(tile, range, 0, 1);
 }
 FX_CALLED void binary_lanes_with_options(const fx_tile *tile, const lane_range *range) {
-    binary_range(tile, range, 1);
+    binary_range(tile, range, 1, tile->grads.data != NULL);
 }
 
 /* Probabilities are divided by their sum. This is NaN where it is not finite, and where it is 0. */
@@ -219,6 +240,8 @@ FX_CALLED void categorical_lanes_with_options(const fx_tile *tile, const lane_ra
 static void binary_cross_entropy_lanes(const fx_tile *tile) {
     if (tile->label_smoothing != 0 || clips_at_tiny(tile))
         FX_FOR_LANES(tile, binary_lanes_with_options);
+    else if (tile->grads.data)
+        FX_FOR_LANES(tile, binary_lanes_with_grads);
     else
         FX_FOR_LANES(tile, binary_lanes);
 }

@@ -5,36 +5,37 @@
  * classes after it, which are cleared: loads and stores under a mask cost several others.
  */
 
-/* `sum` and all classes from `first` on but the label, which are whole vectors; and the lowest. */
+/* `sum` and all classes from `first` on but the label, which are whole vectors; and `bits`, those
+ * that any of them has. */
 FX_INLINE vec vectors_of_others(const class_row *row, const real *others, ptrdiff_t first,
-                                ptrdiff_t classes, vec sum, vec *lowest, const int type) {
+                                ptrdiff_t classes, vec sum, vec *bits, const int type) {
     for (ptrdiff_t k = first; k < classes; k += LANES) {
         row_prefetch(row, k, type);
-        vec p = row_logits(row, k, LANES, 0, type);
-        *lowest = v_min(p, *lowest);
+        vec p = v_once(row_logits(row, k, LANES, 0, type));
+        *bits = v_or(*bits, p);
         sum = v_add(sum, v_and(p, v_load(others + k)));
     }
     return sum;
 }
 
-FX_INLINE vec row_of_others(const class_row *row, ptrdiff_t classes, vec *lowest, const int type) {
+FX_INLINE vec row_of_others(const class_row *row, ptrdiff_t classes, vec *bits, const int type) {
     const real *others = label_mask(row->label, 0);
     ptrdiff_t rest = classes % LANES;
     vec sum = v_zero();
     if (rest > 0) {
         row_prefetch(row, 0, type);
         vec p = row_logits(row, 0, LANES, 0, type);
-        *lowest = v_min(p, *lowest);
+        *bits = v_or(*bits, p);
         sum = v_clear_rest(v_and(p, v_load(others)), (int)rest);
     }
     if (classes <= FX_ROW_PIECE)
-        return vectors_of_others(row, others, rest, classes, sum, lowest, type);
+        return vectors_of_others(row, others, rest, classes, sum, bits, type);
     compensated total = {sum, v_zero()};
     for (ptrdiff_t start = rest; start < classes; start += FX_ROW_PIECE) {
         ptrdiff_t left = classes - start;
         class_row piece = class_row_from(*row, start, type, type);
         sum = vectors_of_others(&piece, label_mask(row->label, start), 0,
-                                left < FX_ROW_PIECE ? left : FX_ROW_PIECE, v_zero(), lowest, type);
+                                left < FX_ROW_PIECE ? left : FX_ROW_PIECE, v_zero(), bits, type);
         compensated_add(&total, sum);
     }
     return compensated_value(total);
@@ -47,17 +48,31 @@ typedef struct {
     vec others[FX_ROW_BLOCK];
 } probability_block;
 
-FX_INLINE void rows_of_others_typed(const fx_tile *tile, ptrdiff_t first, int count,
-                                    probability_block *block, const int type) {
+FX_INLINE void note_rows_outside_typed(const fx_tile *tile, ptrdiff_t first, int count,
+                                       const int type) {
     vec lowest = v_zero();
     for (int i = 0; i < count; i++) {
         class_row row = class_row_of(tile, first + i, type, type);
-        vec row_lowest = v_zero(); /* rows that wait for each other would be slow */
-        block->own[i] = row_logit(&row, row.label >= 0 ? row.label : 0, type);
-        block->others[i] = row_of_others(&row, tile->classes, &row_lowest, type);
-        if (row.label != FX_IGNORED) lowest = v_min(row_lowest, lowest);
+        for (ptrdiff_t k = 0; row.label != FX_IGNORED && k < tile->classes; k++)
+            lowest = v_min(v_set(row_logit(&row, k, type)), lowest);
     }
     note_outside(tile, v_zero(), lowest);
+}
+/* The closer look at some anchors. */
+FX_CALLED void note_rows_outside(const fx_tile *tile, ptrdiff_t first, int count) {
+    FX_WITH_TYPE(tile->logit_type, note_rows_outside_typed, tile, first, count);
+}
+
+FX_INLINE void rows_of_others_typed(const fx_tile *tile, ptrdiff_t first, int count,
+                                    probability_block *block, const int type) {
+    vec bits = v_zero();
+    for (int i = 0; i < count; i++) {
+        class_row row = class_row_of(tile, first + i, type, type);
+        block->own[i] = row_logit(&row, row.label >= 0 ? row.label : 0, type);
+        block->others[i] = row_of_others(&row, tile->classes, &bits, type);
+    }
+    if (v_mask_any(v_less(sign_and_exponent(bits), v_zero())))
+        note_rows_outside(tile, first, count);
 }
 FX_CALLED void rows_of_others(const fx_tile *tile, ptrdiff_t first, int count,
                               probability_block *block) {

@@ -80,6 +80,10 @@ typedef int32_t real_bits;
 #include "vector_portable.h"
 #endif
 
+#if !defined(FX_ISA_AVX512) && !defined(FX_ISA_AVX2)
+FX_INLINE vec v_once(vec x) { return x; }
+#endif
+
 /* Prefetch memory that is read soon. Reaching past an array is harmless. */
 FX_INLINE void v_prefetch(const void *p) {
 #if defined(__GNUC__)

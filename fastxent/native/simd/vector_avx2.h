@@ -36,6 +36,13 @@ FX_INLINE vec v_pin(vec x) {
 #endif
     FX_BOTH(x.low, x.low);
 }
+/* A vector that is loaded once, for two operations: the compiler would have both load it. */
+FX_INLINE vec v_once(vec x) {
+#if defined(__GNUC__)
+    __asm__("" : "+x"(x.low), "+x"(x.high));
+#endif
+    return x;
+}
 FX_INLINE vec v_load(const real *p) { FX_BOTH(FX_OP(loadu)(p), FX_OP(loadu)(p + LANES / 2)); }
 FX_INLINE void v_store(real *p, vec x) {
     FX_OP(storeu)(p, x.low);

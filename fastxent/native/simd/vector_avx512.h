@@ -27,6 +27,9 @@ FX_INLINE vec v_pin(vec x) {
 #endif
     return x;
 }
+/* A vector that is loaded once, for two operations: the compiler would have both load it, and what
+ * crosses cache lines is loaded twice as it is. */
+FX_INLINE vec v_once(vec x) { return v_pin(x); }
 FX_INLINE vec v_load(const real *p) { return FX_OP(loadu)(p); }
 FX_INLINE void v_store(real *p, vec x) { FX_OP(storeu)(p, x); }
 /* Non-temporal stores of whole cache lines, and what has to follow the last of them. */
