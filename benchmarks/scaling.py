@@ -15,6 +15,7 @@ import tempfile
 import time
 from pathlib import Path
 
+import dask
 import dask.array as da
 import numpy as np
 
@@ -34,9 +35,10 @@ def make_stack(folder, megabytes, chunk_megabytes):
     block = rng.normal(-4, 3, (rows, CLASSES)).astype(np.float32)
     labels = rng.integers(0, CLASSES + 1, rows)
     folder.mkdir(parents=True)
-    for name, array in (("logits", block), ("labels", labels)):
-        one = da.from_array(array, chunks=-1)
-        da.to_npy_stack(folder / name, da.concatenate([one] * count))
+    with dask.config.set(scheduler="synchronous"):
+        for name, array in (("logits", block), ("labels", labels)):
+            one = da.from_array(array, chunks=-1)
+            da.to_npy_stack(folder / name, da.concatenate([one] * count))
     return folder
 
 

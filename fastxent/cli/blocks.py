@@ -85,7 +85,11 @@ def run_block(task: BlockTask) -> dict[str, Array]:
 
 
 def evaluate_block(
-    setup: BlockSetup, region: Region, values: Array, arrays: Sequence[Array]
+    setup: BlockSetup,
+    region: Region,
+    values: Array,
+    arrays: Sequence[Array],
+    limit: float = -np.inf,
 ) -> dict[str, Array]:
     """Compute the losses of a part of the anchors, some in the cache at a time.
 
@@ -99,6 +103,8 @@ def evaluate_block(
         The logits.
     arrays : sequence of ndarray
         Targets, and scores where the loss has them.
+    limit : float
+        Anchors with no larger loss are not among the hardest.
 
     Returns
     -------
@@ -108,7 +114,7 @@ def evaluate_block(
     options, labelling = setup.options, setup.labelling
     axis = options.axis
     starts = tuple(part.start for part in region)
-    summary = Summary(labelling, setup.top)
+    summary = Summary(labelling, setup.top, limit)
     shape = values.shape if options.per_logit else drop_axis(values.shape, axis)
     dtype = result_dtype(values.dtype.newbyteorder("="))
     is_fortran = values.ndim > 1 and values.flags.f_contiguous and not values.flags.c_contiguous

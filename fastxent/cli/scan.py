@@ -85,7 +85,7 @@ class Scan:
         setup = BlockSetup(self.options, self.labelling, top, out is not None and not is_scalar)
         chunks = Chunks(
             lambda: self._regions(job.chunk_bytes),
-            lambda region: self._run_here(setup, region),
+            lambda region: self._run_here(setup, region, summary.limit),
             lambda region: self._task(setup, region),
             run_block,
             lambda region: math.prod(drop_axis(region_shape(region), self.axis)),
@@ -107,10 +107,10 @@ class Scan:
         """What is read with the logits."""
         return [array for array in (self.targets, self.scores) if array is not None]
 
-    def _run_here(self, setup: BlockSetup, region: Region) -> dict[str, Array]:
+    def _run_here(self, setup: BlockSetup, region: Region, limit: float) -> dict[str, Array]:
         values = self.logits.read(region)
         arrays = [array.read(self._region_of(array, region)) for array in self._arrays]
-        return evaluate_block(setup, region, values, arrays)
+        return evaluate_block(setup, region, values, arrays, limit)
 
     def _task(self, setup: BlockSetup, region: Region) -> BlockTask:
         """Return a part of the work for a process that has no file open."""

@@ -75,6 +75,8 @@ class Summary:
     labelling: Labelling
     #: How many of the hardest anchors to keep.
     top: int
+    #: Anchors with no larger loss are not among the hardest, whatever else is here.
+    floor: float = -np.inf
     anchors: int = 0
     ignored: int = 0
     #: The sum of the losses, with what rounding would lose.
@@ -95,6 +97,13 @@ class Summary:
     def valid(self) -> int:
         """Anchors that are not ignored."""
         return self.anchors - self.ignored
+
+    @property
+    def limit(self) -> float:
+        """The loss that an anchor has to exceed to be among the hardest."""
+        if len(self.hardest) < self.top:
+            return self.floor
+        return -self.hardest[-1].rank[0] if self.hardest else np.inf
 
     @property
     def loss_sum(self) -> float:
@@ -210,9 +219,10 @@ class Summary:
         starts: tuple[int, ...],
     ) -> None:
         ranks = np.nan_to_num(losses, nan=np.inf, posinf=np.inf)
-        if len(self.hardest) == self.top:
-            limit = -self.hardest[-1].rank[0] if self.hardest else np.inf
-            candidates = candidates[ranks[candidates] > limit]
+        candidates = candidates[ranks[candidates] > self.limit]
+        if 0 < self.top < len(candidates):  # of more than that, those that cannot be are left out
+            least = np.partition(ranks[candidates], -self.top)[-self.top]
+            candidates = candidates[ranks[candidates] >= least]
         chosen = candidates[np.argsort(-ranks[candidates], kind="stable")[: self.top]]
         for flat in chosen.tolist():
             inside = np.unravel_index(flat, shape)
