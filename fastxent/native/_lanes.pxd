@@ -164,7 +164,7 @@ cdef inline void lane_run(const Job* job, const Cursor* cursor, Py_ssize_t run,
             if tile.weights.data != NULL and job.weighted_kernel != NULL:
                 kernel = job.weighted_kernel
             kernel(&tile)
-            if job.per_logit and (weights != NULL or job.has_labels):
+            if tile.results.data != NULL and (weights != NULL or job.has_labels):
                 apply_to_logits[real](job, &tile, weights + first if weights != NULL else NULL)
             if has_missing:
                 job.kernels.clear_missing(&tile)

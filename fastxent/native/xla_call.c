@@ -2,7 +2,7 @@
 #include "xla_call.h"
 
 #include "float_control.h"
-#include "kernels.h"
+#include "simd/kernels.h"
 #include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -10,7 +10,7 @@
 #include <string.h>
 
 #define FX_INLINE static inline
-#include "half.h"
+#include "simd/half.h"
 
 #ifdef __linux__
 #include <sys/mman.h>

@@ -87,6 +87,16 @@ def test_normalizers_and_weights(name, dense, normalizer):
     )
 
 
+@pytest.mark.parametrize("reduction", REDUCTIONS)
+@pytest.mark.parametrize("name", ["sigmoid_focal_loss", "softmax_cross_entropy"])
+def test_weights_of_anchors_and_ignored_labels(name, reduction):
+    """Of a loss of each logit, backward computes the gradient alone."""
+    values, (labels,) = case_of(name)
+    labels[1, 2] = -100
+    weight = np.random.default_rng(5).uniform(0, 2, (3, 5))
+    assert_same_as_reference(name, values, (labels,), axis=1, reduction=reduction, weight=weight)
+
+
 @pytest.mark.parametrize("reduction", ["none", "sum"])
 @pytest.mark.parametrize("name", family.PER_CLASS)
 def test_weights_of_logits(name, reduction):
