@@ -43,9 +43,12 @@ def call(
     """
     structs = [jax.ShapeDtypeStruct(shape, dtype) for shape, dtype in results]
     function = jax.ffi.ffi_call(target, structs, vmap_method="expand_dims")
-    # JAX takes results of functions that it does not know for the same on all devices.
-    axes = tuple(_varying_axes(arrays[0]))
-    return [_vary(result, axes) for result in function(*arrays, **attributes)]
+    # Some versions of JAX take the results for the same on all devices.
+    axes = _varying_axes(arrays[0])
+    return [
+        _vary(result, tuple(axes - _varying_axes(result)))
+        for result in function(*arrays, **attributes)
+    ]
 
 
 def score_dtype(array: jax.Array) -> np.dtype[Any]:
@@ -55,7 +58,7 @@ def score_dtype(array: jax.Array) -> np.dtype[Any]:
 
 def _varying_axes(array: jax.Array) -> frozenset[str]:
     """Return the axes of a mesh along which shard_map has different values of an array."""
-    if not hasattr(jax, "typeof"):  # before JAX 0.6, where it keeps no account of them
+    if not hasattr(jax, "typeof"):  # before JAX 0.6, which keeps no account of them
         return frozenset()
     aval = jax.typeof(array)
     axes: frozenset[str]

@@ -10,7 +10,11 @@ import textwrap
 
 import pytest
 
-pytest.importorskip("jax")
+jax = pytest.importorskip("jax")
+
+needs_shard_map = pytest.mark.skipif(
+    not hasattr(jax, "shard_map"), reason="needs jax.shard_map, of JAX 0.7"
+)
 
 #: A call that hangs does so within a second; a process takes some to import JAX.
 SECONDS = 120
@@ -44,6 +48,7 @@ def run_python(code, devices=1):
     return result.stdout
 
 
+@needs_shard_map
 def test_shard_map_over_two_devices():
     """Values and gradients with the default `check_vma`, of sums, means and arrays."""
     run_python(
@@ -144,6 +149,7 @@ def test_waiting_without_giving_up_the_lock():
     )
 
 
+@needs_shard_map
 def test_errors_on_one_of_two_devices():
     run_python(
         """
