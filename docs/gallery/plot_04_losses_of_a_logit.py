@@ -35,7 +35,7 @@ for axes in (left, right):
 
 # %%
 # On a logarithmic scale the right side shows what float32 has room for. A loss is exact here to 7
-# digits where it is 1e-12; computed as -log(p) in float32 it is 0 from a logit of 17 on.
+# digits where it is 1e-12; computed as -log(p) in float32 it is 0 from a logit of about 17 on.
 
 z = np.linspace(0, 30, 200, dtype=np.float32)
 with np.errstate(divide="ignore"):

@@ -3,8 +3,11 @@
 import re
 import sys
 
+import numpy as np
 import pytest
 from support import pages
+
+import fastxent as fx
 
 if not (pages.DOCS / "index.md").is_file():
     pytest.skip("only in the source tree", allow_module_level=True)
@@ -72,6 +75,23 @@ def _variant(row):
 def _by_hand(row):
     """Return whether a method of a detector is written down, not called: it needs a whole model."""
     return row.function.startswith("torchvision.models.detection.")
+
+
+def test_numbers_that_the_texts_state():
+    """Those that no example prints: in getting-started, which-loss, the playground, the gallery."""
+    assert round(np.log(2), 2) == 0.69
+    assert round(2 * np.log(2), 3) == 1.386
+    for p, plain, focal in ((0.9, 0.105, 0.001), (0.1, 2.3, 1.9)):
+        z = np.log(p / (1 - p))
+        found = fx.sigmoid_cross_entropy(z, 1, axis=None)
+        assert round(float(found), 3) == pytest.approx(plain, abs=0.004)
+        found = fx.sigmoid_focal_loss(z, 1, axis=None, alpha=None, gamma=2.0)
+        assert float(found) == pytest.approx((1 - p) ** 2 * -np.log(p))
+        assert float(found) == pytest.approx(focal, abs=0.05 * focal + 5e-5)
+    naive = -np.log(1 / (1 + np.exp(-np.float32([16, 18]))))
+    assert list(naive > 0) == [True, False]
+    # A one-hot copy of 10,000,000 anchors and 80 classes, in float32.
+    assert 10_000_000 * 80 * 4 == 3.2e9
 
 
 def test_rows_are_all_of_the_table():

@@ -29,8 +29,10 @@ def blocks_of(page):
 
 
 def missing_package(code):
-    """Return a package that a block imports and that is not installed, or an empty string."""
+    """Return a package that a block needs and that is not installed, or an empty string."""
     names = IMPORT.findall(code)
+    if "@fx.custom_loss" in code:
+        names.append("numba")
     return next((name for name in names if importlib.util.find_spec(name) is None), "")
 
 
