@@ -211,13 +211,13 @@ def describe_error(result: Array, exact: Array) -> str:
     """Return the largest relative error in ULP, or what is worse than any."""
     result, exact = result.astype(np.float64), exact.astype(np.float64)
     if not np.isfinite(result).all():
-        return f"{100 * np.mean(~np.isfinite(result)):.0f} % not finite"
+        return f"{100 * np.mean(~np.isfinite(result)):.0f}\N{NO-BREAK SPACE}% not finite"
     size = np.abs(exact)
     large = size > SMALLEST
     error = np.abs(result - exact)[large] / size[large]
     worst = float(error.max(initial=0))
     if worst >= 0.999:
-        return f"all digits ({100 * np.mean(error > 0.999):.2g} %)"
+        return f"all digits ({100 * np.mean(error > 0.999):.2g}\N{NO-BREAK SPACE}%)"
     ulp = worst * 2**23
     return f"{ulp:.1f}" if ulp < 100 else f"{ulp:,.0f}"
 
