@@ -84,6 +84,7 @@ _REASONS = {
     **{name: partial(_without_isa, name) for name in ISAS},
     **{name: partial(_without_package, name) for name in PACKAGES},
     "browser": partial(_without_programs, "chromium", "chromedriver"),
+    "qemu": partial(_without_programs, "aarch64-linux-gnu-gcc", "qemu-aarch64"),
     "valgrind": partial(_without_programs, "valgrind", "vgdb"),
     "sources": _without_sources,
     "history": _without_history,
