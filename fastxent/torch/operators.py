@@ -67,10 +67,9 @@ def define(
     found = operator(name)
 
     def differentiate(*inputs: Any) -> Tensor:
-        tensors = [value for value in inputs if isinstance(value, Tensor)]
-        if forward_ad._current_level >= 0 and any(map(_has_tangent, tensors)):
+        if forward_ad._current_level >= 0 and any(map(_has_tangent, inputs)):
             raise NotImplementedError(f"{name} has no derivative in forward mode: use the reverse")
-        if not (torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors)):
+        if not (torch.is_grad_enabled() and any(map(_requires_grad, inputs))):
             with torch._C._AutoDispatchBelowAutograd():
                 return found(*inputs)
         # torch.func is at one of its levels here, and knows of no other.
@@ -84,8 +83,12 @@ def define(
         torch.library.register_vmap(f"fastxent::{name}", batch_rule, lib=_LIBRARY)
 
 
-def _has_tangent(tensor: Tensor) -> bool:
-    return forward_ad.unpack_dual(tensor).tangent is not None
+def _has_tangent(value: Any) -> bool:
+    return isinstance(value, Tensor) and forward_ad.unpack_dual(value).tangent is not None
+
+
+def _requires_grad(value: Any) -> bool:
+    return isinstance(value, Tensor) and value.requires_grad
 
 
 def for_each(name: str) -> Callable[..., tuple[Tensor, int]]:
@@ -107,7 +110,7 @@ def for_each(name: str) -> Callable[..., tuple[Tensor, int]]:
 
 def in_order(result: Tensor, like: Tensor) -> Tensor:
     """Return a result in the memory order that its fake promises, NumPy's choice in most cases."""
-    if result.shape != like.shape:
+    if result.shape != like.shape or result.stride() == like.stride():
         return result
     expected = torch.empty_like(like, device="meta").stride()
     if result.stride() == expected:

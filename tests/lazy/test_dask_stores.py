@@ -1,8 +1,5 @@
 """DataArrays of xarray, zarr and stacks of .npy files."""
 
-import re
-from pathlib import Path
-
 import numpy as np
 import pytest
 
@@ -121,20 +118,3 @@ def test_stacks_of_npy_files(tmp_path):
     da.to_npy_stack(tmp_path / "loss", fxd.softmax_cross_entropy(logits, LABELS, axis=1))
     found = da.from_npy_stack(tmp_path / "loss")
     np.testing.assert_array_equal(found, fx.softmax_cross_entropy(LOGITS, LABELS, axis=1))
-
-
-def test_the_example_of_the_readme(tmp_path, monkeypatch, capsys):
-    pytest.importorskip("zarr", minversion="3")
-    page = Path(__file__).parents[2] / "README.md"
-    if not page.is_file():
-        pytest.skip("only in the source tree")
-    blocks = re.findall(r"```python\n(.*?)```", page.read_text("utf-8"), re.DOTALL)
-    (code,) = [block for block in blocks if "fastxent.dask" in block]
-    monkeypatch.chdir(tmp_path)
-    lazy.chunked(LOGITS).to_zarr("logits.zarr")
-    lazy.chunked(LABELS).to_zarr("labels.zarr")
-    exec(code, {})
-    options = {"axis": 1, "reduction": "mean", "return_grad": True}
-    loss, grad = fx.sigmoid_focal_loss(LOGITS, LABELS, **options)
-    assert float(capsys.readouterr().out) == pytest.approx(loss, rel=1e-15)
-    np.testing.assert_array_equal(da.from_zarr("grad.zarr"), grad)

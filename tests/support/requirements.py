@@ -24,6 +24,7 @@ PACKAGES = (
     "cv2",
     "dask",
     "distributed",
+    "expecttest",
     "jax",
     "joblib",
     "keras",
