@@ -106,9 +106,7 @@ def main():
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     clock = time.process_time if arguments.cpu else time.perf_counter
-    print(
-        "| loss, gradient | shape | fastxent.torch (ms) | " + " | ".join(["times that"] * 1) + " |"
-    )
+    print("| loss and gradient | shape | fastxent.torch (ms) | the others, as multiples |")
     print("|---|---|--:|---|")
     for shape_name in arguments.shape or SHAPES:
         shape, axis = SHAPES[shape_name]
