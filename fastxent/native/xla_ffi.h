@@ -1,8 +1,8 @@
 /* What fastxent needs of XLA's foreign function interface for C, whose structs are documented in
  * the header that jaxlib ships (xla/ffi/api/c_api.h; version 0.x). These are declarations of our
  * own, with the same layout, so that neither building nor loading the extension needs jaxlib;
- * tests/jax/test_jax_header.py compares sizes, offsets and numbers with that header. A struct says
- * how large it is, and later versions only append to it. */
+ * tests/integrations/test_jax_header.py compares sizes, offsets and numbers with that header. A
+ * struct says how large it is, and later versions only append to it. */
 #ifndef FX_XLA_FFI_H
 #define FX_XLA_FFI_H
 
