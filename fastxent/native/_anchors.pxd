@@ -67,7 +67,7 @@ cdef inline void run_grad_scales(const Job* job, const Cursor* cursor, Py_ssize_
 
 
 cdef inline void run_positions(const Job* job, const Cursor* cursor, Py_ssize_t run,
-                               int32_t* columns, real* shares) noexcept nogil:
+                               int32_t* columns, real* soft_targets) noexcept nogil:
     """Turn positions into the bins below them, and what the bins above have of the target.
 
     Kernels take columns for indices: positions that have left the bins since they were checked have
@@ -76,20 +76,20 @@ cdef inline void run_positions(const Job* job, const Cursor* cursor, Py_ssize_t 
     cdef Py_ssize_t i
     cdef int j
     cdef real below, highest = <real>(job.classes - 1)
-    gather[real](job, &job.targets, cursor, run, shares)
+    gather[real](job, &job.targets, cursor, run, soft_targets)
     for i in range(run):
         columns[i] = 0
         for j in range(job.labels.ignored_count):
-            if shares[i] == <real>job.labels.ignored[j]:
+            if soft_targets[i] == <real>job.labels.ignored[j]:
                 columns[i] = FX_IGNORED
-        if columns[i] == 0 and not 0 <= shares[i] <= highest:
+        if columns[i] == 0 and not 0 <= soft_targets[i] <= highest:
             columns[i] = FX_NO_CLASS
         if columns[i] < 0:
-            shares[i] = 0
+            soft_targets[i] = 0
             continue
-        below = <real>floor(shares[i])
+        below = <real>floor(soft_targets[i])
         columns[i] = <int32_t>below
-        shares[i] -= below
+        soft_targets[i] -= below
 
 
 cdef inline void write_anchors(const Job* job, const Operand* operand, const Cursor* cursor,
@@ -105,8 +105,8 @@ cdef inline void write_anchors(const Job* job, const Operand* operand, const Cur
         memcpy(place + i * step, &values[i], job.itemsize)
 
 
-cdef inline bint has_unit_masses(const Job* job) noexcept nogil:
-    """Return whether every anchor's mass is one, so that there is no need to write it down."""
+cdef inline bint has_unit_weights(const Job* job) noexcept nogil:
+    """Return whether every anchor's weight is one, so that there is no need to write it down."""
     if job.mean_class_weight != 1:
         return False
     if job.is_sigmoid:
@@ -118,12 +118,12 @@ cdef inline void add_totals(const Job* job, Py_ssize_t run, const Scratch* scrat
                             const real* weights, bint has_columns,
                             BlockTotals* totals) noexcept nogil:
     """Add up the losses of a run, and what a normalizer is made of."""
-    cdef const real* masses = NULL
+    cdef const real* weight_totals = NULL
     cdef const int32_t* columns = NULL
     cdef Py_ssize_t valid = run, i
     cdef double weight = totals.weight
-    if not has_unit_masses(job):
-        masses = <const real*>scratch.masses
+    if not has_unit_weights(job):
+        weight_totals = <const real*>scratch.weight_totals
     if not job.counts_only:
         totals.loss += job.kernels.sum_losses(scratch.losses, run)
     if has_columns:
@@ -132,13 +132,13 @@ cdef inline void add_totals(const Job* job, Py_ssize_t run, const Scratch* scrat
     if job.has_labels:
         totals.positive += job.kernels.count_columns(columns, run, 0, job.background_column)
     totals.valid += valid
-    if weights == NULL and masses == NULL:
+    if weights == NULL and weight_totals == NULL:
         totals.weight = weight + valid
         return
     for i in range(run):
         if columns == NULL or columns[i] != FX_IGNORED:
             weight += ((<double>weights[i] if weights != NULL else 1.0)
-                       * (<double>masses[i] if masses != NULL else 1.0))
+                       * (<double>weight_totals[i] if weight_totals != NULL else 1.0))
     totals.weight = weight
 
 
@@ -174,9 +174,9 @@ cdef inline void set_anchor_vectors(const Job* job, fx_tile* tile, const Scratch
     tile.grad_scales = scratch.grad_scales + offset if job.grads.data != NULL else NULL
     tile.expectations = (scratch.expectations + offset if job.expectations.data != NULL
                          else NULL)
-    tile.shares = NULL
-    if job.shares.data != NULL or job.has_positions:
-        tile.shares = scratch.shares + offset
+    tile.soft_targets = NULL
+    if job.soft_targets.data != NULL or job.has_positions:
+        tile.soft_targets = scratch.soft_targets + offset
 
 
 cdef inline void apply_to_logits(const Job* job, fx_tile* tile, const real* weights) noexcept nogil:
@@ -192,26 +192,27 @@ cdef inline void apply_to_logits(const Job* job, fx_tile* tile, const real* weig
                 results[a] = weighted(weights[a], results[a])
 
 
-cdef inline void add_masses(const Job* job, const fx_tile* tile, real* masses) noexcept nogil:
+cdef inline void add_weight_totals(const Job* job, const fx_tile* tile,
+                                   real* weight_totals) noexcept nogil:
     """Per anchor, the weight that class and logit weights amount to (LossTotals.weight)."""
     cdef const real* class_weight = <const real*>job.class_weight
     cdef const fx_matrix* matrix = &tile.weights if job.is_sigmoid else &tile.targets
     cdef const real* values = <const real*>matrix.data
     cdef const real* counts = <const real*>tile.label_counts
     cdef Py_ssize_t k, a
-    cdef double mass
-    if has_unit_masses(job):
+    cdef double total
+    if has_unit_weights(job):
         return
     for a in range(tile.anchors):
         if values == NULL:
-            masses[a] = <real>job.mean_class_weight
+            weight_totals[a] = <real>job.mean_class_weight
             if not job.is_sigmoid and class_weight != NULL and tile.labels[a] >= 0:
-                masses[a] = class_weight[tile.labels[a]]
+                weight_totals[a] = class_weight[tile.labels[a]]
             continue
-        mass = 0
+        total = 0
         for k in range(tile.classes):
-            mass += (<double>values[a * matrix.anchor_stride + k * matrix.class_stride]
-                     * (class_weight[k] if class_weight != NULL else 1.0))
+            total += (<double>values[a * matrix.anchor_stride + k * matrix.class_stride]
+                      * (class_weight[k] if class_weight != NULL else 1.0))
         if job.is_sigmoid:
-            mass /= max(counts[a], 1) if counts != NULL else tile.classes
-        masses[a] = <real>mass
+            total /= max(counts[a], 1) if counts != NULL else tile.classes
+        weight_totals[a] = <real>total

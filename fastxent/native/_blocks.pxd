@@ -61,13 +61,13 @@ cdef inline void run_losses(const Job* job, const Cursor* cursor, Py_ssize_t run
     if writes_in_place(job):
         scratch.losses = operand_at(&job.out, &job.dimensions, cursor)
     if job.has_positions:
-        run_positions[real](job, cursor, run, scratch.columns, <real*>scratch.shares)
+        run_positions[real](job, cursor, run, scratch.columns, <real*>scratch.soft_targets)
     elif job.has_labels:
         job.kernels.label_columns(operand_at(&job.targets, &job.dimensions, cursor),
                                   inner_stride(&job.targets, &job.dimensions), job.targets.type,
                                   run, &job.labels, scratch.columns)
-    if job.shares.data != NULL:
-        gather[real](job, &job.shares, cursor, run, <real*>scratch.shares)
+    if job.soft_targets.data != NULL:
+        gather[real](job, &job.soft_targets, cursor, run, <real*>scratch.soft_targets)
     weights = run_weights[real](job, cursor, run, scratch.columns, buffer)
     if job.grads.data != NULL:
         run_grad_scales[real](job, cursor, run, weights, <real*>scratch.grad_scales)

@@ -156,7 +156,7 @@ def tile_layout():
         "targets_ahead": (offset_in(&tile, &tile.targets_ahead), "p"),
         "grads_ahead": (offset_in(&tile, &tile.grads_ahead), "p"),
         "labels": (offset_in(&tile, &tile.labels), "p"),
-        "shares": (offset_in(&tile, &tile.shares), "p"),
+        "soft_targets": (offset_in(&tile, &tile.soft_targets), "p"),
         "label_counts": (offset_in(&tile, &tile.label_counts), "p"),
         "grad_scales": (offset_in(&tile, &tile.grad_scales), "p"),
         "positive_weight": (offset_in(&tile, &tile.positive_weight), "p"),

@@ -38,7 +38,7 @@ cdef struct Job:
     Py_ssize_t classes
     Operand logits
     Operand targets             # class labels, dense targets, or positions of bins
-    Operand shares              # per anchor: the target of the label's class
+    Operand soft_targets        # per anchor: the target of the label's class
     Operand anchor_weight
     Operand logit_weight
     Operand out
@@ -90,9 +90,9 @@ cdef struct Scratch:
     int32_t* columns
     char* losses
     char* weights
-    char* masses        # weight totals of the anchors, for the normalizer "weight"
+    char* weight_totals  # of the anchors, for the normalizer "weight"
     char* grad_scales
-    char* shares
+    char* soft_targets
     char* expectations
     char* label_counts
     char* logits
@@ -121,9 +121,9 @@ cdef inline Scratch carve_scratch(const Job* job, char* memory, char** end) noex
     scratch.columns = <int32_t*>take(&memory, job.block_anchors * sizeof(int32_t), True)
     scratch.losses = take(&memory, vector, True)
     scratch.weights = take(&memory, vector, True)
-    scratch.masses = take(&memory, vector, job.wants_totals)
+    scratch.weight_totals = take(&memory, vector, job.wants_totals)
     scratch.grad_scales = take(&memory, vector, job.grads.data != NULL)
-    scratch.shares = take(&memory, vector, job.shares.data != NULL or job.has_positions)
+    scratch.soft_targets = take(&memory, vector, job.soft_targets.data != NULL or job.has_positions)
     scratch.expectations = take(&memory, vector, job.expectations.data != NULL)
     scratch.label_counts = take(&memory, vector, job.may_miss_targets)
     # Row kernels read and write where the arrays are: a row may be as long as memory.
@@ -156,7 +156,7 @@ cdef inline void plan_scratch(Job* job) noexcept nogil:
 cdef inline void list_operands(Job* job, Operand** operands) noexcept nogil:
     operands[0] = &job.logits
     operands[1] = &job.targets
-    operands[2] = &job.shares
+    operands[2] = &job.soft_targets
     operands[3] = &job.anchor_weight
     operands[4] = &job.logit_weight
     operands[5] = &job.out

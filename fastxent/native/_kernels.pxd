@@ -26,7 +26,7 @@ cdef extern from "kernels.h" nogil:
         int grad_type
         fx_matrix grad_weights
         const int32_t* labels
-        const void* shares
+        const void* soft_targets
         void* label_counts
         const void* grad_scales
         const void* positive_weight

@@ -1,6 +1,6 @@
 # A run of anchors by the lane kernel: what does not lie as it reads is packed into tiles first.
 
-from fastxent.native._anchors cimport add_masses, apply_to_logits, real, set_anchor_vectors
+from fastxent.native._anchors cimport add_weight_totals, apply_to_logits, real, set_anchor_vectors
 from fastxent.native._arrays cimport Cursor, Operand, inner_stride, operand_at
 from fastxent.native._job cimport BlockTotals, Job, Scratch
 from fastxent.native._kernels cimport FX_LANES_AHEAD, fx_matrix, fx_strided, fx_tile, fx_tile_kernel
@@ -173,7 +173,7 @@ cdef inline void lane_run(const Job* job, const Cursor* cursor, Py_ssize_t run,
             unpack_result(job, &job.out, out, &tile.results, tile.anchors)
             unpack_result(job, &job.grads, grads, &tile.grads, tile.anchors)
         if job.wants_totals:
-            add_masses[real](job, &tile, <real*>scratch.masses + first)
+            add_weight_totals[real](job, &tile, <real*>scratch.weight_totals + first)
             if not job.has_labels:
                 totals.positive += job.kernels.count_positive(&tile, job.background_column)
         first += tile.anchors

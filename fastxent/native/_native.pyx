@@ -145,7 +145,7 @@ cdef BlockTotals run_request(request, bint counts_only) except *:
         _factors = set_factors(&job, request)  # kept alive
         if counts_only:
             job.counts_only = job.wants_totals = True
-            job.grads.data = job.shares.data = NULL  # no totals depend on them
+            job.grads.data = job.soft_targets.data = NULL  # no totals depend on them
         else:
             check_loss(job.options.loss)
             choose_kernels(&job)

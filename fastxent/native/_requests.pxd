@@ -71,7 +71,7 @@ cdef inline int read_operands(Job* job, object request) except -1:
         read_operand(request.positions, False, False, &job.targets, &job.dimensions)
     else:
         read_operand(request.labels, False, False, &job.targets, &job.dimensions)
-    read_operand(request.scores, False, False, &job.shares, &job.dimensions)
+    read_operand(request.scores, False, False, &job.soft_targets, &job.dimensions)
     read_operand(request.anchor_weight, False, False, &job.anchor_weight, &job.dimensions)
     read_operand(request.logit_weight, True, False, &job.logit_weight, &job.dimensions)
     read_operand(request.out, job.per_logit, True, &job.out, &job.dimensions)

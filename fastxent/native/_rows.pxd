@@ -2,7 +2,7 @@
 
 from libc.string cimport memcpy
 
-from fastxent.native._anchors cimport add_masses, real, set_anchor_vectors
+from fastxent.native._anchors cimport add_weight_totals, real, set_anchor_vectors
 from fastxent.native._arrays cimport Cursor, Operand, element_size, inner_stride, operand_at
 from fastxent.native._job cimport BlockTotals, Job, Scratch
 from fastxent.native._kernels cimport (
@@ -114,7 +114,7 @@ cdef inline void row_run(const Job* job, const Cursor* cursor, Py_ssize_t run,
             write_rows(job, &tile.grads, operand_at(&job.grads, &job.dimensions, &place),
                        tile.anchors)
         if job.wants_totals:
-            add_masses[real](job, &tile, <real*>scratch.masses + first)
+            add_weight_totals[real](job, &tile, <real*>scratch.weight_totals + first)
             if not job.has_labels:
                 totals.positive += job.kernels.count_positive(&tile, job.background_column)
         first += tile.anchors

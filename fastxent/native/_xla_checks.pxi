@@ -75,11 +75,12 @@ cdef void check_xla_loss(XlaLoss* loss) noexcept nogil:
     if call.code:
         return
     check_xla_targets(loss)
-    if loss.shares.data != NULL and not call.code:
+    if loss.soft_targets.data != NULL and not call.code:
         memset(&valid, 0, sizeof(valid))
-        index = search_xla(loss, &loss.shares, False, 1.0, &valid).first
+        index = search_xla(loss, &loss.soft_targets, False, 1.0, &valid).first
         if index >= 0:
-            fail_for_element(call, "scores", 6, &loss.shares, index, "is outside [0, 1]", none)
+            fail_for_element(call, "scores", 6, &loss.soft_targets, index, "is outside [0, 1]",
+                             none)
     check_xla_factors(loss, &loss.class_weight, "class_weight", INFINITY)
     check_xla_factors(loss, &loss.pos_weight, "pos_weight", INFINITY)
     check_xla_factors(loss, &loss.alpha, "alpha",

@@ -13,7 +13,7 @@ cdef enum XlaReduction:
 cdef struct XlaLoss:
     fx_xla_call* call
     Job job
-    fx_xla_array logits, targets, shares, anchor_weight, logit_weight, call_weight
+    fx_xla_array logits, targets, soft_targets, anchor_weight, logit_weight, call_weight
     fx_xla_array class_weight, pos_weight, alpha, normalizer, grad_output
     fx_xla_array loss, grad
     int outer               # the dimensions of which each index is a call of its own
@@ -61,7 +61,7 @@ cdef void read_xla_arrays(XlaLoss* loss) noexcept nogil:
         loss.job.has_positions = loss.targets.data != NULL
     if loss.targets.data == NULL:
         loss.targets = fx_xla_operand(call, "labels", FX_OF_ANCHORS)
-    loss.shares = fx_xla_operand(call, "scores", FX_OF_ANCHORS)
+    loss.soft_targets = fx_xla_operand(call, "scores", FX_OF_ANCHORS)
     loss.anchor_weight = fx_xla_operand(call, "anchor_weight", FX_OF_ANCHORS)
     loss.logit_weight = fx_xla_operand(call, "logit_weight", FX_OF_LOGITS)
     loss.call_weight = fx_xla_operand(call, "call_weight", FX_OF_CALL)
@@ -214,7 +214,7 @@ cdef void run_xla_part(const XlaLoss* loss, Py_ssize_t part) noexcept nogil:
     set_dimensions(&job.dimensions, call, outer)
     set_xla_operand(call, &loss.logits, outer, part, &job.logits)
     set_xla_operand(call, &loss.targets, outer, part, &job.targets)
-    set_xla_operand(call, &loss.shares, outer, part, &job.shares)
+    set_xla_operand(call, &loss.soft_targets, outer, part, &job.soft_targets)
     set_xla_operand(call, &loss.anchor_weight, outer, part, &job.anchor_weight)
     set_xla_operand(call, &loss.logit_weight, outer, part, &job.logit_weight)
     set_xla_operand(call, &loss.grad, outer, part, &job.grads)
@@ -239,8 +239,8 @@ cdef void set_xla_factors(const XlaLoss* loss, Py_ssize_t part, Job* job) noexce
     cdef char* class_weight = xla_place(loss.call, &loss.class_weight, loss.outer, part)
     cdef char* pos_weight = xla_place(loss.call, &loss.pos_weight, loss.outer, part)
     cdef char* alpha = xla_place(loss.call, &loss.alpha, loss.outer, part)
-    cdef fx_xla_span shares = fx_xla_text(loss.call, "alpha_of")
-    cdef double positive = 1, negative = 1, weight, share, mean = 0
+    cdef fx_xla_span alpha_of = fx_xla_text(loss.call, "alpha_of")
+    cdef double positive = 1, negative = 1, weight, alpha_of_class, mean = 0
     cdef bint has_alpha = alpha != NULL or not isnan(loss.alpha_number)
     cdef Py_ssize_t k, size = job.itemsize
     if class_weight != NULL:
@@ -255,15 +255,15 @@ cdef void set_xla_factors(const XlaLoss* loss, Py_ssize_t part, Job* job) noexce
             positive = negative = fx_xla_value(class_weight + k * size, job.element)
             mean += positive / job.classes
         if has_alpha:
-            share = loss.alpha_number
+            alpha_of_class = loss.alpha_number
             if alpha != NULL:
-                share = fx_xla_value(alpha + k * loss.alpha.itemsize, loss.alpha.type)
-            if not fx_xla_equal(shares, "negatives"):
-                positive *= share
-            if fx_xla_equal(shares, "negatives"):
-                negative *= share
-            elif fx_xla_equal(shares, "both"):
-                negative *= 1.0 - share
+                alpha_of_class = fx_xla_value(alpha + k * loss.alpha.itemsize, loss.alpha.type)
+            if not fx_xla_equal(alpha_of, "negatives"):
+                positive *= alpha_of_class
+            if fx_xla_equal(alpha_of, "negatives"):
+                negative *= alpha_of_class
+            elif fx_xla_equal(alpha_of, "both"):
+                negative *= 1.0 - alpha_of_class
         if pos_weight != NULL:
             positive *= fx_xla_value(pos_weight + k * size, job.element)
         elif not isnan(loss.pos_weight_number):
@@ -395,7 +395,7 @@ cdef double xla_divisor(const XlaLoss* loss, Py_ssize_t part, const Job* job,
     if job.grads.data != NULL:
         counts = job[0]
         counts.counts_only = counts.wants_totals = True
-        counts.grads.data = counts.shares.data = NULL
+        counts.grads.data = counts.soft_targets.data = NULL
         totals[0] = run_xla_job(loss, &counts)
     if fx_xla_equal(name, "weight"):
         return totals.weight

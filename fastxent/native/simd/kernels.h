@@ -61,12 +61,12 @@ typedef struct {
     fx_matrix results;  /* per-logit results */
     fx_matrix grads;    /* gradients */
     int grad_type; /* the kernels' own; row kernels write 16-bit floats too, the softmax's do not */
-    fx_matrix grad_weights;  /* per-logit factors of the gradients alone */
-    const int32_t *labels;   /* column of each anchor's class; -1: none */
-    const void *shares;      /* per anchor: the target of the label's class (quality focal), or what
-                                the class after it has of it (distribution focal) */
-    void *label_counts;      /* per anchor: how many of its dense targets are there; NULL: all */
-    const void *grad_scales; /* per anchor: factor of the gradient */
+    fx_matrix grad_weights;   /* per-logit factors of the gradients alone */
+    const int32_t *labels;    /* column of each anchor's class; -1: none */
+    const void *soft_targets; /* per anchor: the target of the label's class (quality focal), or
+                           what the class after it has of it (distribution focal) */
+    void *label_counts;       /* per anchor: how many of its dense targets are there; NULL: all */
+    const void *grad_scales;  /* per anchor: factor of the gradient */
     const void *positive_weight; /* per class: factor of the terms of targets y ... */
     const void *negative_weight; /* ... and of 1 - y (sigmoid) */
     double positive, negative;   /* the same for all classes, where these are NULL */

@@ -48,7 +48,7 @@ static exact_value exact_shifted_softplus(double x, double slope, double shift) 
     return value;
 }
 
-/* The loss of target masses: the factor 0 removes even an infinite term. */
+/* The loss of weighted targets: the factor 0 removes even an infinite term. */
 static exact_value exact_cross_entropy(const exact_parts *parts, double positive, double negative) {
     exact_value value = {weighted(negative, parts->softplus) +
                              weighted(positive, parts->softplus_negated),

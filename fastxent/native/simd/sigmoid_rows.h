@@ -200,8 +200,8 @@ FX_MATH vec modulated_labels(const fx_tile *tile, const lane_range *group,
         own[i] = -row_logit(&row, row.label, type);
         if (!is_quality) continue;
         /* Near the score, p - score cancels in floats. */
-        exact_value value =
-            exact_sigmoid_value(tile, -own[i], per_anchor(tile->shares, row.anchor), row.label);
+        exact_value value = exact_sigmoid_value(
+            tile, -own[i], per_anchor(tile->soft_targets, row.anchor), row.label);
         losses[i] = (real)value.loss;
         slopes[i] = (real)value.slope;
     }

@@ -55,36 +55,36 @@ static exact_class exact_softmax_class(const fx_tile *tile, double nll, double p
 /* What a class has of an anchor's loss, and what of its gradient that is not p_k times all. */
 typedef struct {
     double loss, log_p_slope, p, q;
-} exact_share;
+} exact_terms;
 
-static exact_share softmax_exact_share(const fx_tile *tile, ptrdiff_t anchor, ptrdiff_t k,
+static exact_terms softmax_exact_terms(const fx_tile *tile, ptrdiff_t anchor, ptrdiff_t k,
                                        const exact_normalizer *normalizer) {
     double keep = 1 - tile->label_smoothing;
     double spread = tile->label_smoothing / (double)tile->classes;
     double z = logit_at(tile, anchor, k);
     double gap = z == normalizer->maximum ? 0 : normalizer->maximum - z;
     double nll = gap + normalizer->log_sum;
-    double mass = target_at(tile, anchor, k) * keep + spread;
-    exact_share share = {0, 0, exp(-nll), -expm1(-nll)};
-    exact_class value = exact_softmax_class(tile, nll, share.p, share.q);
-    mass *= class_factor(tile->positive_weight, tile->positive, k);
-    share.loss = mass != 0 ? mass * value.loss : 0;
-    share.log_p_slope = mass * value.slope;
-    return share;
+    double target_weight = target_at(tile, anchor, k) * keep + spread;
+    exact_terms terms = {0, 0, exp(-nll), -expm1(-nll)};
+    exact_class value = exact_softmax_class(tile, nll, terms.p, terms.q);
+    target_weight *= class_factor(tile->positive_weight, tile->positive, k);
+    terms.loss = target_weight != 0 ? target_weight * value.loss : 0;
+    terms.log_p_slope = target_weight * value.slope;
+    return terms;
 }
 
 static double softmax_exact_anchor(const fx_tile *tile, ptrdiff_t anchor) {
     exact_normalizer normalizer = softmax_exact(tile, anchor);
     double loss = normalizer.log_sum * 0, log_p_slope = 0, expectation = 0;
     for (ptrdiff_t k = 0; k < tile->classes; k++) {
-        exact_share share = softmax_exact_share(tile, anchor, k, &normalizer);
-        loss += share.loss;
-        log_p_slope += share.log_p_slope;
-        expectation += (double)k * share.p;
+        exact_terms terms = softmax_exact_terms(tile, anchor, k, &normalizer);
+        loss += terms.loss;
+        log_p_slope += terms.log_p_slope;
+        expectation += (double)k * terms.p;
     }
     for (ptrdiff_t k = 0; tile->grads.data && k < tile->classes; k++) {
-        exact_share share = softmax_exact_share(tile, anchor, k, &normalizer);
-        double slope = share.p * (log_p_slope - share.log_p_slope) - share.q * share.log_p_slope;
+        exact_terms terms = softmax_exact_terms(tile, anchor, k, &normalizer);
+        double slope = terms.p * (log_p_slope - terms.log_p_slope) - terms.q * terms.log_p_slope;
         grad_put(tile, anchor, k, slope * per_anchor(tile->grad_scales, anchor));
     }
     if (tile->expectations) ((real *)tile->expectations)[anchor] = (real)expectation;

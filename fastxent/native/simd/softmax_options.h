@@ -33,9 +33,9 @@ FX_MATH softmax_value softmax_value_of(const int kind, const fx_tile *tile, powe
     return value;
 }
 
-/* Every option: sum_k mass_k loss(-log p_k); the gradient is p_k sum_c b_c - b_k, where b = mass
- * slope = -d loss / d log p is `log_p_slope`. Where only the label has a mass, the sum less its own
- * is exactly 0. */
+/* Every option: sum_k weight_k loss(-log p_k); the gradient is p_k sum_c b_c - b_k, where b =
+ * target_weight slope = -d loss / d log p is `log_p_slope`. Where only the label has a weight, the
+ * sum less its own is exactly 0. */
 FX_INLINE void softmax_general(const fx_tile *tile, const lane_range *range, const int kind) {
     vec keep = v_set((real)(1 - tile->label_smoothing));
     vec spread = v_set((real)(tile->label_smoothing / (double)tile->classes));
@@ -54,11 +54,11 @@ FX_INLINE void softmax_general(const fx_tile *tile, const lane_range *range, con
                          v_mul(normalizer.others, inverse), v_sub(v_one(), p));
         }
         vec y = v_fma(lanes_target(tile, range, k, &labels), keep, spread);
-        vec mass = v_mul(y, lanes_positive(tile, k));
+        vec target_weight = v_mul(y, lanes_positive(tile, k));
         vec nll = v_add(v_sub(normalizer.maximum, z), log_sum);
         softmax_value value = softmax_value_of(kind, tile, gamma, nll, p, q);
-        vec log_p_slope = v_mul(mass, value.slope);
-        compensated_add(&total, v_mul(mass, value.loss));
+        vec log_p_slope = v_mul(target_weight, value.slope);
+        compensated_add(&total, v_mul(target_weight, value.loss));
         compensated_add(&log_p_slopes, log_p_slope);
         if (tile->expectations) compensated_add(&expectation, v_mul(v_set((real)k), p));
         if (tile->grads.data) lanes_store(&tile->grads, range, k, log_p_slope);
@@ -82,21 +82,22 @@ FX_INLINE void softmax_general(const fx_tile *tile, const lane_range *range, con
     repair(tile, range, loss, softmax_exact_anchor);
 }
 
-/* What the one class that is a target contributes: mass times its loss, and its slope by log p. */
+/* What the one class that is a target contributes: its weight times its loss, and its slope by log
+ * p. */
 typedef struct {
     vec loss, log_p_slope, q;
 } target_terms;
 
 FX_INLINE target_terms target_terms_of(const int kind, const fx_tile *tile,
                                        const lanes_normalizer *normalizer, vec log_sum, vec inverse,
-                                       vec z, vec column, vec mass) {
+                                       vec z, vec column, vec target_weight) {
     exp_constants constants = make_exp_constants();
     vec p = v_mul(v_exp_centred(z, &normalizer->at, 1, &constants), inverse);
     vec q = v_select(v_equal(normalizer->largest, column), v_mul(normalizer->others, inverse),
                      v_sub(v_one(), p));
     vec nll = v_add(v_sub(normalizer->maximum, z), log_sum);
     softmax_value value = softmax_value_of(kind, tile, power_of(tile->gamma_positive), nll, p, q);
-    target_terms terms = {v_mul(mass, value.loss), v_mul(mass, value.slope), q};
+    target_terms terms = {v_mul(target_weight, value.loss), v_mul(target_weight, value.slope), q};
     return terms;
 }
 
@@ -109,8 +110,8 @@ FX_INLINE vec lanes_logits_at(const fx_tile *tile, const lane_range *range, vec 
     return found;
 }
 
-/* Labels, no smoothing: as softmax_general, but only the label, and with shares the class after it,
- * has a mass, so that all other classes need their exponentials alone. */
+/* Labels, no smoothing: as softmax_general, but only the label, and with soft targets the class
+ * after it, has a weight, so that all other classes need their exponentials alone. */
 FX_INLINE void softmax_of_labels(const fx_tile *tile, const lane_range *range, const int kind) {
     exp_constants constants = make_exp_constants();
     lane_labels labels = lanes_targets(tile, range);
@@ -118,10 +119,11 @@ FX_INLINE void softmax_of_labels(const fx_tile *tile, const lane_range *range, c
     mask has_none = v_less(labels.columns, v_zero());
     lanes_normalizer normalizer = lanes_normalize(tile, range);
     vec log_sum = lanes_log_sum(&normalizer), inverse = lanes_inverse(&normalizer);
-    vec mass = v_mul(tile->shares ? v_sub(v_one(), labels.shares) : v_one(), factor);
+    vec target_weight =
+        v_mul(tile->soft_targets ? v_sub(v_one(), labels.soft_targets) : v_one(), factor);
     vec label_logits = lanes_label_logits(tile, range, labels.columns);
     target_terms own = target_terms_of(kind, tile, &normalizer, log_sum, inverse, label_logits,
-                                       labels.columns, v_select(has_none, v_zero(), mass));
+                                       labels.columns, v_select(has_none, v_zero(), target_weight));
     target_terms next = {v_zero(), v_zero(), v_zero()};
     compensated total = {own.loss, v_zero()}, log_p_slopes = {own.log_p_slope, v_zero()};
     vec undefined = v_zero(); /* NaN where a logit is infinite: see repair */
@@ -129,11 +131,11 @@ FX_INLINE void softmax_of_labels(const fx_tile *tile, const lane_range *range, c
         vec z = lanes_load(&tile->logits, range, k);
         undefined = v_add(undefined, v_sub(z, z));
     }
-    if (tile->shares) {
+    if (tile->soft_targets) {
         vec next_logits = lanes_logits_at(tile, range, next_column);
-        mass = v_mul(labels.shares, factor);
+        target_weight = v_mul(labels.soft_targets, factor);
         next = target_terms_of(kind, tile, &normalizer, log_sum, inverse, next_logits, next_column,
-                               v_select(has_none, v_zero(), mass));
+                               v_select(has_none, v_zero(), target_weight));
         compensated_add(&total, next.loss);
         compensated_add(&log_p_slopes, next.log_p_slope);
     }
@@ -174,7 +176,7 @@ FX_SOFTMAX_LANES(poly1, FX_POLY1)
 
 #define FX_FEW_CLASSES 4 /* up to here, the kernel knows their number */
 static void softmax_cross_entropy_lanes(const fx_tile *tile) {
-    int has_options = tile->targets.data || tile->shares || tile->positive_weight ||
+    int has_options = tile->targets.data || tile->soft_targets || tile->positive_weight ||
                       tile->positive != 1 || tile->label_smoothing != 0 || tile->grads.data ||
                       tile->expectations;
     if (has_options)

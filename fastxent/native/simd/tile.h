@@ -136,15 +136,15 @@ FX_INLINE double per_anchor(const void *values, ptrdiff_t anchor) {
     return values ? ((const real *)values)[anchor] : 1;
 }
 
-/* The targets of an anchor without dense ones: 1 at its label; or, with shares, that of them. */
+/* The targets of an anchor without dense ones: 1 at its label; or, with soft targets, those. */
 typedef struct {
-    vec columns, shares;
+    vec columns, soft_targets;
 } lane_labels;
 FX_INLINE lane_labels lanes_targets(const fx_tile *tile, const lane_range *range) {
     lane_labels result = {v_zero(), v_zero()};
     if (tile->targets.data) return result;
     result.columns = lanes_labels(tile, range);
-    if (tile->shares) result.shares = lanes_per_anchor(tile->shares, range);
+    if (tile->soft_targets) result.soft_targets = lanes_per_anchor(tile->soft_targets, range);
     return result;
 }
 FX_INLINE vec lanes_target(const fx_tile *tile, const lane_range *range, ptrdiff_t k,
@@ -153,8 +153,8 @@ FX_INLINE vec lanes_target(const fx_tile *tile, const lane_range *range, ptrdiff
     mask is_label = v_equal(labels->columns, v_set((real)k));
     if (tile->loss == FX_DISTRIBUTION_FOCAL) {
         mask is_next = v_equal(labels->columns, v_set((real)k - 1));
-        vec rest = v_sub(v_one(), labels->shares);
-        return v_select(is_label, rest, v_select(is_next, labels->shares, v_zero()));
+        vec rest = v_sub(v_one(), labels->soft_targets);
+        return v_select(is_label, rest, v_select(is_next, labels->soft_targets, v_zero()));
     }
     return v_select(is_label, v_one(), v_zero());
 }
@@ -162,10 +162,11 @@ FX_INLINE double target_at(const fx_tile *tile, ptrdiff_t anchor, ptrdiff_t k) {
     if (tile->targets.data) return matrix_at(&tile->targets, anchor, k);
     int32_t label = tile->labels[anchor];
     if (tile->loss == FX_DISTRIBUTION_FOCAL) {
-        double share = per_anchor(tile->shares, anchor);
-        return label == k ? 1 - share : label >= 0 && label + 1 == k ? share : 0;
+        double next = per_anchor(tile->soft_targets, anchor);
+        return label == k ? 1 - next : label >= 0 && label + 1 == k ? next : 0;
     }
-    if (tile->loss == FX_QUALITY_FOCAL) return label == k ? per_anchor(tile->shares, anchor) : 0;
+    if (tile->loss == FX_QUALITY_FOCAL)
+        return label == k ? per_anchor(tile->soft_targets, anchor) : 0;
     return label == k;
 }
 

@@ -62,7 +62,7 @@ class Plan:
         return self.loss.startswith(CUSTOM)
 
     @property
-    def has_shares(self) -> bool:
+    def has_soft_targets(self) -> bool:
         """Return whether a label comes with a number."""
         return self.loss in {"quality_focal_loss", "distribution_focal_loss"}
 

@@ -318,7 +318,7 @@ def quality_at_labels(
         if read_int32(tile.labels + 4 * anchor) != k:
             continue
         z = double(matrix_at(plan, tile.logits, anchor, k))
-        score = double(read_real(plan, tile.shares + anchor * plan.size))
+        score = double(read_real(plan, tile.soft_targets + anchor * plan.size))
         loss, slope = exact_value(plan, tile, z, score, k)
         write_real(plan, losses + i * plan.size, loss)
         write_real(plan, slopes + i * plan.size, slope)

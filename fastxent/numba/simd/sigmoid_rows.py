@@ -250,7 +250,7 @@ def quality_labels(
         label = label_of(tile, first + i) if i < count else NO_CLASS
         if label >= 0:
             z = double(row_logit(plan, tile, first + i, label))
-            score = double(read_real(plan, tile.shares + (first + i) * plan.size))
+            score = double(read_real(plan, tile.soft_targets + (first + i) * plan.size))
             loss, slope = exact_value(plan, tile, z, score, label)
         write_real(plan, losses + i * plan.size, loss)
         write_real(plan, slopes + i * plan.size, slope)

@@ -227,13 +227,13 @@ def probability_of(z: Lanes, k: Number, normalizer: Normalizer, inverse: Lanes) 
 
 
 @lane_function
-def class_share(
+def class_terms(
     plan: Plan, options: SoftmaxOptions, y: Lanes, factor: Lanes, nll: Lanes, odds: Probability
 ) -> SoftmaxValue:
-    """Return the loss and the slope by log p, times the mass, of a class with its target."""
-    mass = fma(y, options.keep, options.spread) * factor
+    """Return the loss and the slope by log p, times the weight, of a class with its target."""
+    target_weight = fma(y, options.keep, options.spread) * factor
     value = softmax_value_of(plan, options, nll, odds.p, odds.q)
-    return SoftmaxValue(mass * value.loss, mass * value.slope)
+    return SoftmaxValue(target_weight * value.loss, target_weight * value.slope)
 
 
 @lane_function
@@ -252,9 +252,10 @@ class SoftmaxTotals(NamedTuple):
 
 @inlined
 def softmax_general(plan: Plan, tile: Any, first: int, options: SoftmaxOptions) -> Lanes:
-    """sum_k mass_k loss(-log p_k); the gradient is p_k sum_c pull_c - pull_k.
+    """sum_k weight_k loss(-log p_k); the gradient is p_k sum_c b_c - b_k.
 
-    Where only the label has a mass, the sum less its own is exactly 0.
+    Here -b is the slope by log p, times the weight.
+    Where only the label has a weight, the sum less its own is exactly 0.
     """
     logits, targets = logits_of(plan, tile, first), targets_of(plan, tile, first)
     grads, factors = stream_of(plan, tile.grads, first), factors_of(plan, tile)
@@ -273,13 +274,13 @@ def softmax_general(plan: Plan, tile: Any, first: int, options: SoftmaxOptions) 
         y = lanes_target(plan, targets, k, labels)
         nll = nll_of(z, normalizer, log_sum)
         factor = lanes_positive(plan, factors, k)
-        share = class_share(plan, options, y, factor, nll, odds)
-        total = compensated_add(total, share.loss)
-        log_p_slopes = compensated_add(log_p_slopes, share.slope)
+        terms = class_terms(plan, options, y, factor, nll, odds)
+        total = compensated_add(total, terms.loss)
+        log_p_slopes = compensated_add(log_p_slopes, terms.slope)
         if has_expectations:
             expectation = compensated_add(expectation, odds.p * k)
         if has_grads:
-            lanes_store(grads, k, share.slope)
+            lanes_store(grads, k, terms.slope)
     if has_grads:
         everything = compensated_value(log_p_slopes)
         scale = load(plan, tile.grad_scales + first * plan.size)

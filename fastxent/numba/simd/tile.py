@@ -59,7 +59,7 @@ class Labels(NamedTuple):
     """The targets of anchors without dense ones: the label, and what belongs to it."""
 
     columns: Lanes
-    shares: Lanes
+    soft_targets: Lanes
 
 
 @inlined
@@ -169,19 +169,19 @@ def lanes_negative(plan: Plan, factors: Factors, k: Number) -> Lanes:
 
 
 @lane_function
-def labels_at(plan: Plan, labels: Number, shares: Number) -> Labels:
+def labels_at(plan: Plan, labels: Number, soft_targets: Number) -> Labels:
     """Return the labels of a vector of anchors, where there are any."""
     if plan.has_targets:
         nothing = splat_value(labels.builder, plan.real, 0.0)
         return Labels(nothing, nothing)
     columns = load_int32(plan, labels)
-    return Labels(columns, load(plan, shares) if plan.has_shares else columns)
+    return Labels(columns, load(plan, soft_targets) if plan.has_soft_targets else columns)
 
 
 @inlined
 def labels_of(plan: Plan, tile: Any, first: int) -> Labels:
     """Return the labels of a vector of anchors."""
-    return labels_at(plan, tile.labels + first * 4, tile.shares + first * plan.size)
+    return labels_at(plan, tile.labels + first * 4, tile.soft_targets + first * plan.size)
 
 
 @lane_function
@@ -192,7 +192,9 @@ def lanes_target(plan: Plan, targets: Flow, k: Number, labels: Labels) -> Lanes:
     is_label = labels.columns == k
     if plan.loss == "distribution_focal_loss":
         is_next = labels.columns == k + -1
-        return select(is_label, 1.0 - labels.shares, select(is_next, labels.shares, 0.0))
+        return select(
+            is_label, 1.0 - labels.soft_targets, select(is_next, labels.soft_targets, 0.0)
+        )
     return select(is_label, 1.0, 0.0)
 
 
