@@ -1,18 +1,15 @@
 """Docstrings and signatures of the functions, from those of NumPy's."""
 
 import inspect
-import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from fastxent._catalogue import NUMPY_ONLY
+from fastxent._docstrings import adapt_docstring
 
 if TYPE_CHECKING:
     from fastxent.jax.arguments import Signature
 
-_THREADS = """\
-num_threads : int, optional
-    From 1 to 1024: as many of XLA's threads are used at most; by default all of them."""
+_THREADS = "as many of XLA's threads are used at most; by default all of them"
 
 _LOSS = """\
 Returns
@@ -38,9 +35,6 @@ Notes
 Differentiable, any number of times. Limits, accuracy and examples are those of
 :func:`fastxent.{name}`."""
 
-#: A parameter of a docstring: its line, and those that are indented.
-_PARAMETER = re.compile(r"^(\w+) : .*\n(?:    .*\n|\n(?=    ))*", re.MULTILINE)
-
 
 def document(function: Callable[..., Any], signature: "Signature") -> Callable[..., Any]:
     """Give a function the name, the parameters and the documentation of NumPy's."""
@@ -54,17 +48,10 @@ def document(function: Callable[..., Any], signature: "Signature") -> Callable[.
     if original is not None:  # python -OO leaves none
         returns = _LOSS if "reduction" in signature.python.parameters else _SCORE
         facts = {"name": name, "differentiable": signature.positional[0]}
-        function.__doc__ = f"{_head(original)}\n{returns.format(**facts)}\n"
+        function.__doc__ = adapt_docstring(
+            original,
+            array="array_like",
+            threads=_THREADS,
+            results=returns.format(**facts),
+        )
     return function
-
-
-def _head(original: str) -> str:
-    """Return a docstring up to its parameters, of which those stay that arrays of JAX have."""
-    introduction, _, rest = original.partition("Parameters\n----------\n")
-    parameters = rest.partition("\nReturns\n-------\n")[0] + "\n"
-    kept = [
-        _THREADS + "\n" if match[1] == "num_threads" else match[0]
-        for match in _PARAMETER.finditer(parameters)
-        if match[1] not in NUMPY_ONLY
-    ]
-    return f"{introduction}Parameters\n----------\n{''.join(kept)}"

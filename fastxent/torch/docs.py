@@ -1,16 +1,13 @@
 """Docstrings and signatures of the functions, from those of NumPy's."""
 
 import inspect
-import re
 from collections.abc import Callable
 from typing import Any
 
-from fastxent._catalogue import NUMPY_ONLY
+from fastxent._docstrings import adapt_docstring
 from fastxent.torch.arguments import Signature
 
-_THREADS = """\
-num_threads : int, optional
-    From 1 to 1024; by default ``torch.get_num_threads()`` at the time of the call."""
+_THREADS = "by default ``torch.get_num_threads()`` at the time of the call"
 
 _LOSS = """\
 Returns
@@ -35,9 +32,6 @@ Notes
 Differentiable, any number of times. Limits, accuracy and examples are those of
 :func:`fastxent.{name}`."""
 
-#: A parameter of a docstring: its line, and those that are indented.
-_PARAMETER = re.compile(r"^(\w+) : .*\n(?:    .*\n|\n(?=    ))*", re.MULTILINE)
-
 
 def document(function: Callable[..., Any], signature: Signature) -> Callable[..., Any]:
     """Give a function the name, the parameters and the documentation of NumPy's."""
@@ -55,7 +49,12 @@ def document(function: Callable[..., Any], signature: Signature) -> Callable[...
     if original is not None:  # python -OO leaves none
         returns = _LOSS if "reduction" in signature.defaults else _SCORE
         facts = {"name": name, "differentiable": signature.differentiable}
-        function.__doc__ = f"{_head(original)}\n{returns.format(**facts)}\n"
+        function.__doc__ = adapt_docstring(
+            original,
+            array="Tensor",
+            threads=_THREADS,
+            results=returns.format(**facts),
+        )
     return function
 
 
@@ -64,15 +63,3 @@ def _annotation(parameter: inspect.Parameter, signature: Signature) -> str:
         return "Tensor"
     annotation = str(parameter.annotation).replace("ArrayLike", "Tensor | float")
     return f"{annotation} | Tensor" if parameter.name == "normalizer" else annotation
-
-
-def _head(original: str) -> str:
-    """Return a docstring up to its parameters, of which those stay that tensors have."""
-    introduction, _, rest = original.partition("Parameters\n----------\n")
-    parameters = rest.partition("\nReturns\n-------\n")[0] + "\n"
-    kept = [
-        _THREADS + "\n" if match[1] == "num_threads" else match[0].replace("array_like", "Tensor")
-        for match in _PARAMETER.finditer(parameters)
-        if match[1] not in NUMPY_ONLY
-    ]
-    return f"{introduction}Parameters\n----------\n{''.join(kept)}"

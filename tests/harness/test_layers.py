@@ -12,7 +12,7 @@ PACKAGE = Path(fastxent.__file__).parent
 #: From the ground up. The modules of a layer do not import each other.
 LAYERS = (
     {"_version", "_catalogue", "_clipping", "_binding", "_selection", "data"},
-    {"_contract", "_docs"},
+    {"_contract", "_docs", "_docstrings"},
     {"native"},
     {"_foreign", "_floats", "_cpus", "_results", "_target_counts"},
     {"_arguments", "reference"},
