@@ -148,6 +148,8 @@ def test_stubs_fit_what_is_imported(tmp_path):
     allowed.write_text("\n".join(NOT_IN_STUBS), "utf-8")
     modules = [".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts) for path in STUBS]
     assert "fastxent.native._native" in modules
+    if importlib.util.find_spec("torch") is None:
+        modules = [module for module in modules if not module.startswith("fastxent.torch.")]
     result = run_module("mypy.stubtest", "--allowlist", allowed, *modules)
     assert result.returncode == 0, result.stdout + result.stderr
 
