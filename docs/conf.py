@@ -1,11 +1,14 @@
 """How Sphinx builds the site: `make docs`."""
 
+import importlib.util
+import re
 import sys
 from pathlib import Path
 
 import fastxent
 
-sys.path.insert(0, str(Path(__file__).parent / "_ext"))
+HERE = Path(__file__).parent
+sys.path.insert(0, str(HERE / "_ext"))
 
 project = "fastxent"
 author = copyright = "fastxent developers"  # noqa: A001 - Sphinx calls it so
@@ -23,6 +26,17 @@ extensions = [
     "sphinx_gallery.gen_gallery",
 ]
 exclude_patterns = ["gallery/*", "_ext", "_static"]
+# What is for another library is documented where that is installed: `make docs` needs none of them.
+exclude_patterns += [
+    f"api/{library}.md"
+    for library in ("torch", "jax", "dask")
+    if importlib.util.find_spec(library) is None
+]
+suppress_warnings = ["toc.empty_glob"]  # of api/index.md, if all three are missing
+# By name, because those of new pages are made by the second build only.
+autosummary_generate = sorted(
+    {path.relative_to(HERE).as_posix() for path in HERE.glob("api/*.md")} - set(exclude_patterns)
+)
 source_suffix = {".md": "markdown", ".rst": "restructuredtext"}
 nitpicky = False
 
@@ -47,6 +61,9 @@ html_theme_options = {
         "coming-from/*": [],
         "generated/**": [],
         "guide/*": [],
+        "torch": [],
+        "jax": [],
+        "scaling": [],
     },
     "show_prev_next": True,
     "footer_start": ["copyright"],
@@ -89,3 +106,14 @@ sphinx_gallery_conf = {
     "remove_config_comments": True,
     "within_subsection_order": "FileNameSortKey",
 }
+
+
+def setup(app):
+    """Connect what mends docstrings."""
+    app.connect("autodoc-process-docstring", keep_underscores)
+
+
+def keep_underscores(*arguments):
+    """Show names that end with an underscore, such as glibc's variables, as they are: no links."""
+    lines = arguments[-1]
+    lines[:] = [re.sub(r"(?<![`\w])([A-Z_]+_)(?![`\w])", r"``\1``", line) for line in lines]
