@@ -29,7 +29,7 @@ FX_INLINE void binary_range(const fx_tile *tile, const lane_range *range, const 
     vec eps = v_set((real)tile->eps), limit = v_set((real)tile->limit);
     vec keep = v_set((real)(1 - tile->label_smoothing));
     vec spread = v_set((real)(tile->label_smoothing / 2));
-    vec classes = v_set((real)tile->classes);
+    vec classes = v_set((real)tile->classes), positive = v_set((real)tile->positive);
     if (tile->label_counts) classes = v_max(v_one(), lanes_per_anchor(tile->label_counts, range));
     vec share = tile->losses ? v_div(v_one(), classes) : v_one();
     vec scale = v_mul(lanes_per_anchor(tile->grad_scales, range), share);
@@ -43,7 +43,7 @@ FX_INLINE void binary_range(const fx_tile *tile, const lane_range *range, const 
             y = v_fma(y, keep, spread);
             rest = v_fma(rest, keep, spread);
         }
-        vec weight = lanes_positive(tile, k);
+        vec weight = tile->positive_weight ? lanes_positive(tile, k) : positive;
         if (tile->weights.data) weight = v_mul(weight, lanes_load(&tile->weights, range, k));
         negative_logs logs =
             is_tiny ? clipped_logs_at_tiny(tile, p, q, v_one()) : clipped_logs(p, q, eps, limit);
@@ -64,7 +64,7 @@ FX_INLINE void binary_range(const fx_tile *tile, const lane_range *range, const 
                 slope = v_mul(binary_slope(p, q, y, rest), weight);
                 slope = v_mul(v_mul(slope, grad_weight), scale);
             }
-            slope = v_select(logs.is_clipped, v_zero(), slope);
+            slope = v_unless(logs.is_clipped, slope);
             lanes_store(&tile->grads, range, k, slope);
         }
     }

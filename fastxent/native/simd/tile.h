@@ -156,7 +156,7 @@ FX_INLINE vec lanes_target(const fx_tile *tile, const lane_range *range, ptrdiff
         vec rest = v_sub(v_one(), labels->soft_targets);
         return v_select(is_label, rest, v_select(is_next, labels->soft_targets, v_zero()));
     }
-    return v_select(is_label, v_one(), v_zero());
+    return v_where(is_label, v_one());
 }
 FX_INLINE double target_at(const fx_tile *tile, ptrdiff_t anchor, ptrdiff_t k) {
     if (tile->targets.data) return matrix_at(&tile->targets, anchor, k);

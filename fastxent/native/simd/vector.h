@@ -107,6 +107,9 @@ FX_INLINE void prefetch_line(const void *p) {
 
 FX_INLINE vec v_zero(void) { return v_set((real)0); }
 FX_INLINE vec v_one(void) { return v_set((real)1); }
+#if !defined(FX_ISA_AVX2) /* whose v_select compares the mask once more */
+FX_INLINE vec v_unless(mask m, vec x) { return v_select(m, v_zero(), x); }
+#endif
 FX_INLINE vec v_relu(vec x) { return v_max(v_zero(), x); }
 FX_INLINE vec v_negate(vec x) { return v_xor(x, v_set((real)-0.0)); }
 FX_INLINE vec v_negative_abs(vec x) { return v_or(x, v_set((real)-0.0)); }

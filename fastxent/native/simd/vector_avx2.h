@@ -101,6 +101,9 @@ FX_INLINE mask v_differs(vec a, vec b) {
     FX_BOTH(FX_OP(cmp)(a.low, b.low, _CMP_NEQ_UQ), FX_OP(cmp)(a.high, b.high, _CMP_NEQ_UQ));
 }
 FX_INLINE vec v_where(mask m, vec x) { return v_and(x, m); }
+FX_INLINE vec v_unless(mask m, vec x) {
+    FX_BOTH(FX_OP(andnot)(m.low, x.low), FX_OP(andnot)(m.high, x.high));
+}
 FX_INLINE int v_mask_all(mask m) {
     return FX_OP(movemask)(FX_OP (and)(m.low, m.high)) == (1 << (LANES / 2)) - 1;
 }
