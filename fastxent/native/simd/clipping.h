@@ -1,5 +1,8 @@
 /* Logarithms of clipped probabilities, and a look for what is none. */
 
+/* Whether the caller has to be told: not where all probabilities were searched before the call. */
+FX_INLINE int looks_outside(const fx_tile *tile) { return tile->lowest_prob > (double)-INFINITY; }
+
 /* Tell the caller of a number that rounding does not explain, in anchors that are not ignored. */
 FX_INLINE void note_outside(const fx_tile *tile, vec columns, vec lowest) {
     mask is_ignored = v_equal(columns, v_set((real)FX_IGNORED));

@@ -74,8 +74,10 @@ FX_INLINE int are_all_between(const char *source, ptrdiff_t count, vec highest,
     if (count < FX_LOOK) return 0;
     for (ptrdiff_t i = 0; i + FX_LOOK <= count; i += FX_LOOK)
         bits = v_or(bits, signs_outside(source + i * number_size(type), highest, is_bounded, type));
-    const char *last = source + (count - FX_LOOK) * number_size(type);
-    bits = v_or(bits, signs_outside(last, highest, is_bounded, type));
+    if (count % FX_LOOK) {
+        const char *last = source + (count - FX_LOOK) * number_size(type);
+        bits = v_or(bits, signs_outside(last, highest, is_bounded, type));
+    }
     vec sign = v_or(v_one(), v_and(bits, v_set((real)-0.0)));
     return !v_mask_any(v_less(sign, v_zero()));
 }

@@ -73,7 +73,8 @@ typedef struct {
     double label_smoothing;
     double eps, limit, tiny_limit;    /* where probabilities are clipped, see _clipping.py ... */
     double highest_loss, lowest_loss; /* ... and what -log(eps) and -log(1 - eps) are */
-    double lowest_prob;               /* where p, or 1 - p of independent classes, is lower, ... */
+    double lowest_prob;               /* where p, or 1 - p of independent classes, is lower, ...
+                                         (-infinity: they were searched before) */
     int *has_outside;                 /* ... this becomes 1 */
     double gamma_positive, gamma_negative, clip, epsilon;
     double slope, shift; /* gamma and beta of sigmoid_focal_loss_star */

@@ -5,37 +5,48 @@
  * classes after it, which are cleared: loads and stores under a mask cost several others.
  */
 
-/* `sum` and all classes from `first` on but the label, which are whole vectors; and `bits`, those
- * that any of them has. */
-FX_INLINE vec vectors_of_others(const class_row *row, const real *others, ptrdiff_t first,
-                                ptrdiff_t classes, vec sum, vec *bits, const int type) {
-    for (ptrdiff_t k = first; k < classes; k += LANES) {
-        row_prefetch(row, k, type);
-        vec p = v_once(row_logits(row, k, LANES, 0, type));
+/* A vector of classes but the label; and `bits`, those that any of them has, where that `looks`. */
+FX_INLINE vec vector_of_others(const class_row *row, const real *others, ptrdiff_t k, vec *bits,
+                               const int looks, const int type) {
+    row_prefetch(row, k, type);
+    vec p = row_logits(row, k, LANES, 0, type);
+    if (looks) {
+        p = v_once(p);
         *bits = v_or(*bits, p);
-        sum = v_add(sum, v_and(p, v_load(others + k)));
     }
+    return v_and(p, v_load(others + k));
+}
+
+/* `sum` and all classes from `first` on, which are whole vectors, one at least. Counting up to 0
+ * takes no comparison. */
+FX_INLINE vec vectors_of_others(const class_row *row, const real *others, ptrdiff_t first,
+                                ptrdiff_t classes, vec sum, vec *bits, const int looks,
+                                const int type) {
+    class_row end = class_row_from(*row, classes, type, type);
+    ptrdiff_t k = first - classes;
+    do {
+        sum = v_add(sum, vector_of_others(&end, others + classes, k, bits, looks, type));
+        k += LANES;
+    } while (k < 0);
     return sum;
 }
 
-FX_INLINE vec row_of_others(const class_row *row, ptrdiff_t classes, vec *bits, const int type) {
+FX_INLINE vec row_of_others(const class_row *row, ptrdiff_t classes, vec *bits, const int looks,
+                            const int type) {
     const real *others = label_mask(row->label, 0);
     ptrdiff_t rest = classes % LANES;
     vec sum = v_zero();
-    if (rest > 0) {
-        row_prefetch(row, 0, type);
-        vec p = row_logits(row, 0, LANES, 0, type);
-        *bits = v_or(*bits, p);
-        sum = v_clear_rest(v_and(p, v_load(others)), (int)rest);
-    }
+    if (rest > 0)
+        sum = v_clear_rest(vector_of_others(row, others, 0, bits, looks, type), (int)rest);
     if (classes <= FX_ROW_PIECE)
-        return vectors_of_others(row, others, rest, classes, sum, bits, type);
+        return vectors_of_others(row, others, rest, classes, sum, bits, looks, type);
     compensated total = {sum, v_zero()};
     for (ptrdiff_t start = rest; start < classes; start += FX_ROW_PIECE) {
         ptrdiff_t left = classes - start;
         class_row piece = class_row_from(*row, start, type, type);
         sum = vectors_of_others(&piece, label_mask(row->label, start), 0,
-                                left < FX_ROW_PIECE ? left : FX_ROW_PIECE, v_zero(), bits, type);
+                                left < FX_ROW_PIECE ? left : FX_ROW_PIECE, v_zero(), bits, looks,
+                                type);
         compensated_add(&total, sum);
     }
     return compensated_value(total);
@@ -64,19 +75,20 @@ FX_CALLED void note_rows_outside(const fx_tile *tile, ptrdiff_t first, int count
 }
 
 FX_INLINE void rows_of_others_typed(const fx_tile *tile, ptrdiff_t first, int count,
-                                    probability_block *block, const int type) {
+                                    probability_block *block, const int looks, const int type) {
     vec bits = v_zero();
     for (int i = 0; i < count; i++) {
         class_row row = class_row_of(tile, first + i, type, type);
         block->own[i] = row_logit(&row, row.label >= 0 ? row.label : 0, type);
-        block->others[i] = row_of_others(&row, tile->classes, &bits, type);
+        block->others[i] = row_of_others(&row, tile->classes, &bits, looks, type);
     }
-    if (v_mask_any(v_less(sign_and_exponent(bits), v_zero())))
+    if (looks && v_mask_any(v_less(sign_and_exponent(bits), v_zero())))
         note_rows_outside(tile, first, count);
 }
 FX_CALLED void rows_of_others(const fx_tile *tile, ptrdiff_t first, int count,
                               probability_block *block) {
-    FX_WITH_TYPE(tile->logit_type, rows_of_others_typed, tile, first, count, block);
+    FX_WITH_FLAG_AND_TYPE(looks_outside(tile), tile->logit_type, rows_of_others_typed, tile, first,
+                          count, block);
     for (int i = count; i % LANES; i++) {
         block->own[i] = 0;
         block->others[i] = v_zero();
