@@ -2,6 +2,7 @@
 
 import contextlib
 import html.parser
+import importlib
 import os
 import subprocess
 import sys
@@ -136,6 +137,23 @@ def test_all_that_is_loaded_lies_next_to_the_pages(pages):
 def test_every_public_name_has_a_page(pages):
     names = {path.stem for path in pages}
     assert {f"fastxent.{name}" for name in fx.__all__ if name != "__version__"} <= names
+
+
+@pytest.mark.parametrize(
+    ("library", "module"),
+    [
+        ("torch", "fastxent.torch"),
+        ("torch", "fastxent.torch.mmdetection"),
+        ("jax", "fastxent.jax"),
+        ("dask", "fastxent.dask"),
+    ],
+)
+def test_every_public_name_for_another_library_has_a_page(pages, library, module):
+    pytest.importorskip(library)
+    names = importlib.import_module(module).__all__
+    assert len(names) >= 5
+    assert {f"{module}.{name}" for name in names} <= {path.stem for path in pages}
+    assert SITE / "api" / f"{library}.html" in pages
 
 
 def test_formulas_are_mathml(pages):
