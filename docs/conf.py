@@ -1,7 +1,6 @@
 """How Sphinx builds the site: `make docs`."""
 
 import importlib.util
-import re
 import sys
 from pathlib import Path
 
@@ -106,14 +105,3 @@ sphinx_gallery_conf = {
     "remove_config_comments": True,
     "within_subsection_order": "FileNameSortKey",
 }
-
-
-def setup(app):
-    """Connect what mends docstrings."""
-    app.connect("autodoc-process-docstring", keep_underscores)
-
-
-def keep_underscores(*arguments):
-    """Show names that end with an underscore, such as glibc's variables, as they are: no links."""
-    lines = arguments[-1]
-    lines[:] = [re.sub(r"(?<![`\w])([A-Z_]+_)(?![`\w])", r"``\1``", line) for line in lines]

@@ -318,7 +318,7 @@ def set_result_cache(limit: SupportsIndex) -> None:
     views do. FASTXENT_RESULT_CACHE sets the limit at the start: 256M, 1G.
 
     Without any of this, glibc recycles memory of any size if the environment has
-    MALLOC_MMAP_THRESHOLD_ and MALLOC_TRIM_THRESHOLD_ of 2147483648, in the whole process.
+    ``MALLOC_MMAP_THRESHOLD_`` and ``MALLOC_TRIM_THRESHOLD_`` of 2147483648, in the whole process.
 
     Examples
     --------
