@@ -1,7 +1,7 @@
 # Memory of large results that is kept for later ones: a part of _native.pyx.
 
 
-cdef class ResultBlock:
+cdef class _ResultBlock:
     """Memory of a result; when nothing refers to it any more, it is kept or given back."""
 
     cdef void* data
@@ -17,7 +17,7 @@ cdef class ResultBlock:
 
 def take_result(size_t size):
     """Return a block of at least so many bytes; None where there is none, or it is not kept."""
-    cdef ResultBlock block = ResultBlock.__new__(ResultBlock)
+    cdef _ResultBlock block = _ResultBlock.__new__(_ResultBlock)
     block.data = fx_take_result(size, &block.size)
     return None if block.data == NULL else memoryview(block)
 

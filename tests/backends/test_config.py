@@ -342,7 +342,7 @@ def test_show_config(monkeypatch):
     text = str(config)
     for part in (fx.__version__, "native", config.isa, np.__version__, *config.build.values()):
         assert part in text
-    assert len(text.splitlines()) == 5 + len(config.build)
+    assert len(text.splitlines()) == 6 + len(config.build)
 
 
 def test_source_of_the_threads(monkeypatch):

@@ -78,7 +78,12 @@ def test_the_sample_of_all_tests():
     every, sample = collected(), collected("-m", "not exhaustive")
     assert 4 * len(sample) < len(every)
     of_sample, of_every = ({name.partition("::")[0] for name in names} for names in (sample, every))
-    slow = {"backends/test_guard_pages", "backends/test_numba_cpus", "custom/test_custom_cpus"}
+    slow = {
+        "backends/test_guard_pages",
+        "backends/test_numba_cpus",
+        "cli/test_cli_cluster",
+        "custom/test_custom_cpus",
+    }
     assert of_every - of_sample == {f"tests/{name}.py" for name in slow}
     words = "".join(sample)
     for name in (*family.LOSSES, *scores.__all__, *_config.BACKENDS, *native.available_isas()):

@@ -3,6 +3,7 @@
 import copy
 import re
 
+import hypothesis
 import pytest
 
 torch = pytest.importorskip("torch")
@@ -12,6 +13,9 @@ from torch.testing._internal.common_methods_invocations import op_db  # noqa: E4
 from torch.testing._internal.common_modules import module_db  # noqa: E402
 
 import fastxent.torch as fxt  # noqa: E402
+
+# torch's modules have loaded a profile of their own, for all tests that follow.
+hypothesis.settings.load_profile("fastxent")
 
 functional = torch.nn.functional
 OPERATORS = {
