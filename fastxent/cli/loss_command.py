@@ -27,7 +27,7 @@ from fastxent.cli.options import (
 )
 from fastxent.cli.output import check_json, check_output, write_json
 from fastxent.cli.scan import Scan
-from fastxent.cli.select import parse_integer
+from fastxent.cli.select import parse_integer, parse_numbers
 from fastxent.cli.show import progress
 from fastxent.cli.sources import open_source
 
@@ -196,14 +196,9 @@ def _parameters(name: str, called: str, given: dict[str, Any]) -> dict[str, Any]
     return result
 
 
-def _numbers(text: str | None, option: str) -> Any:  # noqa: ANN401
-    """Turn a number, several separated by commas, or "none", into what the package takes."""
-    if text is None or text.lower() == "none":
-        return text if text is None else "none"
-    try:
-        numbers = [float(part) for part in text.split(",")]
-    except ValueError:
-        raise CommandError(
-            f'{option} {text}: expected a number, one for each class, or "none"'
-        ) from None
-    return numbers if "," in text else numbers[0]
+def _numbers(text: str | None, option: str) -> float | list[float] | str | None:
+    """Return numbers, the word "none", which is a value of such options, or None: not given."""
+    if text is None:
+        return None
+    numbers = parse_numbers(text, option)
+    return "none" if numbers is None else numbers

@@ -307,7 +307,7 @@ def parse_integer(text: str, option: str) -> int | None:
         raise CommandError(f'{option} {text} is neither an integer nor "none"') from None
 
 
-def parse_thresholds(text: str) -> float | list[float] | None:
+def parse_numbers(text: str, option: str) -> float | list[float] | None:
     """Turn a number, several separated by commas, or "none", into what the package takes."""
     if text.lower() == "none":
         return None
@@ -315,7 +315,7 @@ def parse_thresholds(text: str) -> float | list[float] | None:
         numbers = [float(part) for part in text.split(",")]
     except ValueError:
         raise CommandError(
-            f'--score-threshold {text}: expected a number, one for each class, or "none"'
+            f'{option} {text}: expected a number, one for each class, or "none"'
         ) from None
     return numbers if "," in text else numbers[0]
 

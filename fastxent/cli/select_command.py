@@ -27,7 +27,7 @@ from fastxent.cli.select import (
     Selector,
     parse_classes,
     parse_integer,
-    parse_thresholds,
+    parse_numbers,
 )
 from fastxent.cli.sources import open_source
 
@@ -128,7 +128,7 @@ def select(
             raise CommandError("--json - needs --out: without it, candidates go to standard output")
         on_cluster = scheduler is not None or workers is not None
         options = {
-            "score_threshold": parse_thresholds(score_threshold),
+            "score_threshold": parse_numbers(score_threshold, "--score-threshold"),
             "top_k": parse_integer(top_k, "--top-k"),
             "top_k_per": top_k_per.value,
             "activation": None if activation is Activation.NONE else activation.value,

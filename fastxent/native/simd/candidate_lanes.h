@@ -184,7 +184,3 @@ FX_INLINE vec score_lanes(const fx_selection *call, vec logits) {
     exp_constants constants = make_exp_constants();
     return call->activation == FX_AS_SIGMOIDS ? v_sigmoid(logits, &constants) : logits;
 }
-FX_INLINE vec combine_lanes(const fx_selection *call, vec scores, vec objectness) {
-    vec product = v_mul(scores, objectness);
-    return call->combine == FX_ROOTS ? v_sqrt(product) : product;
-}

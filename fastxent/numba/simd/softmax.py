@@ -12,7 +12,6 @@ from fastxent.numba.simd.lanes import Lanes, Number, lane_function
 from fastxent.numba.simd.plan import Plan
 from fastxent.numba.simd.sigmoid import no_terms
 from fastxent.numba.simd.summation import (
-    Compensated,
     compensated_add,
     compensated_value,
 )
@@ -240,14 +239,6 @@ def class_terms(
 def nll_of(z: Lanes, normalizer: Normalizer, log_sum: Lanes) -> Lanes:
     """Return -log p."""
     return (normalizer.maximum - z) + log_sum
-
-
-class SoftmaxTotals(NamedTuple):
-    """The sums over the classes of an anchor."""
-
-    loss: Compensated
-    log_p_slopes: Compensated
-    expectation: Compensated
 
 
 @inlined
