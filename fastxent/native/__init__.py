@@ -1,5 +1,8 @@
 """The native backend: Cython around C kernels, one build of them per instruction set."""
 
+import os
+import threading
+
 from fastxent._binding import all_cpus
 from fastxent._catalogue import LOSSES
 
@@ -100,6 +103,11 @@ __all__ = [
     "worker_address",
     "xla_handlers",
 ]
+
+_native.set_main_thread(threading.main_thread().ident or 0)
+if hasattr(os, "register_at_fork"):
+    # A child begins with the thread that has forked.
+    os.register_at_fork(after_in_child=lambda: _native.set_main_thread(threading.get_ident()))
 
 if loss_names() != tuple(LOSSES):
     raise ImportError(

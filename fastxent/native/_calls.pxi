@@ -91,11 +91,18 @@ cdef class Call:
         work.team = <fx_team*>team
         work.next_block = 0
 
+    def resume(self):
+        """Return whether there is anything left to do; workers end after some time."""
+        self.work.pause = fx_milliseconds() + FX_LOOK_EVERY
+        return self.work.next_block < self.work.blocks
+
     def run(self):
         """Run all blocks on this thread."""
         self.begin(1, 0)
-        with nogil:
-            run_worker(<intptr_t>&self.work, 0)
+        while self.resume():
+            with nogil:
+                run_worker(<intptr_t>&self.work, 0)
+            PyErr_CheckSignals()
 
     def totals(self):
         """Return what the blocks add up to, in their order."""

@@ -7,6 +7,7 @@ from cython.parallel cimport parallel, prange, threadid
 from fastxent.native._arrays cimport (
     Dimensions, Operand, coalesce, order_as_in_memory, read_operand,
 )
+from fastxent.native._interrupts cimport fx_goes_on, fx_watch
 from fastxent.native._kernels cimport (
     FX_FLOAT64, FX_NATIVE_POOL, fx_begin_floats, fx_end_floats, fx_float_control, fx_gather_team,
     fx_get_floats, fx_join_team, fx_kernels, fx_own_team, fx_team,
@@ -162,20 +163,22 @@ cdef inline int describe_level(fx_level* level, object array, object objectness,
     return 0
 
 
-cdef inline void select_blocks(const fx_selection* call, const fx_candidate_kernels* kernels,
-                               fx_selector* selectors, Py_ssize_t blocks, int threads) noexcept:
+cdef inline int select_blocks(const fx_selection* call, const fx_candidate_kernels* kernels,
+                              fx_selector* selectors, Py_ssize_t blocks, int threads) except -1:
     """Run the blocks of all images; each thread has its selector."""
     cdef fx_team* team
     cdef Py_ssize_t block, share
     cdef int number
     cdef fx_float_control callers
+    cdef fx_watch watch = fx_watch(0, 0)
     with nogil:
         callers = fx_get_floats()
         team = fx_own_team(FX_NATIVE_POOL)
         threads = fx_gather_team(team, threads)
         if threads == 1:
             for block in range(blocks):
-                select_one_block(call, kernels, selectors, block)
+                if block == 0 or fx_goes_on(&watch, 0):
+                    select_one_block(call, kernels, selectors, block)
         else:
             share = max(1, blocks // (threads * SHARES))
             if call.images >= threads * WHOLE_IMAGES:
@@ -183,10 +186,12 @@ cdef inline void select_blocks(const fx_selection* call, const fx_candidate_kern
             with parallel(num_threads=threads):
                 fx_join_team(team, threadid())
                 for block in prange(blocks, schedule="dynamic", chunksize=share):
-                    select_one_block(call, kernels, &selectors[threadid()], block)
+                    if fx_goes_on(&watch, threadid()):
+                        select_one_block(call, kernels, &selectors[threadid()], block)
         for number in range(threads):
             fx_leave(&selectors[number])
         fx_end_floats(callers)
+    return -watch.is_over
 
 
 cdef inline void select_one_block(const fx_selection* call, const fx_candidate_kernels* kernels,

@@ -72,15 +72,17 @@ cdef Py_ssize_t scan(object array, bint are_labels, double highest, const fx_lab
         free(found)
         free(outside)
         raise MemoryError
-    scan_blocks(&operand, &dimensions, blocks, threads, kernels, are_labels, highest, valid, found,
-                outside)
-    for block in range(blocks):
-        has_outside[0] |= outside[block]
-        if found[block] >= 0:
-            first = found[block]
-            break
-    free(found)
-    free(outside)
+    try:
+        scan_blocks(&operand, &dimensions, blocks, threads, kernels, are_labels, highest, valid,
+                    found, outside)
+        for block in range(blocks):
+            has_outside[0] |= outside[block]
+            if found[block] >= 0:
+                first = found[block]
+                break
+    finally:
+        free(found)
+        free(outside)
     return first
 
 

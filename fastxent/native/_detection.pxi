@@ -84,9 +84,10 @@ cdef int run_scratch_steps(fx_step step, const void* call, Py_ssize_t steps, int
     cdef char* memory = <char*>malloc(threads * scratch_bytes + 1)
     if memory == NULL:
         raise MemoryError
-    run_steps(step, call, steps, threads, memory, scratch_bytes)
-    free(memory)
-    return 0
+    try:
+        return run_steps(step, call, steps, threads, memory, scratch_bytes)
+    finally:
+        free(memory)
 
 
 COST_KINDS = {

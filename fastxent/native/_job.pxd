@@ -1,6 +1,6 @@
 # What one call is: its operands, its kernels, the sizes of its blocks, a thread's scratch memory.
 
-from libc.stdint cimport int32_t, uintptr_t
+from libc.stdint cimport int32_t, int64_t, uintptr_t
 
 from fastxent.native._arrays cimport Dimensions, Operand
 from fastxent.native._kernels cimport (
@@ -81,6 +81,7 @@ cdef struct Work:
     fx_map_kernel map_kernel    # of a score of single values
     Py_ssize_t blocks
     Py_ssize_t next_block       # the first one that no thread has taken
+    int64_t pause               # when workers end for the caller, in milliseconds
     char* memory
     BlockTotals* block_totals
     fx_team* team               # NULL: one thread

@@ -8,6 +8,7 @@ their bits do not depend on the number of threads.
 """
 
 from cpython.buffer cimport PyBuffer_FillInfo
+from cpython.exc cimport PyErr_CheckSignals
 from cpython.pycapsule cimport PyCapsule_New
 from libc.math cimport INFINITY, isnan
 from libc.stdint cimport int32_t, int64_t, intptr_t, uint8_t, uint64_t
@@ -29,6 +30,7 @@ from fastxent.native._detection cimport (
     fx_detection_of, fx_images, fx_mining, fx_step,
 )
 from fastxent.native._elements cimport SCAN_ELEMENTS
+from fastxent.native._interrupts cimport FX_LOOK_EVERY, fx_milliseconds, fx_set_main_thread
 from fastxent.native._job cimport (
     OPERANDS, BlockTotals, Job, Work, list_operands, plan_scratch,
 )
@@ -219,11 +221,13 @@ cdef BlockTotals run_job(Job* job, int threads) except *:
         free(block_totals)
         free(memory)
         raise MemoryError
-    run_blocks(job, blocks, threads, memory, block_totals)
-    if job.wants_totals or job.checks_late:
-        add_totals(&totals, block_totals, blocks)
-    free(block_totals)
-    free(memory)
+    try:
+        run_blocks(job, blocks, threads, memory, block_totals)
+        if job.wants_totals or job.checks_late:
+            add_totals(&totals, block_totals, blocks)
+    finally:
+        free(block_totals)
+        free(memory)
     return totals
 
 
@@ -283,6 +287,11 @@ cdef int choose_threads(int threads, Py_ssize_t blocks) except -1:
             from fastxent import _config as configuration
         threads = configuration.automatic_threads()
     return <int>min(threads, blocks)
+
+
+def set_main_thread(unsigned long identifier):
+    """Say which thread runs the handlers of signals."""
+    fx_set_main_thread(identifier)
 
 
 def affinity_mask():

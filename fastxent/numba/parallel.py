@@ -78,7 +78,8 @@ def _run_together(call: Call, team: int, workers: int) -> None:
     before = numba.get_num_threads()
     numba.set_num_threads(workers)
     try:
-        _parallel_runner()(native.worker_address(), call.address, workers)
+        while call.resume():  # in between Python runs the handlers of signals
+            _parallel_runner()(native.worker_address(), call.address, workers)
     finally:
         numba.set_num_threads(before)
 
