@@ -196,6 +196,17 @@ def test_a_sample_that_misleads(engine):
                 np.testing.assert_array_equal(fx.ohem(losses, k, batch_ndim=0), expected)
 
 
+def test_a_sample_of_nan(engine):
+    """What a first guess is made of may be NaN in half of its places, or in all."""
+    quiet = np.random.default_rng(5).random(8192).astype(np.float32)
+    for places in (slice(None, None, 64), slice(None, None, 32), slice(0, 8000)):
+        losses = quiet.copy()
+        losses[places] = NAN
+        for k in (1, 50, 200, 1000):
+            expected = largest(losses, np.ones(8192, bool), k)
+            np.testing.assert_array_equal(fx.ohem(losses, k, batch_ndim=0), expected)
+
+
 # --- what is never chosen, and how many there are -------------------------------------------------
 
 
@@ -270,6 +281,16 @@ def test_every_integer_type(dtype, engine):
     expected = fx.hard_negatives(losses, labels > 0, ratio=2)
     mask = fx.hard_negatives(losses, labels.astype(dtype), ratio=2, background_index=0)
     np.testing.assert_array_equal(mask, expected)
+
+
+def test_labels_beyond_63_bits(engine):
+    """As signed numbers they would be negative: the background -1, or no labels at all."""
+    losses = np.arange(8, dtype=np.float32)[None]
+    labels = np.array([[2**64 - 1, 2**63, 0, 0, 0, 0, 2**64 - 100, 7]], np.uint64)
+    mask = fx.hard_negatives(losses, labels, ratio=1, background_index=0)
+    np.testing.assert_array_equal(mask, [[0, 0, 1, 1, 1, 1, 0, 0]])
+    mask = fx.hard_negatives(losses, labels, ratio=1, min_negatives=8, background_index=-1)
+    assert not mask.any()
 
 
 def test_ignored_wins_over_the_background(engine):
