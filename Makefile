@@ -16,7 +16,7 @@ PIPELINES := inference pixels dataloader matching training training_jax
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test test-all test-oldest-jax test-aarch64 exhaustive examples docs docs-serve \
+.PHONY: help setup demo test test-all test-oldest-jax test-aarch64 mutate exhaustive examples docs docs-serve \
 	bench bench-compare dashboard dashboard-serve lint format check-dist clean
 
 help:  ## show this list
@@ -42,6 +42,9 @@ test-oldest-jax: $(VENV)/.made-oldest-jax  ## run the tests of fastxent.jax with
 
 test-aarch64: $(VENV)/.made-extra-test  ## test what is compiled for AArch64 under qemu (minutes)
 	.ci/aarch64 $(BIN)/python
+
+mutate: $(VENV)/.made-extra-test $(VENV)/.made-bench-peers  ## see tests fail of code that is broken (hours; MUTATE_ARGS="--jobs 2")
+	$(BIN)/python scripts/mutate.py $(MUTATE_ARGS)
 
 exhaustive: $(VENV)/.made-native  ## measure exp, log, ... at all 2^32 floats (a quarter of an hour)
 	$(BIN)/python scripts/primitive_errors.py --exhaustive
