@@ -55,6 +55,46 @@ def test_labels_at_the_limits(loss, offset):
     assert result == outcome(loss, logits, labels, weight=1)
 
 
+LOGITS = np.random.default_rng(1).normal(0, 3, (5, 5)).astype(np.float32)
+LABELS = np.array([4, 0, 2, 1, 3])
+
+
+def textbook(loss, logits, label_smoothing=0.0, pos_weight=1.0, class_weight=1.0):
+    """Return the losses of LABELS in double; class numbers are columns."""
+    z, y = logits.astype(float), np.eye(5)[LABELS]
+    if loss is fx.softmax_cross_entropy:
+        log_p = z - np.log(np.exp(z).sum(axis=1, keepdims=True))
+        targets = y * (1 - label_smoothing) + label_smoothing / 5
+        return -(targets * class_weight * log_p).sum(axis=1)
+    targets = y * (1 - label_smoothing) + label_smoothing / 2
+    terms = targets * pos_weight * np.log1p(np.exp(-z)) + (1 - targets) * np.log1p(np.exp(z))
+    return (class_weight * terms).sum(axis=1)
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_options_that_are_no_defaults(loss):
+    """Each alone keeps an otherwise short call from the short cut, which knows none of them."""
+    weights = np.arange(1, 6) / 4
+    options = [{"label_smoothing": 0.1}, {"label_smoothing": 1.0}, {"class_weight": weights}]
+    if loss is fx.sigmoid_cross_entropy:
+        options += [{"pos_weight": 3.0}]
+    for option in options:
+        expected = textbook(loss, LOGITS, **option)
+        np.testing.assert_allclose(loss(LOGITS, LABELS, **option), expected, rtol=1e-6)
+    expected = textbook(loss, LOGITS)
+    np.testing.assert_allclose(loss(LOGITS, LABELS, weight=weights), expected * weights, rtol=1e-6)
+    np.testing.assert_allclose(loss(LOGITS, LABELS, reduction="sum"), expected.sum(), rtol=1e-6)
+    np.testing.assert_allclose(loss(LOGITS.T, LABELS, axis=0), expected, rtol=1e-6)
+    of_columns = textbook(loss, LOGITS.T)
+    np.testing.assert_allclose(loss(LOGITS, LABELS, axis=0), of_columns, rtol=1e-6)
+    is_ignored = LABELS == 2
+    result = loss(LOGITS, LABELS, ignore_index=2)
+    np.testing.assert_allclose(result, np.where(is_ignored, 0, expected), rtol=1e-6)
+    out = np.empty(5, np.float32)
+    assert loss(LOGITS, LABELS, out=out) is out
+    np.testing.assert_allclose(out, expected, rtol=1e-6)
+
+
 @given(st.data())
 @pytest.mark.parametrize("loss", LOSSES)
 def test_same_outcome(loss, data):

@@ -166,6 +166,15 @@ def test_saturated_scores_are_in_the_order_of_their_logits(engine):
     np.testing.assert_array_equal(result.label, 0)
 
 
+def test_more_saturated_scores_than_are_kept(engine):
+    """Where the best k all have the score 1, a larger logit is among them nevertheless."""
+    values = np.arange(20, 6020, dtype=np.float32)
+    for logits, last in ((values, 5999), (values[::-1], 0)):
+        result = fx.select_candidates(logits[None], axis=None, top_k=10)
+        np.testing.assert_array_equal(result.anchor, np.abs(last - np.arange(10)))
+        assert result.found == 6000
+
+
 # --- layouts -------------------------------------------------------------------------------------
 
 

@@ -43,6 +43,17 @@ def test_one_image_wakes_no_thread():
     subprocess.run([sys.executable, "-c", COUNT], check=True, timeout=120)
 
 
+def test_one_more_of_a_class_than_is_wanted():
+    """Two threads have one each, which alone would be all of its thread."""
+    logits = np.full((1, 110_000, 21), -9, np.float32)
+    logits[0, 0, :], logits[0, -1, ::2], logits[0, -1, 1::2] = 1, 0.5, 1.5
+    for threads in (1, 2, 3):
+        result = fx.select_candidates(logits, top_k=1, top_k_per="class", num_threads=threads)
+        np.testing.assert_array_equal(result.label, [*range(1, 21, 2), *range(0, 21, 2)])
+        np.testing.assert_array_equal(result.anchor, [109_999] * 10 + [0] * 11)
+        assert result.found == 42
+
+
 @pytest.mark.parametrize("images", [1, 3])
 @pytest.mark.parametrize(
     "options",

@@ -85,6 +85,13 @@ def test_too_many_classes():
         fx.sigmoid_cross_entropy(logits, [0])
 
 
+def test_as_many_classes_as_floats_number():
+    logits = np.zeros((1, 2**24), np.float32)
+    for label in (0, 2**24 - 1):
+        loss = fx.softmax_cross_entropy(logits, [label])
+        np.testing.assert_allclose(loss, 24 * np.log(2), rtol=1e-6)
+
+
 @all_losses
 @pytest.mark.parametrize("axis", [2, -3, 100])
 def test_axis_out_of_range(loss, axis):
