@@ -143,6 +143,8 @@ def test_infinite_logits_follow_the_limit(engine):
     np.testing.assert_array_equal(fx.class_cost(z, [0], batch_ndim=0)[:, 0], [-INF, INF])
     one_sided = fx.class_cost(z, [0], batch_ndim=0, alpha=1.0)[:, 0]
     np.testing.assert_array_equal(one_sided, [0, INF])
+    one_sided = fx.class_cost(z, [0], batch_ndim=0, alpha=0.0)[:, 0]
+    np.testing.assert_array_equal(one_sided, [-INF, 0])
     costs = fx.class_cost(
         np.float32([[INF, INF, 0], [INF, 0, 0], [-INF, 0, 0], [-INF, 0, 0]]),
         [0, 1, 2],
