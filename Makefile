@@ -16,8 +16,8 @@ PIPELINES := inference pixels dataloader matching training training_jax
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test test-all test-oldest-jax test-aarch64 mutate exhaustive examples docs docs-serve \
-	bench bench-compare dashboard dashboard-serve lint format check-dist clean
+.PHONY: help setup demo test test-all test-oldest-jax test-aarch64 test-versions mutate exhaustive examples \
+	docs docs-serve bench bench-compare dashboard dashboard-serve lint format check-dist clean
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -45,6 +45,8 @@ test-aarch64: $(VENV)/.made-extra-test  ## test what is compiled for AArch64 und
 
 mutate: $(VENV)/.made-extra-test $(VENV)/.made-bench-peers  ## see tests fail of code that is broken (hours; MUTATE_ARGS="--jobs 2")
 	$(BIN)/python scripts/mutate.py $(MUTATE_ARGS)
+test-versions: $(VENV)/.made-extra-test  ## test the wheel on Python 3.11 to 3.15, old and new NumPy
+	.ci/versions $(BIN)/python $(ROWS)
 
 exhaustive: $(VENV)/.made-native  ## measure exp, log, ... at all 2^32 floats (a quarter of an hour)
 	$(BIN)/python scripts/primitive_errors.py --exhaustive

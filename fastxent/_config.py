@@ -150,6 +150,7 @@ def _count_initial_cpus() -> int:
 
 
 _initial_cpus = _count_initial_cpus()
+native.set_automatic_choice(automatic_threads)
 
 
 def backend_name() -> BackendName:

@@ -1,5 +1,5 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True
-# cython: initializedcheck=False
+# cython: initializedcheck=False, freethreading_compatible=True
 """The native backend: what Python calls, and the threads around the blocks of a call.
 
 A call is described once (`Job`) and cut into blocks of anchors (`_blocks.pxd`), which OpenMP
@@ -107,7 +107,7 @@ cdef enum:
     MASK_BYTES = 1024
 
 cdef int selected_isa = 0
-cdef object configuration = None  # fastxent._config, which imports this module
+cdef object automatic_threads = None  # of fastxent._config, which imports this module
 
 
 # ---------------------------------------------------------------------------- losses
@@ -279,19 +279,22 @@ include "_results.pxi"
 
 cdef int choose_threads(int threads, Py_ssize_t blocks) except -1:
     """Return how many threads may share the blocks; 0 stands for the automatic choice."""
-    global configuration
     if blocks <= 1:  # the answer would take as long as a tenth of such a call
         return 1
     if threads == 0:
-        if configuration is None:
-            from fastxent import _config as configuration
-        threads = configuration.automatic_threads()
+        threads = automatic_threads()
     return <int>min(threads, blocks)
 
 
 def set_main_thread(unsigned long identifier):
     """Say which thread runs the handlers of signals."""
     fx_set_main_thread(identifier)
+
+
+def set_automatic_choice(function):
+    """Say what counts the threads of a call that may have as many as there are: at the import."""
+    global automatic_threads
+    automatic_threads = function
 
 
 def affinity_mask():

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import fastxent as fx
-from fastxent import _config
+from fastxent import _config, native
 
 if not hasattr(os, "sched_setaffinity") or len(os.sched_getaffinity(0)) < 2:
     pytest.skip("needs two CPUs, and to choose among them", allow_module_level=True)
@@ -215,11 +215,12 @@ print(fastxent.get_num_threads(), fastxent.show_config().threads_source)
     assert run_python(code, OMP_PROC_BIND="close") == ["2 CPU affinity"]
 
 
-def test_short_calls_do_not_ask(monkeypatch):
+def test_short_calls_do_not_ask(request):
     """The answer would take a tenth of their time."""
     asked = []
     automatic = _config.automatic_threads
-    monkeypatch.setattr(_config, "automatic_threads", lambda: asked.append(1) or automatic())
+    request.addfinalizer(lambda: native.set_automatic_choice(automatic))
+    native.set_automatic_choice(lambda: asked.append(1) or automatic())
     logits, labels = np.zeros((2_000, 30), np.float32), np.zeros(2_000, int)
     fx.softmax_cross_entropy(logits, labels)
     fx.softmax_cross_entropy(logits, labels, reduction="mean", return_grad=True)
