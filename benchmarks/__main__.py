@@ -3,6 +3,7 @@
     python -m benchmarks --quick            a few rows, on all CPUs
     python -m benchmarks                    the grid, on one CPU and on all
     python -m benchmarks --scale 0.001      a trial, which changes no document
+    FASTXENT_ISA=avx2 python -m benchmarks  the AVX2 kernels, and peers with AVX2 as far as they can
 
 Other options go to pytest: see "fastxent" in the output of `pytest benchmarks --help`.
 """
@@ -14,6 +15,8 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+
+from benchmarks.instruction_sets import limits
 
 ROOT = Path(__file__).parents[1]
 
@@ -28,6 +31,7 @@ def main(arguments: list[str]) -> int:
         choices = [["--threads", "all"]]
     else:
         choices = [["--threads", "all"], ["--threads", "1"]]
+    environment = os.environ | limits()
     status = 0
     for threads in choices:
         command = [
@@ -43,7 +47,7 @@ def main(arguments: list[str]) -> int:
         ]
         command += ["--benchmark-disable-gc", "--benchmark-columns=rounds", "--benchmark-quiet"]
         command += ["benchmarks", *threads, *arguments]
-        status |= subprocess.run(command, cwd=ROOT, check=False).returncode
+        status |= subprocess.run(command, cwd=ROOT, env=environment, check=False).returncode
     print(f"This took {(time.monotonic() - start) / 60:.1f} minutes.")
 
     is_trial = any(argument.split("=")[0] in {"--scale", "--results"} for argument in arguments)

@@ -35,6 +35,7 @@ def draw(rows: list[Figures], folder: Path) -> None:
         and f.row["dtype"] == "float32"
         and f.row["foreground"] == 0.01
         and not f.row["dense"]
+        and not f.row.get("variant")
         and f.row["kind"] in {"losses", "gradients", "scores"}
         and f.ratio is not None
     ]

@@ -90,8 +90,9 @@ def recorder(request: pytest.FixtureRequest):
 
     config = request.config
     name = "scaled" if config.getoption("scale") != 1 else grid_of(config)
-    path = config.getoption("results") or records.RESULTS / f"{name}.json"
-    return records.Recorder(path, records.describe_environment())
+    environment = records.describe_environment()
+    path = config.getoption("results") or records.RESULTS / f"{name}-{environment['isa']}.json"
+    return records.Recorder(path, environment)
 
 
 @pytest.fixture(scope="session")

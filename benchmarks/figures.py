@@ -81,6 +81,7 @@ def ordered(rows: list[dict[str, Any]]) -> list[Figures]:
             _index(row["dtype"], DTYPES),
             row["foreground"],
             row["dense"],
+            row.get("variant", ""),
             -row["threads"],
         )
 

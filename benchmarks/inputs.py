@@ -10,13 +10,27 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 import fastxent as fx
-from benchmarks.shapes import OF_PROBABILITIES, SCORES, SIGMOID_LOSSES, Case, Shape
+from benchmarks.shapes import (
+    FLOAT_TARGETS,
+    GENERAL_GAMMA,
+    INT64_TARGETS,
+    MASKED,
+    OF_PROBABILITIES,
+    SCORES,
+    SIGMOID_LOSSES,
+    Case,
+    Shape,
+)
 
 Array = NDArray[Any]
 
 SEED = 7
 #: Logits of a detection head: most classes are improbable.
 LOGIT_MEAN, LOGIT_SPREAD = -3.0, 2.0
+
+#: The share of logits that a mask replaces, and what with. Few formulas of sigmoid losses take an
+#: infinite logit.
+MASKED_SHARE, SIGMOID_MASK, SOFTMAX_MASK = 0.1, -1e9, -np.inf
 
 #: How far a result may be from the float64 reference: rtol |reference| + atol. The peers keep the
 #: absolute accuracy of their dtype, not the relative one, so atol decides for small losses.
@@ -55,6 +69,16 @@ class Inputs:
         return self.case.shape.axis
 
     @property
+    def gamma(self) -> float:
+        """The exponent of a focal loss."""
+        return 1.5 if self.case.variant == GENERAL_GAMMA else 2.0
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """What fastxent is told besides the arrays."""
+        return {"gamma": self.gamma} if self.case.variant == GENERAL_GAMMA else {}
+
+    @property
     def float_dtype(self) -> str:
         """The dtype of losses, and of targets for peers that want them as floats."""
         return "float64" if self.case.dtype == "float64" else "float32"
@@ -85,7 +109,9 @@ class Inputs:
             return (self.scores,)
         if self.function == "varifocal_loss":
             return (self.one_hot(),)
-        return (self.labels == 1,) if self.axis is None else (self.labels,)
+        if self.axis is not None or self.case.variant == INT64_TARGETS:
+            return (self.labels,)
+        return (self.one_hot() if self.case.variant == FLOAT_TARGETS else self.labels == 1,)
 
 
 @lru_cache(maxsize=1)
@@ -109,10 +135,22 @@ def make_inputs(case: Case) -> Inputs:
         labels = generator.integers(1, shape.classes, shape.anchors)
         labels[~has_class] = 0
 
+    if case.variant == MASKED:
+        _mask(case, values, labels)
+
     scores = generator.random(shape.anchors, np.float32)
     if case.function == "distribution_focal_loss":
         scores *= shape.classes - 1.001
     return Inputs(case, values.astype(_dtype(case.dtype)), labels, scores)
+
+
+def _mask(case: Case, values: Array, labels: Array) -> None:
+    """Put masks into logits of rows of classes, and none where it would make a loss infinite."""
+    masked = np.random.default_rng(SEED).random(values.shape) < MASKED_SHARE
+    in_softmax = case.function not in SIGMOID_LOSSES and case.function != "sigmoid"
+    rows = np.arange(len(labels))
+    masked[rows, np.minimum(labels, case.shape.classes - 1)] = False
+    values[masked] = SOFTMAX_MASK if in_softmax else SIGMOID_MASK
 
 
 def _probabilities(case: Case, logits: Array) -> Array:
@@ -135,7 +173,7 @@ def _dtype(name: str) -> DTypeLike:
 def reference(inputs: Inputs) -> tuple[Array, ...]:
     """Return the result in float64: one loss per anchor, scores, or (sum of losses, gradient)."""
     function = getattr(fx, inputs.function)
-    options: dict[str, Any] = {"backend": "numpy"}
+    options: dict[str, Any] = {"backend": "numpy"} | inputs.options
     if inputs.axis is None or inputs.axis != -1:
         options["axis"] = inputs.axis
     if inputs.function in SCORES and inputs.function not in {"softmax", "log_softmax", "logsumexp"}:

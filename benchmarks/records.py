@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import fastxent as fx
+from benchmarks.instruction_sets import describe_limits
 from benchmarks.package import RoundRobin
 from benchmarks.shapes import Case
 from fastxent.cli.machine import cpu_model
@@ -51,6 +52,7 @@ def describe_environment() -> dict[str, Any]:
         "cpu": cpu_model(),
         "cpus": os.cpu_count(),
         "isa": config.isa,
+        "peers": describe_limits(),
         "build": config.build,
         "extension": hashlib.sha256(Path(_native.__file__).read_bytes()).hexdigest()[:16],
         "system": f"{platform.system()} {platform.machine()}",
@@ -84,6 +86,7 @@ def make_row(
         "threads": threads,
         "foreground": case.foreground,
         "dense": case.dense,
+        "variant": case.variant,
         "seconds": {name: float(f"{t.median:.4g}") for name, t in contest.turns.items()},
         "spread": {name: round(t.spread, 3) for name, t in contest.turns.items()},
         "rounds": {name: len(t.seconds) for name, t in contest.turns.items()},

@@ -19,8 +19,15 @@ from benchmarks.figures import Figures, digits, ordered
 from benchmarks.records import RESULTS, load
 from benchmarks.shapes import CHANNELS, COCO, FOUR_CLASSES, MAIN_LOSSES, SMALL
 
+#: The rows of each machine, by its instruction set.
+Machines = dict[str, list[Figures]]
+#: What nanoseconds per logit are multiplied by.
+Unit = Callable[[Figures], float]
+
 ROOT = Path(__file__).parents[1]
 NOTHING = "No row of this kind has been measured yet."
+#: The order of machines.
+ISAS = ("avx512", "avx2", "neon", "baseline")
 SHORT_SHAPES = (COCO.name, CHANNELS.name, FOUR_CLASSES.name)
 
 
@@ -33,11 +40,11 @@ def table(header: Iterable[str], lines: Iterable[Iterable[str]]) -> str:
     if not body:
         return NOTHING
     names = list(header)
-    rule = "|" + "|".join("---" if name in LEFT else "--:" for name in names) + "|"
+    rule = "|" + "|".join("---" if name.startswith(LEFT) else "--:" for name in names) + "|"
     return "\n".join([f"| {' | '.join(names)} |", rule, *body])
 
 
-LEFT = {"function", "shape", "dtype", "best peer", "other peers", "work", "threads of the model"}
+LEFT = ("function", "shape", "dtype", "best peer", "other peers", "work", "threads of the model")
 
 
 def ratio_cell(figures: Figures) -> str:
@@ -56,40 +63,58 @@ def _peer_cells(figures: Figures, factor: float = 1) -> list[str]:
 
 def _conditions(figures: Figures) -> list[str]:
     row = figures.row
-    dtype = row["dtype"] + (", dense targets" if row["dense"] else "")
+    words = [row["dtype"], "dense targets" if row["dense"] else "", row.get("variant", "")]
+    dtype = ", ".join(filter(None, words))
     return [figures.label, row["shape"], dtype, str(row["threads"])]
 
 
-def throughput_table(rows: list[Figures]) -> str:
-    """Return nanoseconds per logit."""
-    header = ["function", "shape", "dtype", "threads", "foreground", "fastxent", "of read speed"]
-    header += ["ratio", "best peer", "other peers"]
-    return table(
-        header,
-        [
-            [
-                *_conditions(f),
-                f"{f.row['foreground']:.0%}",
-                digits(f.ours),
-                f"{f.read_share:.0%}",
-                ratio_cell(f),
-                *_peer_cells(f),
-            ]
-            for f in rows
-        ],
-    )
+def side_by_side(machines: Machines, chosen: Callable[[Figures], bool], unit: Unit) -> str:
+    """Return a table with the figures of each machine, a line for each row that one of them has.
 
-
-def call_table(rows: list[Figures]) -> str:
-    """Return microseconds per call, of arrays so small that the call itself counts."""
-    header = ["function", "shape", "dtype", "threads", "fastxent", "ratio"]
-    header += ["best peer", "other peers"]
+    The best peer is named for each machine, and the others where there is one machine.
+    """
+    found: dict[tuple[str, ...], dict[str, Figures]] = {}
+    for isa, rows in machines.items():
+        for f in filter(chosen, rows):
+            found.setdefault((*_conditions(f), f"{f.row['foreground']:.0%}"), {})[isa] = f
+    header = ["function", "shape", "dtype", "threads", "foreground"]
+    for isa in machines:
+        mark = f", {isa}" if len(machines) > 1 else ""
+        header += [f"{name}{mark}" for name in ("fastxent", "of read speed", "ratio", "best peer")]
+    header += ["other peers"] if len(machines) == 1 else []
     lines = []
-    for f in rows:
-        micro = f.row["logits"] / 1000
-        cells = [*_conditions(f), digits(f.ours * micro), ratio_cell(f), *_peer_cells(f, micro)]
-        lines.append(cells)
+    for conditions, by_isa in found.items():
+        cells = [cell for isa in machines for cell in _cells(by_isa.get(isa), unit)]
+        if len(machines) == 1:
+            cells.append(_peer_cells(*by_isa.values(), unit(*by_isa.values()))[1])
+        lines.append([*conditions, *cells])
     return table(header, lines)
+
+
+def _cells(figures: Figures | None, unit: Unit) -> list[str]:
+    """Return what a machine has in its columns."""
+    if figures is None:
+        return ["-"] * 4
+    ours = digits(figures.ours * unit(figures))
+    best = _peer_cells(figures, unit(figures))[0]
+    return [ours, f"{figures.read_share:.0%}", ratio_cell(figures), best]
+
+
+def per_logit(_: Figures) -> float:
+    """Return the unit of tables in nanoseconds per logit."""
+    return 1
+
+
+def per_call(figures: Figures) -> float:
+    """Return the unit of tables in microseconds per call."""
+    return figures.row["logits"] / 1000
+
+
+def one_by_one(parts: dict[str, str]) -> str:
+    """Return what there is of each machine, under its name where there are several."""
+    if len(parts) == 1:
+        return next(iter(parts.values()))
+    return "\n\n".join(f"**{isa}**\n\n{part}" for isa, part in parts.items())
 
 
 def pipeline_table(rows: list[Figures]) -> str:
@@ -171,6 +196,7 @@ def short_table(rows: list[Figures]) -> str:
         and f.row["dtype"] == "float32"
         and f.row["foreground"] == 0.01
         and not f.row["dense"]
+        and not f.row.get("variant")
         and f.row["shape"] in SHORT_SHAPES
         and f.row["kind"] in {"losses", "gradients", "scores"}
         and (f.row["function"] in MAIN_LOSSES or f.row["function"] in {"sigmoid", "softmax"})
@@ -195,9 +221,8 @@ def short_table(rows: list[Figures]) -> str:
 # --- text ----------------------------------------------------------------------------------------
 
 
-def describe_setup(recorded: dict[str, Any], rows: list[Figures]) -> str:
+def describe_setup(environment: dict[str, Any], rows: list[Figures]) -> str:
     """Return what was measured, on what, and with what."""
-    environment = recorded["environment"]
     rounds = [count for f in rows for count in f.row["rounds"].values()]
     peers = [f"{name} {version}" for name, version in environment["versions"].items() if version]
     absent = [name for name, version in environment["versions"].items() if not version]
@@ -211,6 +236,8 @@ def describe_setup(recorded: dict[str, Any], rows: list[Figures]) -> str:
         "Rounds": f"{min(rounds)} to {max(rounds)} of each contender" if rounds else "none",
         "Spread": _describe_spread(rows),
     }
+    if environment.get("peers"):
+        items["Peers"] = environment["peers"]
     if absent:
         items["Not installed"] = ", ".join(absent)
     return "\n".join(f"- {name}: {text}." for name, text in items.items())
@@ -275,49 +302,62 @@ def is_kind(kind: str) -> Callable[[Figures], bool]:
     return lambda f: f.row["kind"].split(",")[0] == kind and f.row["shape"] != SMALL.name
 
 
-def render(recorded: dict[str, Any], texts: dict[str, str]) -> dict[str, str]:
-    """Return the files by their paths, with tables filled in."""
-    rows = ordered(recorded["rows"])
+#: Tables of one machine, and their rows.
+SINGLE_TABLES: dict[str, tuple[Callable[[list[Figures]], str], Callable[[Figures], bool]]] = {
+    "numba": (numba_table, lambda f: NUMBA in f.per_logit),
+    "jax": (jax_table, lambda f: JAX in f.per_logit),
+    "pipeline": (pipeline_table, lambda f: f.row["kind"].startswith("pipeline")),
+    "detection": (detection_table, lambda f: f.row["kind"].startswith("detection")),
+}
+
+
+def render(recordings: list[dict[str, Any]], texts: dict[str, str]) -> dict[str, str]:
+    """Return the files by their paths, with tables filled in; the first machine leads."""
+    machines = {each["environment"]["isa"]: ordered(each["rows"]) for each in recordings}
+    environments = {each["environment"]["isa"]: each["environment"] for each in recordings}
+    setups = {isa: describe_setup(environments[isa], rows) for isa, rows in machines.items()}
+    outcomes = {isa: describe_outcome(rows) for isa, rows in machines.items()}
     page = {
-        "setup": describe_setup(recorded, rows),
-        "outcome": describe_outcome(rows),
-        "losses": throughput_table(list(filter(is_kind("losses"), rows))),
-        "gradients": throughput_table(list(filter(is_kind("gradients"), rows))),
-        "scores": throughput_table(list(filter(is_kind("scores"), rows))),
-        "numba": numba_table([f for f in rows if NUMBA in f.per_logit]),
-        "jax": jax_table([f for f in rows if JAX in f.per_logit]),
-        "calls": call_table([f for f in rows if f.row["shape"] == SMALL.name]),
-        "pipeline": pipeline_table([f for f in rows if f.row["kind"].startswith("pipeline")]),
-        "detection": detection_table([f for f in rows if f.row["kind"].startswith("detection")]),
-        "absent": describe_absent(rows),
+        "setup": one_by_one(setups),
+        "outcome": one_by_one(outcomes),
+        "losses": side_by_side(machines, is_kind("losses"), per_logit),
+        "gradients": side_by_side(machines, is_kind("gradients"), per_logit),
+        "scores": side_by_side(machines, is_kind("scores"), per_logit),
+        "calls": side_by_side(machines, lambda f: f.row["shape"] == SMALL.name, per_call),
+        "absent": one_by_one({isa: describe_absent(rows) for isa, rows in machines.items()}),
     }
+    for name, (make, chosen) in SINGLE_TABLES.items():
+        parts = {isa: make(list(filter(chosen, rows))) for isa, rows in machines.items()}
+        page[name] = one_by_one(parts)
     filled = dict(texts)
     for name, body in page.items():
         filled["docs/performance.md"] = fill(filled["docs/performance.md"], name, body)
-    filled["docs/index.md"] = fill(filled["docs/index.md"], "performance", short_table(rows))
+    leading = next(iter(machines.values()))
+    filled["docs/index.md"] = fill(filled["docs/index.md"], "performance", short_table(leading))
     return filled
 
 
-def newest_results() -> Path:
-    """Return the figures of the full grid, or of the quick one."""
-    for name in ("full.json", "quick.json"):
-        if (RESULTS / name).is_file():
-            return RESULTS / name
+def newest_results() -> list[Path]:
+    """Return the figures of the full grid on each instruction set, or of the quick one."""
+    for name in ("full", "quick"):
+        paths = [RESULTS / f"{name}-{isa}.json" for isa in ISAS]
+        if found := [path for path in paths if path.is_file()]:
+            return found
     raise SystemExit("There are no figures yet: make bench")
 
 
 def main(arguments: list[str]) -> int:
     """Write the documents, or say whether they are up to date."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.report")
-    parser.add_argument("results", nargs="?", type=Path)
+    parser.add_argument("results", nargs="*", type=Path)
     parser.add_argument("--root", type=Path, default=ROOT, help="where docs/ is")
     parser.add_argument("--check", action="store_true", help="write nothing; fail if outdated")
     options = parser.parse_args(arguments)
 
-    recorded = load(options.results or newest_results())
+    recordings = [load(path) for path in options.results or newest_results()]
     paths = ("docs/performance.md", "docs/index.md")
     texts = {path: (options.root / path).read_text(encoding="utf-8") for path in paths}
-    filled = render(recorded, texts)
+    filled = render(recordings, texts)
     outdated = [path for path in paths if filled[path] != texts[path]]
     if options.check:
         if outdated:
@@ -328,7 +368,7 @@ def main(arguments: list[str]) -> int:
 
     from benchmarks.charts import draw
 
-    draw(ordered(recorded["rows"]), options.root / "docs")
+    draw(ordered(recordings[0]["rows"]), options.root / "docs")
     return 0
 
 

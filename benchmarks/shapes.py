@@ -27,6 +27,10 @@ DTYPES = ("float32", "float64", "bfloat16")
 #: The share of anchors that have a class.
 FOREGROUND = (0.01, 0.5)
 KINDS = ("losses", "gradients", "scores")
+#: What is different about a row besides shape, dtype and foreground.
+MASKED, GENERAL_GAMMA, NEW_RESULT = "masked", "gamma 1.5", "new result"
+#: Targets of single classes; the others are bool.
+INT64_TARGETS, FLOAT_TARGETS = "int64 targets", "float targets"
 GRIDS = ("quick", "full", "cross")
 
 
@@ -108,6 +112,8 @@ class Case:
     gradient: bool = False
     #: fastxent gets dense targets too, where it would take class labels.
     dense: bool = False
+    #: One of the variants, or "".
+    variant: str = ""
 
     @property
     def kind(self) -> str:
@@ -126,6 +132,7 @@ class Case:
             and self.dtype == DTYPES[0]
             and self.foreground == FOREGROUND[0]
             and not self.dense
+            and not self.variant
         )
 
     @property
@@ -135,7 +142,9 @@ class Case:
         axis = "" if self.shape.axis == -1 else f"_axis{self.shape.axis}"
         gradient = "-gradient" if self.gradient else ""
         dense = "-dense" if self.dense else ""
-        return f"{self.function}-{dims}{axis}-{self.dtype}-{self.foreground:.0%}{gradient}{dense}"
+        variant = f"-{self.variant.replace(' ', '_')}" if self.variant else ""
+        kind = f"{self.dtype}-{self.foreground:.0%}{gradient}{dense}{variant}"
+        return f"{self.function}-{dims}{axis}-{kind}"
 
 
 def fits(function: str, shape: Shape) -> bool:
@@ -168,6 +177,9 @@ def _quick() -> Iterator[Case]:
     yield Case("sigmoid_cross_entropy", COCO, dense=True)
     for function in ("sigmoid", "softmax"):
         yield Case(function, COCO)
+        yield Case(function, COCO, variant=NEW_RESULT)
+    for function in MAIN_LOSSES[:2]:
+        yield Case(function, COCO, variant=MASKED)
 
 
 def _full() -> Iterator[Case]:
@@ -185,6 +197,24 @@ def _full() -> Iterator[Case]:
                 yield Case(function, shape)
         for dtype in DTYPES[1:]:
             yield Case(function, COCO, dtype)
+    yield from _variants()
+
+
+def _variants() -> Iterator[Case]:
+    """Yield what differs from the plain rows, of the main functions."""
+    for variant in (MASKED, NEW_RESULT):
+        for function in MAIN_LOSSES:
+            for gradient in (False, True):
+                yield Case(function, COCO, gradient=gradient, variant=variant)
+        for function in ("sigmoid", "softmax"):
+            yield Case(function, COCO, variant=variant)
+    for gradient in (False, True):
+        for function in ("sigmoid_focal_loss", "softmax_focal_loss"):
+            yield Case(function, COCO, gradient=gradient, variant=GENERAL_GAMMA)
+        yield Case("sigmoid_focal_loss", SINGLE_CLASS, gradient=gradient, variant=GENERAL_GAMMA)
+        for function in ("sigmoid_cross_entropy", "sigmoid_focal_loss"):
+            for variant in (INT64_TARGETS, FLOAT_TARGETS):
+                yield Case(function, SINGLE_CLASS, gradient=gradient, variant=variant)
 
 
 def _loss_arrays(function: str) -> Iterator[tuple[Shape, str]]:
@@ -200,7 +230,7 @@ def _loss_arrays(function: str) -> Iterator[tuple[Shape, str]]:
 
 def _cross() -> Iterator[Case]:
     """Cross everything with everything: days of it."""
-    yield from (case for case in _full() if case.dense)
+    yield from (case for case in _full() if case.dense or case.variant)
     for dtype in DTYPES:
         for shape in SHAPES:
             for function in LOSSES:

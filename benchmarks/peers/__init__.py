@@ -3,6 +3,7 @@
 - ``NAME``: what tables call it; ``DISTRIBUTION``: what its version is looked up under.
 - ``prepare(inputs, threads)``: what it has for a case, as functions without arguments by the name
   of the variant ("" where there is one). An empty dictionary: it has nothing for this case.
+- ``HAS_GAMMA``, where there is one: focal losses follow ``inputs.gamma``.
 - ``as_arrays(result)``: what such a function returned, as NumPy arrays: one loss per anchor, or
   scores, or (sum of the losses, gradient). This is outside of what is timed.
 

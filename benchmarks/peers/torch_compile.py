@@ -12,10 +12,11 @@ from benchmarks.inputs import Inputs
 from benchmarks.peers import torch_formulas as formulas
 from benchmarks.peers.torch_formulas import as_arrays, as_tensor
 
-__all__ = ["DISTRIBUTION", "NAME", "as_arrays", "prepare"]
+__all__ = ["DISTRIBUTION", "HAS_GAMMA", "NAME", "as_arrays", "prepare"]
 
 NAME = "torch.compile"
 DISTRIBUTION = "torch"
+HAS_GAMMA = True
 #: What compiles; tests that have no time choose another one.
 BACKEND = "inductor"
 
@@ -66,7 +67,7 @@ def _per_anchor(inputs: Inputs, z: Tensor, *targets: Tensor) -> Tensor:
     if name in formulas.CLASS_SCORES:
         return formulas.CLASS_SCORES[name](z, axis)
     if name in formulas.SOFTMAX:
-        return formulas.SOFTMAX[name](z, targets[0])
+        return formulas.loss_of(inputs)(z, targets[0])
     dense = targets[0]
     if axis is not None and name != "varifocal_loss":
         shape = [-1 if at == axis else 1 for at in range(z.ndim)]
@@ -74,4 +75,4 @@ def _per_anchor(inputs: Inputs, z: Tensor, *targets: Tensor) -> Tensor:
         dense = dense.to(z.dtype)
         if name == "quality_focal_loss":
             dense = dense * targets[1].unsqueeze(axis)
-    return formulas.over_classes(inputs, formulas.SIGMOID[name](z, dense))
+    return formulas.over_classes(inputs, formulas.loss_of(inputs)(z, dense))

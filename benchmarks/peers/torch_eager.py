@@ -13,10 +13,11 @@ from benchmarks.inputs import Inputs
 from benchmarks.peers import torch_formulas as formulas
 from benchmarks.peers.torch_formulas import as_arrays, as_tensor
 
-__all__ = ["DISTRIBUTION", "NAME", "as_arrays", "prepare"]
+__all__ = ["DISTRIBUTION", "HAS_GAMMA", "NAME", "as_arrays", "prepare"]
 
 NAME = "torch eager"
 DISTRIBUTION = "torch"
+HAS_GAMMA = True
 
 
 def prepare(inputs: Inputs, threads: int) -> dict[str, Callable[[], object]]:
@@ -28,11 +29,12 @@ def prepare(inputs: Inputs, threads: int) -> dict[str, Callable[[], object]]:
     if name in formulas.SOFTMAX:
         (targets,) = inputs.targets()
         tensor = as_tensor(targets)
-        return {"": _loss(inputs, lambda values: formulas.SOFTMAX[name](values, tensor), z)}
+        formula = formulas.loss_of(inputs)
+        return {"": _loss(inputs, lambda values: formula(values, tensor), z)}
     dense = as_tensor(inputs.one_hot())
 
     def per_anchor(values: Tensor) -> Tensor:
-        return formulas.over_classes(inputs, formulas.SIGMOID[name](values, dense))
+        return formulas.over_classes(inputs, formulas.loss_of(inputs)(values, dense))
 
     variants = {"": _loss(inputs, per_anchor, z)}
     if name == "sigmoid_cross_entropy" and inputs.axis is not None:

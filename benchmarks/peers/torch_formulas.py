@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -16,12 +19,12 @@ def sigmoid_cross_entropy(z: Tensor, y: Tensor) -> Tensor:
     return F.binary_cross_entropy_with_logits(z, y, reduction="none")
 
 
-def sigmoid_focal_loss(z: Tensor, y: Tensor) -> Tensor:
+def sigmoid_focal_loss(z: Tensor, y: Tensor, gamma: float = 2) -> Tensor:
     """As torchvision writes it."""
     p = torch.sigmoid(z)
     cross_entropy = F.binary_cross_entropy_with_logits(z, y, reduction="none")
     p_t = p * y + (1 - p) * (1 - y)
-    return (0.25 * y + 0.75 * (1 - y)) * (1 - p_t) ** 2 * cross_entropy
+    return (0.25 * y + 0.75 * (1 - y)) * (1 - p_t) ** gamma * cross_entropy
 
 
 def quality_focal_loss(z: Tensor, y: Tensor) -> Tensor:
@@ -88,9 +91,9 @@ def softmax_cross_entropy(z: Tensor, labels: Tensor) -> Tensor:
     return F.cross_entropy(z, labels, reduction="none")
 
 
-def softmax_focal_loss(z: Tensor, labels: Tensor) -> Tensor:
+def softmax_focal_loss(z: Tensor, labels: Tensor, gamma: float = 2) -> Tensor:
     cross_entropy = F.cross_entropy(z, labels, reduction="none")
-    return (1 - torch.exp(-cross_entropy)) ** 2 * cross_entropy
+    return (1 - torch.exp(-cross_entropy)) ** gamma * cross_entropy
 
 
 def poly1_cross_entropy(z: Tensor, labels: Tensor) -> Tensor:
@@ -117,6 +120,14 @@ SOFTMAX = {
     "distribution_focal_loss": distribution_focal_loss,
     "categorical_cross_entropy": categorical_cross_entropy,
 }
+
+
+def loss_of(inputs: Inputs) -> Callable[[Tensor, Tensor], Tensor]:
+    """Return the formula of a loss, with the exponent of the case."""
+    formula = (SIGMOID | SOFTMAX)[inputs.function]
+    # 2 is no float here: torch squares by a multiplication.
+    return partial(formula, gamma=inputs.gamma) if inputs.options else formula
+
 
 ELEMENT_SCORES = {
     "sigmoid": torch.sigmoid,

@@ -1,6 +1,8 @@
 """The benchmarks: their grid, what is timed, and how."""
 
 import importlib.util
+import os
+import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -17,7 +19,7 @@ if not (ROOT / "benchmarks").is_dir():
 if str(ROOT) not in sys.path:
     sys.path.append(str(ROOT))
 
-from benchmarks import conftest, contenders, inputs, shapes  # noqa: E402
+from benchmarks import conftest, contenders, inputs, instruction_sets, shapes  # noqa: E402
 
 # --- the grid -------------------------------------------------------------------------------------
 
@@ -80,6 +82,16 @@ def test_rows_of_the_targets_have_variants():
     assert {case.name for case in cases("cross") if case.has_variants} == timed
 
 
+def test_variants_are_in_the_full_grid():
+    found = {(case.function, case.variant) for case in cases("full") if case.variant}
+    everywhere = {*shapes.MAIN_LOSSES, "sigmoid", "softmax"}
+    for variant in (shapes.MASKED, shapes.NEW_RESULT):
+        assert {function for function, other in found if other == variant} == everywhere
+    assert ("softmax_focal_loss", shapes.GENERAL_GAMMA) in found
+    for variant in (shapes.INT64_TARGETS, shapes.FLOAT_TARGETS):
+        assert ("sigmoid_focal_loss", variant) in found
+
+
 def test_names_tell_cases_apart():
     every = cases("cross")
     assert len({case.name for case in every}) == len(every)
@@ -106,6 +118,56 @@ def test_variants_of_ours_take_part(gradient):
     results = [contenders.our_arrays(admitted.runs[name]()) for name in ours]
     kept = {id(array) for arrays in results for array in arrays}
     assert len(kept) == sum(map(len, results)), "two write to one array"
+
+
+VARIANTS = [case for case in cases("full", scale=0.0001) if case.variant]
+
+
+@pytest.mark.parametrize("case", VARIANTS, ids=lambda case: case.name)
+def test_variants_of_rows(case):
+    made = inputs.make_inputs(case)
+    # Which raises where fastxent's result is wrong.
+    run = contenders.make_contenders(made, 1, []).runs["fastxent"]
+    arguments, options = run.args, run.keywords
+    if case.variant == shapes.MASKED:
+        masks = np.isin(arguments[0], [inputs.SIGMOID_MASK, inputs.SOFTMAX_MASK])
+        assert 0.05 < masks.mean() < 0.2
+    elif case.variant == shapes.NEW_RESULT:
+        assert not options.keys() & {"out", "grad_out"}
+    elif case.variant == shapes.GENERAL_GAMMA:
+        assert options["gamma"] == 1.5
+    else:
+        assert arguments[1].dtype == case.variant.split()[0].replace("float", "float32")
+        assert made.shape.axis is None
+
+
+def test_results_are_written_into_arrays_that_exist():
+    case = shapes.Case("sigmoid", shapes.COCO.scaled(0.0001))
+    assert "out" in contenders.our_run(inputs.make_inputs(case), 1).keywords
+
+
+def test_peers_are_limited_to_our_instruction_set(monkeypatch):
+    monkeypatch.delenv("FASTXENT_ISA", raising=False)
+    assert instruction_sets.limits() == {}
+    assert instruction_sets.describe_limits() == ""
+    monkeypatch.setenv("FASTXENT_ISA", "avx2")
+    for name in instruction_sets.limits():
+        monkeypatch.delenv(name, raising=False)
+    assert instruction_sets.describe_limits().startswith("not limited; onnxruntime")
+    for name, value in instruction_sets.limits().items():
+        monkeypatch.setenv(name, value)
+    text = instruction_sets.describe_limits()
+    assert text.startswith("limited to avx2 by ATEN_CPU_CAPABILITY=avx2; ")
+
+
+def test_torch_is_limited(monkeypatch):
+    pytest.importorskip("torch")
+    monkeypatch.setenv("FASTXENT_ISA", "avx2")
+    program = "import torch; print(torch.backends.cpu.get_cpu_capability())"
+    environment = os.environ | instruction_sets.limits()
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() in {"AVX2", "DEFAULT", "NO AVX"}
 
 
 def test_wrong_variants_are_an_error(monkeypatch):

@@ -94,6 +94,16 @@ def recorded():
     return {"environment": environment, "rows": rows}
 
 
+def another_machine():
+    """The same rows but one, measured with AVX2 alone, in twice the time."""
+    file = recorded()
+    file["environment"] |= {"isa": "avx2", "peers": "limited to avx2 by A=b"}
+    file["rows"] = file["rows"][1:]
+    for row in file["rows"]:
+        row["seconds"]["fastxent"] *= 2
+    return file
+
+
 PAGE_NAMES = [
     "setup",
     "outcome",
@@ -123,7 +133,7 @@ def between(text, name):
 
 @pytest.fixture(scope="module")
 def rendered():
-    return report.render(recorded(), empty_texts())
+    return report.render([recorded()], empty_texts())
 
 
 # --- the figures ----------------------------------------------------------------------------------
@@ -171,12 +181,50 @@ def test_losses_are_in_nanoseconds_per_logit(rendered):
     ]
 
 
+def test_machines_are_side_by_side():
+    rendered = report.render([recorded(), another_machine()], empty_texts())
+    page = rendered["docs/performance.md"]
+    assert between(page, "losses").splitlines() == [
+        (
+            "| function | shape | dtype | threads | foreground "
+            "| fastxent, avx512 | of read speed, avx512 | ratio, avx512 | best peer, avx512 "
+            "| fastxent, avx2 | of read speed, avx2 | ratio, avx2 | best peer, avx2 |"
+        ),
+        "|---|---|---|--:|--:|--:|--:|--:|---|--:|--:|--:|---|",
+        (
+            "| sigmoid cross-entropy | 200,000 x 80 | float32 | 2 | 1% "
+            "| 0.10 | 50% | 5.0x | JAX 0.50 | - | - | - | - |"
+        ),
+        (
+            "| softmax cross-entropy | 200,000 x 80 | float32 | 2 | 1% "
+            "| 0.25 | 20% | **0.80x (slower)** | torch eager 0.20 "
+            "| 0.50 | 10% | **0.40x (slower)** | torch eager 0.20 |"
+        ),
+    ]
+    for name in ("setup", "outcome", "numba", "absent"):
+        assert between(page, name).startswith("**avx512**\n\n")
+        assert "\n\n**avx2**\n\n" in between(page, name)
+    assert "Peers: limited to avx2 by A=b." in between(page, "setup")
+    # The page that leads with a short table has the first machine's.
+    alone = report.render([recorded()], empty_texts())
+    assert rendered["docs/index.md"] == alone["docs/index.md"]
+
+
+def test_variants_are_named():
+    file = recorded()
+    file["rows"] = [file["rows"][0] | {"variant": "masked"}]
+    page = report.render([file], empty_texts())["docs/performance.md"]
+    assert "| sigmoid cross-entropy | 200,000 x 80 | float32, masked | 2 |" in between(
+        page, "losses"
+    )
+
+
 def test_detection_is_in_microseconds_per_call():
     file = recorded()
     seconds = {"parallel read": 50e-6, "fastxent": 100e-6, "NumPy, sorts": 900e-6, "torch": 400e-6}
     row = case_row("class_cost", seconds, kind="detection, focal cost, 6 classes", logits=1_000)
     file["rows"].append(row)
-    page = report.render(file, empty_texts())["docs/performance.md"]
+    page = report.render([file], empty_texts())["docs/performance.md"]
     assert between(page, "detection").splitlines() == [
         (
             "| function | work | shape | threads | fastxent | of read speed | ratio | best peer "
@@ -207,9 +255,8 @@ def test_other_tables(rendered):
     )
     assert gradients in between(page, "gradients")
     assert between(page, "scores") == report.NOTHING
-    assert "| softmax | 100 x 80 | float32 | 2 | 4.0 | 9.0x | SciPy 36 | - |" in between(
-        page, "calls"
-    )
+    calls = "| softmax | 100 x 80 | float32 | 2 | 1% | 4.0 | 25% | 9.0x | SciPy 36 | - |"
+    assert calls in between(page, "calls")
     pipeline = "| sigmoid | 200,000 x 80 | 2 | spinning | 9.0 | 16 | 2.0x | SciPy 32 | - |"
     assert pipeline in between(page, "pipeline")
 
@@ -235,7 +282,7 @@ def test_gradients_in_jax_have_a_table():
         {"parallel read": 1e-3, "fastxent": 3.2e-3, "fastxent, JAX": 4.8e-3, "JAX": 96e-3},
         kind="gradients",
     )
-    page = report.render(recorded() | {"rows": [row]}, empty_texts())["docs/performance.md"]
+    page = report.render([recorded() | {"rows": [row]}], empty_texts())["docs/performance.md"]
     assert between(page, "jax").splitlines() == [
         (
             "| function | shape | dtype | threads | NumPy | fastxent.jax | optax "
@@ -258,7 +305,7 @@ def test_variants_of_ours_are_no_peers():
 
 def test_no_variants_are_one_sentence():
     row = case_row("sigmoid_cross_entropy", {"parallel read": 1e-3, "fastxent": 4e-3})
-    page = report.render(recorded() | {"rows": [row]}, empty_texts())["docs/performance.md"]
+    page = report.render([recorded() | {"rows": [row]}], empty_texts())["docs/performance.md"]
     assert between(page, "numba") == report.NOTHING
 
 
@@ -297,13 +344,13 @@ def test_only_what_is_between_markers_changes(rendered):
     for name in PAGE_NAMES:
         assert f"# {name}, by hand\n" in rendered["docs/performance.md"]
     assert "old" not in "".join(rendered.values())
-    assert report.render(recorded(), rendered) == rendered
+    assert report.render([recorded()], rendered) == rendered
 
 
 def test_order_of_rows_does_not_show(rendered):
     file = recorded()
     file["rows"].reverse()
-    assert report.render(file, empty_texts()) == rendered
+    assert report.render([file], empty_texts()) == rendered
 
 
 @pytest.mark.parametrize("text", ["", "<!-- a -->", "<!-- /a -->", 2 * "<!-- a --><!-- /a -->"])
@@ -336,7 +383,7 @@ def test_a_row_without_peers_is_neither_won_nor_lost():
 
 def test_pages_have_the_markers():
     texts = {name: (ROOT / name).read_text("utf-8") for name in empty_texts()}
-    report.render(recorded(), texts)
+    report.render([recorded()], texts)
     assert "## Kernels: operations, floors" in texts["docs/performance.md"]
 
 
