@@ -67,10 +67,10 @@ docs-serve: docs  ## show the site on localhost (PORT=8080)
 bench: $(VENV)/.made-bench-peers  ## time all functions and their peers (BENCH_ARGS="--quick": minutes)
 	$(BIN)/python -m benchmarks $(BENCH_ARGS)
 
-bench-compare: $(VENV)/.made-extra-cli  ## fail if the working tree is slower than BASE=revision
+bench-compare: $(VENV)/.made-extra-cli  ## fail if the working tree is slower than base.toml's (BASE=revision)
 	$(BIN)/python asv_bench/compare.py $(BASE) $(COMPARE_ARGS)
 
-dashboard: $(VENV)/.made-extra-asv  ## record the last commits' speed, make pages (DASHBOARD_ARGS="--full")
+dashboard: $(VENV)/.made-extra-asv  ## record the last commits' speed, make pages (DASHBOARD_ARGS="--commits 10")
 	$(BIN)/python asv_bench/dashboard.py record $(DASHBOARD_ARGS)
 	$(BIN)/python asv_bench/dashboard.py publish
 

@@ -1,67 +1,63 @@
-"""Compare the speed of two revisions, and fail if the newer one is slower.
+"""Compare the speed of the working tree with another revision, and fail if it is slower.
 
-    python asv_bench/compare.py v0.1.0           the working tree against that tag
+    python asv_bench/compare.py                  with the base that base.toml names
+    python asv_bench/compare.py v0.1.0           with that tag
     python asv_bench/compare.py v0.1.0 --head main
-    python asv_bench/compare.py                  against the last release
 
-Both are built, and measured in interleaved processes: base, head, base, head... Each process
-times functions next to a plain read of the same logits, so what is compared are times in units of
-that read, and of neighbouring processes. What looks slower is measured once more.
+Two things are compared, row by row: the instructions of the AVX2 and of the portable kernels per
+logit, which are the same in every run, and times, for what instructions do not show. The two
+revisions take turns, and what looks slower is measured again, in new processes.
 """
 
-import json
+from __future__ import annotations
+
+import math
 import os
-import statistics
+import re
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterable
+import tomllib
+from concurrent.futures import ThreadPoolExecutor
+from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Annotated, NamedTuple
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from suite.turns import Ratio
+
 HERE = Path(__file__).parent
-RELEASES = "v*"
-#: Slower than this, beyond noise, is a regression.
-THRESHOLD = 1.15
-#: For normal noise, a median absolute deviation times this is a standard deviation.
-DEVIATIONS = 1.4826
+ROOT = HERE.parent
+BASE_FILE = "asv_bench/base.toml"
+ISAS = ("avx2", "baseline")
+#: Instructions may rise by this factor before somebody has to say why.
+MOST_INSTRUCTIONS = 1.02
+#: Times above this, beyond noise, are a regression,
+LONGEST = 1.15
+#: if so many measurements say so, each in processes of its own.
+MEASUREMENTS = 3
+#: Half of the logits that are recorded: every minute counts before a change lands.
+SCALE = "0.5"
 LOG_WIDTH = 120
 
-#: Figures of one process, or of all: by the name of a row.
-Row = tuple[str, str, str]
-Ratios = dict[Row, list[float]]
+Row = tuple[str, str]
 
 
-class Verdict(NamedTuple):
-    """What the processes say about one row."""
+class Finding(NamedTuple):
+    """One row that got worse."""
 
-    base: float
-    head: float
-    #: The median of head / base in neighbouring processes.
+    row: Row
+    what: str
+    #: Infinite where head does not have it any more.
     ratio: float
-    #: About two standard errors of that.
-    noise: float
-    #: The same ratio of the best processes: what else runs makes few of them faster.
-    of_best: float
-
-    @property
-    def is_slower(self) -> bool:
-        """Whether it is a regression."""
-        return min(self.ratio - self.noise, self.of_best) > THRESHOLD
-
-
-def judge(base: list[float], head: list[float]) -> Verdict:
-    """Compare the figures of processes that took turns."""
-    ratios = [new / old for old, new in zip(base, head, strict=True)]
-    ratio = statistics.median(ratios)
-    # For five to nine ratios, two standard errors of their median are one standard deviation.
-    noise = DEVIATIONS * statistics.median(abs(each - ratio) for each in ratios)
-    medians = statistics.median(base), statistics.median(head)
-    return Verdict(*medians, ratio, noise, min(head) / min(base))
+    #: Why that is right, or "".
+    reason: str = ""
 
 
 # --- building -------------------------------------------------------------------------------------
@@ -78,20 +74,9 @@ def run(*command: str | Path, **options: object) -> str:
     return done.stdout.strip()
 
 
-def last_release(repository: Path) -> str:
-    """Return the last release tag that the working tree comes from, or "" """
-    command = ["git", "-C", repository, "describe", "--tags", "--abbrev=0", "--match", RELEASES]
-    found = subprocess.run(command, capture_output=True, text=True, check=False)
-    return found.stdout.strip() if found.returncode == 0 else ""
-
-
-def working_tree(repository: Path) -> str:
-    """Return a commit of what is tracked in the working tree, changed or not."""
-    return run("git", "-C", repository, "stash", "create") or "HEAD"
-
-
 def build(repository: Path, revision: str, folder: Path) -> Path:
     """Build a revision, away from the working tree, and return where it is installed."""
+    folder.mkdir(parents=True)
     tree, target = folder / "tree", folder / "target"
     run("git", "-C", repository, "worktree", "add", "--quiet", "--detach", tree, revision)
     try:
@@ -106,123 +91,137 @@ def build(repository: Path, revision: str, folder: Path) -> Path:
     return target
 
 
-# --- measuring ------------------------------------------------------------------------------------
+# --- instructions ---------------------------------------------------------------------------------
 
 
-def measure_here(functions: Iterable[str]) -> None:
-    """Measure the package that this process imports, and print the figures as JSON."""
-    sys.path.insert(0, str(HERE))
-    from suite._cases import CONDITIONS
-    from suite._measure import Figure, measure
+def compare_instructions(targets: tuple[Path, Path], groups: Iterable[str]) -> list[Finding]:
+    """Return what takes more instructions than before, or is gone."""
+    from suite import counting
 
-    import fastxent
-
-    quick = [condition for condition in CONDITIONS.values() if condition.quick]
-    figures = measure(functions, quick)
-    rows = [[row, each.over_read] for row, each in figures.items() if isinstance(each, Figure)]
-    print(json.dumps({"package": fastxent.__file__, "rows": rows}))
-
-
-def measure_in_process(target: Path, functions: Iterable[str]) -> dict[Row, float]:
-    """Measure the package that is installed in a folder, in a process of its own."""
-    program = "import sys; sys.path.insert(0, sys.argv[1]); import compare; "
-    program += "compare.measure_here(sys.argv[2:])"
-    environment = os.environ | {"PYTHONPATH": str(target)}
-    command = [sys.executable, "-c", program, HERE, *functions]
-    output = json.loads(run(*command, cwd=target, env=environment))
-    if not Path(output["package"]).is_relative_to(target):
-        raise RuntimeError(f"{output['package']} was measured, and not what is in {target}")
-    return {tuple(row): figure for row, figure in output["rows"]}
+    jobs = [(isa, target) for isa in ISAS for target in targets]
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        counts = list(
+            pool.map(
+                lambda job: counting.count(job[0], groups, package=job[1], with_cycles=False), jobs
+            )
+        )
+    pairs = zip(ISAS, counts[::2], counts[1::2], strict=True)
+    return [finding for isa, old, new in pairs for finding in risen_counts(isa, old, new)]
 
 
-def interleave(
-    targets: tuple[Path, Path], functions: Iterable[str], rounds: int
-) -> tuple[Ratios, Ratios]:
-    """Return the figures of base and head, one of each for each round."""
-    figures: tuple[Ratios, Ratios] = ({}, {})
-    for _ in range(rounds):
-        for target, its_figures in zip(targets, figures, strict=True):
-            for row, figure in measure_in_process(target, functions).items():
-                its_figures.setdefault(row, []).append(figure)
-    return figures
+def risen_counts(
+    isa: str, old: dict[Row, tuple[float, float]], new: dict[Row, tuple[float, float]]
+) -> list[Finding]:
+    """Return the rows that take more instructions, and those that are gone."""
+    what = f"instructions, {isa}"
+    found = []
+    for row, (before, _) in old.items():
+        ratio = new[row][0] / before if row in new else math.inf
+        if ratio > MOST_INSTRUCTIONS:
+            found.append(Finding(row, what, ratio))
+    return found
 
 
-def compare(
-    targets: tuple[Path, Path], functions: Iterable[str], rounds: int
-) -> tuple[dict[Row, Verdict], list[Row]]:
-    """Return the verdicts on what both have, and the rows that head has not any more."""
-    base, head = interleave(targets, functions, rounds)
-    verdicts = {row: judge(base[row], head[row]) for row in base if row in head}
-    suspects = dict.fromkeys(row[1] for row, verdict in verdicts.items() if verdict.is_slower)
-    if suspects:
-        for figures, more in zip((base, head), interleave(targets, suspects, rounds), strict=True):
-            for row, values in more.items():
-                figures[row] += values
-        verdicts = {row: judge(base[row], head[row]) for row in verdicts}
-    return verdicts, [row for row in base if row not in head]
+# --- times ----------------------------------------------------------------------------------------
 
 
-# --- reporting ------------------------------------------------------------------------------------
+def compare_times(targets: tuple[Path, Path], groups: Iterable[str]) -> list[Finding]:
+    """Return what takes longer than before, or is gone."""
+    from suite import turns
+    from suite.rows import ROWS
+
+    suspects = [row for row in ROWS if row.group in groups]
+    found: list[Finding] = []
+    for _ in range(MEASUREMENTS):
+        ratios = turns.measure(*targets, suspects) if suspects else {}
+        found = [
+            Finding(row, "time", each.median if each else math.inf)
+            for row, each in ratios.items()
+            if is_longer(each)
+        ]
+        rows = {finding.row for finding in found}
+        suspects = [row for row in suspects if (row.group, row.name) in rows]
+    return found
 
 
-def show(verdicts: dict[Row, Verdict], missing: list[Row], console: Console) -> None:
-    """Print the table, the slowest first."""
-    table = Table(title="Times in units of a plain read")
-    for name in ("function", "kind", "case"):
+def is_longer(ratio: Ratio | None) -> bool:
+    """Return whether a ratio of times says so beyond noise, and its shortest turns do too."""
+    if ratio is None:
+        return True
+    # Half of the distance of the quartiles is about two standard errors of eleven rounds' median.
+    return min(ratio.median - ratio.spread / 2, ratio.of_best) > LONGEST
+
+
+# --- the verdict ----------------------------------------------------------------------------------
+
+
+def with_reasons(findings: list[Finding], reasons: dict[str, str]) -> list[Finding]:
+    """Return the findings with what base.toml says about their rows. Of times it says nothing."""
+    return [
+        finding._replace(reason=reason_for(finding.row, reasons))
+        if finding.what != "time" and finding.ratio < math.inf
+        else finding
+        for finding in findings
+    ]
+
+
+def reason_for(row: Row, reasons: dict[str, str]) -> str:
+    """Return why the instructions of a row have risen, or "" """
+    name = " ".join(row)
+    return next((reason for pattern, reason in reasons.items() if fnmatchcase(name, pattern)), "")
+
+
+def show(findings: list[Finding], console: Console) -> None:
+    """Print the table, the worst first."""
+    table = Table(title="What is slower")
+    for name in ("row", "what"):
         table.add_column(name, no_wrap=True)
-    for name in ("base", "head", "ratio", "noise", ""):
-        table.add_column(name, justify="right")
-    for (kind, function, case), verdict in sorted(
-        verdicts.items(), key=lambda item: item[1].ratio, reverse=True
-    ):
-        figures = [f"{verdict.base:.2f}", f"{verdict.head:.2f}", f"{verdict.ratio:.2f}"]
-        word = "[red]slower[/red]" if verdict.is_slower else ""
-        table.add_row(function, kind, case, *figures, f"{verdict.noise:.2f}", word)
-    for kind, function, case in missing:
-        table.add_row(function, kind, case, *[""] * 4, "[red]gone[/red]")
+    table.add_column("ratio", justify="right")
+    table.add_column("why")
+    for finding in sorted(findings, key=lambda each: -each.ratio):
+        ratio = f"{finding.ratio:.2f}" if finding.ratio < math.inf else "gone"
+        table.add_row(" ".join(finding.row), finding.what, ratio, finding.reason)
     console.print(table)
 
 
 def main(
-    base: Annotated[str, typer.Argument(help="A revision; the last release if empty.")] = "",
+    base: Annotated[str, typer.Argument(help="A revision; that of base.toml if empty.")] = "",
     head: Annotated[str, typer.Option(help="A revision; the working tree if empty.")] = "",
-    rounds: Annotated[int, typer.Option(min=3, help="Processes of each revision.")] = 5,
-    everything: Annotated[bool, typer.Option("--all", help="All losses and scores.")] = False,
-    repository: Annotated[Path, typer.Option(help="Where the revisions are.")] = HERE.parent,
+    only: Annotated[str, typer.Option(help="A regular expression of groups of rows.")] = "",
+    instructions: Annotated[bool, typer.Option(help="Count instructions, if possible.")] = True,
+    repository: Annotated[Path, typer.Option(help="Where the revisions are.")] = ROOT,
 ) -> None:
     """Compare the speed of two revisions; status 1: head is slower, 2: there is no telling."""
-    base = base or last_release(repository)
-    if not base:
-        typer.echo(f"SKIPPED: there is no release ({RELEASES}) to compare with")
-        return
-    functions = chosen_functions(everything=everything)
-    with tempfile.TemporaryDirectory() as folder:
-        targets = []
-        for name, revision in (("base", base), ("head", head or working_tree(repository))):
-            typer.echo(f"Building {name}: {revision}")
-            Path(folder, name).mkdir()
-            targets.append(build(repository, revision, Path(folder, name)))
-        verdicts, missing = compare((targets[0], targets[1]), functions, rounds)
-    if not verdicts:
-        typer.echo("The two have no benchmark in common.", err=True)
-        raise typer.Exit(2)
-    # A log has no width, and rich would take it for a narrow terminal.
-    show(verdicts, missing, Console(width=None if sys.stdout.isatty() else LOG_WIDTH))
-    slower = sum(verdict.is_slower for verdict in verdicts.values())
-    typer.echo(
-        f"{slower} of {len(verdicts)} are slower by more than {THRESHOLD - 1:.0%} and noise."
-    )
-    raise typer.Exit(int(slower > 0 or len(missing) > 0))
-
-
-def chosen_functions(*, everything: bool) -> tuple[str, ...]:
-    """Return the functions to compare."""
+    os.environ.setdefault("FASTXENT_ASV_SCALE", SCALE)
     sys.path.insert(0, str(HERE))
-    from suite._package import LOSSES, SCORES
+    from suite import counting
+    from suite.rows import GROUPS
 
-    from benchmarks.shapes import MAIN_LOSSES
-
-    return LOSSES + SCORES if everything else (*MAIN_LOSSES, "sigmoid", "softmax")
+    settings = tomllib.loads((repository / BASE_FILE).read_text(encoding="utf-8"))
+    base = base or settings["base"]
+    groups = [group for group in GROUPS if re.search(only, group)]
+    with tempfile.TemporaryDirectory() as folder:
+        typer.echo(f"Building the base: {base}")
+        # What is in the working tree is built: `make` sees to that.
+        targets = build(repository, base, Path(folder, "base")), repository.resolve()
+        if head:
+            typer.echo(f"Building the head: {head}")
+            targets = targets[0], build(repository, head, Path(folder, "head"))
+        typer.echo(f"Timing {len(groups)} groups of rows")
+        findings = compare_times(targets, groups)
+        if instructions and (absent := counting.absence()):
+            typer.echo(f"SKIPPED: instructions are not counted, for {absent}")
+        elif instructions:
+            typer.echo("Counting instructions")
+            findings += compare_instructions(targets, groups)
+    findings = with_reasons(findings, settings["risen"])
+    # A log has no width, and rich would take it for a narrow terminal.
+    console = Console(width=None if sys.stdout.isatty() else LOG_WIDTH)
+    if findings:
+        show(findings, console)
+    refused = [finding for finding in findings if not finding.reason]
+    typer.echo(f"{len(refused)} rows are slower, {len(findings) - len(refused)} for a reason.")
+    raise typer.Exit(int(bool(refused)))
 
 
 if __name__ == "__main__":

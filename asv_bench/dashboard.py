@@ -1,6 +1,6 @@
-"""Record the speed of commits with airspeed velocity, and make pages of it that need no network.
+"""Record the speed of commits, and make pages of it with asv that need no network.
 
-    python asv_bench/dashboard.py record     what is missing for the last commits, quickly
+    python asv_bench/dashboard.py record     what is missing of the last commits
     python asv_bench/dashboard.py publish    pages in asv_bench/html, of what is recorded
     python asv_bench/dashboard.py serve      show them on localhost
     python asv_bench/dashboard.py commits    list the commits that may have changed speed
@@ -9,36 +9,39 @@
 """
 
 import json
-import os
-import platform
-import re
+import shutil
 import subprocess
 import sys
+import tempfile
+import time
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Annotated
 
-import recordings
+import recorder
 import typer
+from compare import build
+from suite import counting
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent
 HTML = HERE / "html"
 RESULTS = HERE / "results"
+CONFIGURATION = HERE / "asv.conf.json"
 
 #: A commit may have changed speed if it touched one of these. The first one that did is the one
 #: with the first kernels.
 SPEED_PATHS = ("fastxent/native", "fastxent/numba", "setup.py")
-#: Modules of the suite whose benchmarks are not run under several conditions.
-WITHOUT_CONDITIONS = r"^(calls|detection|heads|instructions|memory|size|start)\."
+#: The commit whose build is the unit of all times. Another one starts all of them afresh.
+REFERENCE = "f8a6ebd12f5a6b6ed52ab32224f8d193d7bcfb79"
 #: What the pages look for and we do not have. To a browser, a missing file is an error.
 ABSENT = {"profiles.json": {"paths": {}}, "regressions-ignore.json": []}
 
 app = typer.Typer(add_completion=False, help="Speed over commits.", no_args_is_help=True)
 
 
-# --- commits and machines -------------------------------------------------------------------------
+# --- commits and asv ------------------------------------------------------------------------------
 
 
 def git(*arguments: str) -> list[str]:
@@ -52,41 +55,10 @@ def commits_of_speed() -> list[str]:
     return git("log", "--format=%H", "HEAD", "--", *SPEED_PATHS)
 
 
-def describe_machine() -> dict[str, str]:
-    """Return what asv keeps of a machine: its kind, and not which one it is.
-
-    Each of these is a parameter of every curve, so nothing that the next update changes is in it.
-    """
-    from fastxent.cli.machine import cpu_model, memory_bytes
-
-    cpu, count = cpu_model(), os.cpu_count() or 1
-    words = re.sub(r"\((r|tm)\)|@.*|\b(cpu|processor)\b", " ", cpu.lower())
-    name = "-".join(re.findall(r"[a-z0-9.]+", words))
-    return {
-        "machine": f"{name}-{count}cpu",
-        "os": platform.system(),
-        "arch": platform.machine(),
-        "cpu": cpu,
-        "num_cpu": str(count),
-        "ram": f"{memory_bytes() / 2**30:.0f} GiB",
-    }
-
-
-def register_machine() -> str:
-    """Tell asv about this machine, in its file in the home folder, and return the name."""
-    # `asv machine` drops what equals its own defaults, and has the host's name among them.
-    from asv.machine import MachineCollection
-
-    machine = describe_machine()
-    MachineCollection.save(machine["machine"], machine)
-    return machine["machine"]
-
-
-def run_asv(*arguments: str, environment: dict[str, str] | None = None, stdin: str = "") -> None:
-    """Run asv with our configuration."""
-    command = [sys.executable, "-m", "asv", *arguments, "--config", str(HERE / "asv.conf.json")]
-    variables = os.environ | (environment or {})
-    done = subprocess.run(command, cwd=HERE, env=variables, input=stdin, text=True, check=False)
+def run_asv(*arguments: str, configuration: Path) -> None:
+    """Run asv with a configuration."""
+    command = [sys.executable, "-m", "asv", *arguments, "--config", str(configuration)]
+    done = subprocess.run(command, cwd=HERE, check=False)
     if done.returncode:
         raise typer.Exit(done.returncode)
 
@@ -104,40 +76,63 @@ def commits() -> None:
 @app.command()
 def record(
     count: Annotated[str, typer.Option("--commits", help='How many, or "all".')] = "2",
-    full: Annotated[bool, typer.Option("--full", help="All conditions; minutes each.")] = False,
-    again: Annotated[
-        bool, typer.Option("--again", help="Also what is recorded; the smaller figures are kept.")
-    ] = False,
-    only: Annotated[str, typer.Option(help="A regular expression of benchmarks.")] = "",
+    step: Annotated[int, typer.Option(min=1, help="Of these, every so many.")] = 1,
+    counts: Annotated[bool, typer.Option(help="What depends on no machine.")] = True,
+    times: Annotated[bool, typer.Option(help="Times in units of the reference's.")] = True,
 ) -> None:
-    """Run the benchmarks of the last commits that may have changed speed."""
-    sys.path.insert(0, str(HERE))
-    from suite._cases import QUICK
+    """Record what is missing of the last commits that may have changed speed.
 
+    Each is written when it is complete: Ctrl-C loses the one that is being measured, and the same
+    command goes on from there.
+    """
     if not (count == "all" or count.isdecimal()):
         raise typer.BadParameter(f'{count} is neither a number nor "all"')
-    chosen = commits_of_speed()[: None if count == "all" else int(count)]
-    environment = {} if full else {"FASTXENT_ASV_CASES": QUICK}
-    selected = [only] if only else [] if full else [QUICK, WITHOUT_CONDITIONS]
-    machine = register_machine()
-    arguments = ["run", "--machine", machine]
-    arguments += [f"--bench={pattern}" for pattern in selected]
-    # A quick run leaves gaps, which a full one fills.
-    missing = "--skip-existing-successful" if full else "--skip-existing-commits"
-    arguments += [] if again else [missing]
-    earlier = recordings.read_recordings(RESULTS / machine, chosen if again else ())
-    try:
-        run_asv(*arguments, "HASHFILE:-", environment=environment, stdin="\n".join(chosen))
-    finally:
-        recordings.keep_smallest(earlier)
+    if counts and (absent := counting.absence()):
+        typer.echo(f"SKIPPED: instructions are not counted, for {absent}", err=True)
+        counts = False
+    here, anywhere = recorder.machine_of_times(), recorder.machine_of_counts()
+    for commit in commits_of_speed()[: None if count == "all" else int(count)][::step]:
+        wanted = [
+            machine
+            for machine, is_wanted in ((anywhere, counts), (here, times))
+            if is_wanted and not recorder.path_of(RESULTS, machine, commit).exists()
+        ]
+        if wanted:
+            start = time.monotonic()
+            _record_commit(commit, wanted)
+            typer.echo(f"{commit[:8]}: {time.monotonic() - start:.0f} s")
+
+
+def _record_commit(commit: str, machines: list[dict[str, str]]) -> None:
+    """Build a commit, and write what is recorded of it on each of the machines."""
+    date = 1000 * int(git("log", "-1", "--format=%ct", commit)[0])
+    with tempfile.TemporaryDirectory() as folder:
+        target = build(ROOT, commit, Path(folder, "commit"))
+        for machine in machines:
+            if machine["machine"] == recorder.COUNTS:
+                results = recorder.record_counts(target)
+            else:
+                results = recorder.record_times(reference(), target)
+            recorder.write(RESULTS, machine, commit, date, results)
+
+
+def reference() -> Path:
+    """Return where the build is that all times are compared with; made once."""
+    folder = HERE / "env" / f"reference-{REFERENCE[:8]}"
+    target = folder / "target"
+    if not target.exists():
+        shutil.rmtree(folder, ignore_errors=True)
+        build(ROOT, REFERENCE, folder)
+    return target
 
 
 @app.command()
 def publish(
     folder: Annotated[Path, typer.Option("--to", help="Where the pages go.")] = HTML,
+    configuration: Annotated[Path, typer.Option("--config", help="That of asv.")] = CONFIGURATION,
 ) -> None:
     """Make the pages, of all recorded results."""
-    run_asv("publish", "--html-dir", str(folder))
+    run_asv("publish", "--html-dir", str(folder), configuration=configuration)
     install = [sys.executable, "-m", "asv_tachyon", "install", str(folder), "--no-backup"]
     subprocess.run(install, check=True, stdout=subprocess.DEVNULL)
     complete_pages(folder)
