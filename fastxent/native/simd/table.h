@@ -20,6 +20,7 @@ FX_TARGET_BEGIN(FX_AVX2_FEATURES)
 #include "rows.h"
 
 #include "sigmoid.h"
+#include "sigmoid_lanes.h"
 #include "sigmoid_rows.h"
 
 #include "softmax_exact.h"

@@ -69,11 +69,11 @@ FX_INLINE vec lanes_labels(const fx_tile *tile, const lane_range *range) {
     return v_load(labels);
 }
 
-/* Call body(tile, range) for every vector of anchors; for all but the last with a constant count.
- */
-#define FX_FOR_LANES(tile, body)                                                                   \
+/* Call body(tile, range) for every vector of anchors from one on; for all but the last with a
+ * constant count. */
+#define FX_FOR_LANES_FROM(start, tile, body)                                                       \
     do {                                                                                           \
-        ptrdiff_t first = 0;                                                                       \
+        ptrdiff_t first = (start);                                                                 \
         for (; first + LANES <= (tile)->anchors; first += LANES) {                                 \
             lane_range full = {first, LANES};                                                      \
             body(tile, &full);                                                                     \
@@ -83,6 +83,7 @@ FX_INLINE vec lanes_labels(const fx_tile *tile, const lane_range *range) {
             body(tile, &tail);                                                                     \
         }                                                                                          \
     } while (0)
+#define FX_FOR_LANES(tile, body) FX_FOR_LANES_FROM(0, tile, body)
 
 /* The same with body(tile, first, vectors, count, ...) for several vectors at a time. */
 #define FX_FOR_LANE_VECTORS(tile, most, body, ...)                                                 \

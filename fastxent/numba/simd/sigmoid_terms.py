@@ -11,16 +11,29 @@ from fastxent.numba.simd.branches import choose_if
 from fastxent.numba.simd.lanes import Lanes, Number, lane_function
 from fastxent.numba.simd.plan import Plan
 from fastxent.numba.simd.tile import settings_of
-from fastxent.numba.simd.vector import exponent, fma, maximum, negative_abs, relu, select
+from fastxent.numba.simd.vector import (
+    all_lanes,
+    exponent,
+    fma,
+    maximum,
+    minimum,
+    negative_abs,
+    relu,
+    scale,
+    select,
+)
 from fastxent.numba.simd.vector_math import (
     SQUARE,
     Power,
     constants_of,
     exp_nonpositive,
+    exp_reduced,
     expm1_nonpositive,
     log1p_unit,
     log_sum,
+    power_any,
     power_of,
+    power_or,
 )
 
 
@@ -105,12 +118,36 @@ def cross_entropy_value(
     return SigmoidValue(loss, negative * parts.p - positive * parts.q)
 
 
+def sigmoid_power_any(z: Lanes, tail: Lanes, power: Power) -> Lanes:
+    """Return sigmoid(z)^g = exp(g (min(z, 0) - tail)), for g > 0.
+
+    The product g min(z, 0) may be large, and exp makes an absolute error a relative one: it is kept
+    in two parts, and reduced before g tail joins it.
+    """
+    c = constants_of(z.real)
+    g = z.like(power.exponent)
+    below = maximum(c.lowest_logit, minimum(0.0, z))
+    product = g * below
+    lost = fma(power.exponent_low, below, fma(g, below, -product))
+    whole = maximum(c.exp_underflow, fma(-g, tail, product))
+    biased = fma(whole, c.log2_e, c.round_magic)
+    n = biased - c.round_magic
+    r = fma(n, -c.ln2_low, fma(n, -c.ln2_high, product))
+    r = maximum(-1.0, fma(-g, tail, r + lost))  # where the power underflows, r is far off
+    return scale(exp_reduced(r), n, biased)
+
+
+def sigmoid_power(z: Lanes, parts: SigmoidParts, gamma: Power) -> Lanes:
+    """Return sigmoid(z)^gamma."""
+    return power_or(parts.p, gamma, lambda: sigmoid_power_any(z, parts.tail, gamma))
+
+
 @lane_function
 def modulated_value(z: Lanes, gamma: Power) -> SigmoidValue:
     """Return p^gamma softplus(z): the focal loss of a negative; of a positive, for -z."""
     parts = sigmoid_parts(z)
     softplus = relu(z) + parts.tail
-    modulation = power_of(parts.p, gamma)
+    modulation = sigmoid_power(z, parts, gamma)
     log_factor_slope = (z.like(gamma.exponent) * parts.q) * softplus
     return SigmoidValue(modulation * softplus, modulation * (log_factor_slope + parts.p))
 
@@ -160,6 +197,20 @@ def _clipped_value(z: Lanes, options: SigmoidOptions) -> SigmoidValue:
 # --- the losses of a logit with any target --------------------------------------------------------
 
 
+def _focal_modulation(z: Lanes, y: Lanes, m: Lanes, tail: Lanes, gamma: Power) -> Lanes:
+    """Return m^gamma with m = y q + (1 - y) p, which is a sigmoid where y is 0 or 1."""
+
+    def of_any() -> Lanes:
+        hard = sigmoid_power_any(select(y == 1.0, -z, z), tail, gamma)
+        is_hard = y * y == y
+        soft: Lanes = select(
+            is_hard, hard, choose_if(all_lanes(is_hard), lambda: m, lambda: power_any(m, gamma))
+        )
+        return soft
+
+    return power_or(m, gamma, of_any)
+
+
 def _focal_value(
     options: SigmoidOptions, z: Lanes, y: Lanes, positive: Lanes, negative: Lanes
 ) -> SigmoidValue:
@@ -169,7 +220,8 @@ def _focal_value(
     parts = sigmoid_parts(z)
     entropy = cross_entropy_value(z, parts, y, rest)
     one_minus_pt = fma(y, parts.q, rest * parts.p)
-    factor = fma(y, positive, rest * negative) * power_of(one_minus_pt, gamma)
+    modulation = _focal_modulation(z, y, one_minus_pt, parts.tail, gamma)
+    factor = fma(y, positive, rest * negative) * modulation
     log_base_slope = (parts.p * parts.q) / maximum(one_minus_pt, z.real.smallest)
     log_factor_slope = (z.like(gamma.exponent) * (rest - y)) * log_base_slope
     return SigmoidValue(
@@ -185,7 +237,7 @@ def _varifocal_value(
     parts = sigmoid_parts(z)
     entropy = cross_entropy_value(z, parts, y, 1.0 - y)
     of_positive = positive * choose_if(options.iou_weighted, lambda: y, lambda: y.like(1.0))
-    of_negative = negative * power_of(parts.p, gamma)
+    of_negative = negative * sigmoid_power(z, parts, gamma)
     factor = select(is_positive, of_positive, of_negative)
     log_factor_slope = (z.like(gamma.exponent) * parts.q) * entropy.loss
     log_factor_slope = select(is_positive, 0.0, log_factor_slope)

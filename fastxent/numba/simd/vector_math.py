@@ -40,6 +40,7 @@ class Constants(NamedTuple):
     small_exponent: float
     power_underflow: float
     shifted_limit: float
+    lowest_logit: float
     near: float
     no_loss: float
     tiny_numerator: float
@@ -262,9 +263,8 @@ def power_any(x: Lanes, power: Power) -> Lanes:
     return select(x == 0.0, 0.0, result)
 
 
-@lane_function
-def power_of(x: Lanes, power: Power) -> Lanes:
-    """Return x^g; the exponents that losses use most have forms of their own."""
+def power_or(x: Lanes, power: Power, otherwise: Callable[[], Lanes]) -> Lanes:
+    """Return x^g where it has a form of its own, and what `otherwise` writes where it has none."""
     square = x * x
     forms: dict[int, Callable[[], Lanes]] = {
         POWER_0: lambda: x.like(1.0),
@@ -276,8 +276,14 @@ def power_of(x: Lanes, power: Power) -> Lanes:
     }
     if isinstance(power.kind, int):
         return forms[power.kind]()
-    result: Lanes = choose_case(power.kind, forms, lambda: power_any(x, power))
+    result: Lanes = choose_case(power.kind, forms, otherwise)
     return result
+
+
+@lane_function
+def power_of(x: Lanes, power: Power) -> Lanes:
+    """Return x^g; the exponents that losses use most have forms of their own."""
+    return power_or(x, power, lambda: power_any(x, power))
 
 
 @lane_function

@@ -1,0 +1,363 @@
+/* The losses of the sigmoid family with anchors as lanes: every option, one logarithm a logit.
+ *
+ * What most calls ask for goes through flat loops over up to FX_LANE_BLOCK vectors of one class:
+ * first the exponentials, then what is made of them. An iteration is a short chain of operations,
+ * so that a CPU has many of them in flight. The rest takes a vector of anchors at a time, through
+ * all classes; the results are the same bits.
+ */
+
+/* --- a vector of anchors, every option ----------------------------------------------------------
+ */
+
+FX_INLINE sigmoid_value sigmoid_value_at(const int kind, const class_factors *factors,
+                                         const sigmoid_options *options,
+                                         const exp_constants *constants, vec z, vec y) {
+    sigmoid_parts parts = {v_zero(), v_zero(), v_zero()};
+    if (kind != FX_SIGMOID_FOCAL_STAR) parts = sigmoid_parts_of(z, constants);
+    return sigmoid_value_of(kind, factors, options, constants, z, y, &parts);
+}
+
+/* Put the exact values where a label says that the target is a score: near it, p - score cancels.
+ */
+FX_INLINE void quality_at_labels(const fx_tile *tile, const lane_range *range, ptrdiff_t k,
+                                 const lane_labels *labels, sigmoid_value *value) {
+    if (!v_mask_any(v_equal(labels->columns, v_set((real)k)))) return;
+    real losses[LANES], slopes[LANES];
+    v_store(losses, value->loss);
+    v_store(slopes, value->slope);
+    for (int i = 0; i < range->count; i++) {
+        ptrdiff_t anchor = range->first + i;
+        if (tile->labels[anchor] != k) continue;
+        double z = logit_at(tile, anchor, k), y = target_at(tile, anchor, k);
+        exact_value exact = exact_sigmoid_value(tile, z, y, k);
+        losses[i] = (real)exact.loss;
+        slopes[i] = (real)exact.slope;
+    }
+    value->loss = v_load(losses);
+    value->slope = v_load(slopes);
+}
+
+FX_INLINE void sigmoid_general(const fx_tile *tile, const lane_range *range, const int kind) {
+    exp_constants constants = make_exp_constants();
+    sigmoid_options options = sigmoid_options_of(tile);
+    lane_labels labels = lanes_targets(tile, range);
+    vec scales = lanes_per_anchor(tile->grad_scales, range);
+    compensated total = compensated_zero();
+    for (ptrdiff_t k = 0; k < tile->classes; k++) {
+        class_factors factors = class_factors_of(tile, k);
+        vec z = lanes_stream(tile, range, k);
+        vec y = lanes_target(tile, range, k, &labels);
+        sigmoid_value value = sigmoid_value_at(kind, &factors, &options, &constants, z, y);
+        if (kind == FX_QUALITY_FOCAL) quality_at_labels(tile, range, k, &labels, &value);
+        if (tile->weights.data) {
+            vec weight = lanes_load(&tile->weights, range, k);
+            value.loss = v_mul(value.loss, weight);
+            value.slope = v_mul(value.slope, weight);
+        }
+        if (tile->results.data) lanes_store(&tile->results, range, k, value.loss);
+        if (tile->grad_weights.data)
+            value.slope = v_mul(value.slope, lanes_load(&tile->grad_weights, range, k));
+        if (tile->grads.data) lanes_stream_grads(tile, range, k, v_mul(value.slope, scales));
+        compensated_add(&total, value.loss);
+    }
+    vec loss = compensated_value(total);
+    lanes_store_losses(tile, range, loss);
+    repair(tile, range, loss, sigmoid_exact_anchor);
+}
+
+/* --- flat loops ----------------------------------------------------------------------------------
+ */
+
+/* One class of a block of anchors. */
+typedef struct {
+    const real *logits, *targets; /* no targets: labels */
+    const int32_t *labels;
+    const real *scales; /* of the gradients */
+    real *losses, *grads;
+    ptrdiff_t k, ahead, targets_ahead, grads_ahead;
+    int vectors;
+} flat_class;
+
+FX_INLINE const real *flat_row(const fx_matrix *m, ptrdiff_t first, ptrdiff_t k) {
+    return m->data ? (const real *)m->data + k * m->class_stride + first : NULL;
+}
+FX_INLINE flat_class flat_class_of(const fx_tile *tile, ptrdiff_t first, ptrdiff_t k, int vectors) {
+    flat_class row = {
+        .logits = flat_row(&tile->logits, first, k),
+        .targets = flat_row(&tile->targets, first, k),
+        .labels = tile->labels ? tile->labels + first : NULL,
+        .scales = tile->grad_scales ? (const real *)tile->grad_scales + first : NULL,
+        .losses = (real *)flat_row(&tile->results, first, k),
+        .grads = (real *)flat_row(&tile->grads, first, k),
+        .k = k,
+        .ahead = tile->ahead,
+        .targets_ahead = tile->targets_ahead,
+        .grads_ahead = tile->grads_ahead,
+        .vectors = vectors,
+    };
+    return row;
+}
+
+FX_CALLED void flat_exponentials(const flat_class *row, real *exponentials) {
+    const exp_constants constants = pinned_exp_constants();
+    const real *logits = row->logits;
+    const ptrdiff_t ahead = row->ahead;
+    FX_NO_UNROLL
+    for (ptrdiff_t i = 0, end = row->vectors * LANES; i < end; i += LANES) {
+        prefetch_line((const char *)(logits + i) + ahead);
+        v_store(exponentials + i,
+                v_exp_nonpositive(v_negative_abs(v_load(logits + i)), &constants));
+    }
+}
+
+/* A target of 0 or 1: the focal loss of a negative, for which a positive's logit has its sign
+ * flipped. The operations are those of focal_value, less what is multiplied by 0 or 1 there. */
+FX_INLINE sigmoid_value hard_focal_value(vec z, vec e, mask is_positive,
+                                         const class_factors *factors, power gamma,
+                                         const exp_constants *constants, const int has_grads) {
+    vec u = v_xor(z, v_where(is_positive, v_set((real)-0.0)));
+    sigmoid_parts parts = sigmoid_parts_from(u, e, constants);
+    vec linear = v_unless(v_less(u, v_zero()), v_set((real)-1));
+    vec size = v_fma(v_negative_abs(u), linear, parts.tail); /* NaN where z is infinite, as there */
+    vec factor = v_select(is_positive, factors->positive, factors->negative);
+    factor = v_mul(factor, sigmoid_power(u, &parts, gamma, constants));
+    sigmoid_value value = {v_mul(factor, size), v_zero()};
+    if (!has_grads) return value;
+    vec log_base_slope = v_div(v_mul(parts.p, parts.q), v_max(parts.p, v_set(FX_SMALLEST)));
+    vec slope = v_fma(v_mul(v_set(gamma.exponent), log_base_slope), size, parts.p);
+    slope = v_select(is_positive, v_sub(v_zero(), slope), slope);
+    value.slope = v_mul(factor, slope);
+    return value;
+}
+
+/* Where some target of a focal loss is neither 0 nor 1. */
+FX_CALLED void soft_focal_values(const flat_class *row, const class_factors *factors,
+                                 const sigmoid_options *options) {
+    const exp_constants constants = make_exp_constants();
+    for (ptrdiff_t i = 0, end = row->vectors * LANES; i < end; i += LANES) {
+        vec y = v_load(row->targets + i), z = v_load(row->logits + i);
+        if (v_mask_all(is_hard_target(y))) continue;
+        sigmoid_value value =
+            sigmoid_value_at(FX_SIGMOID_FOCAL, factors, options, &constants, z, y);
+        v_store(row->losses + i, value.loss);
+        if (row->grads) v_store(row->grads + i, v_mul(value.slope, v_load(row->scales + i)));
+    }
+}
+
+/* The exact values of quality_at_labels, in place. */
+FX_CALLED void quality_values_at_labels(const fx_tile *tile, ptrdiff_t first,
+                                        const flat_class *row) {
+    for (ptrdiff_t i = 0; i < row->vectors * LANES; i++) {
+        if (i % LANES == 0) {
+            mask is_label = v_equal(v_load_int32(row->labels + i), v_set((real)row->k));
+            if (!v_mask_any(is_label)) {
+                i += LANES - 1;
+                continue;
+            }
+        }
+        if (row->labels[i] != row->k) continue;
+        double z = row->logits[i], y = target_at(tile, first + i, row->k);
+        exact_value exact = exact_sigmoid_value(tile, z, y, row->k);
+        row->losses[i] = (real)exact.loss;
+        if (row->grads) row->grads[i] = (real)exact.slope * row->scales[i];
+    }
+}
+
+/* Write losses and gradients of a class, from its exponentials. Return whether some of them are
+ * another function's: those of soft targets of a focal loss, and of scores. */
+FX_INLINE int flat_values(const flat_class *row, const real *exponentials,
+                          const class_factors *shared, const sigmoid_options *options,
+                          const int kind, const int has_targets, const int has_grads) {
+    const exp_constants constants = pinned_exp_constants();
+    const class_factors factors = *shared;
+    const flat_class at = *row;
+    const vec column = v_set((real)at.k);
+    const int is_focal = kind == FX_SIGMOID_FOCAL;
+    vec others = v_zero();
+    FX_NO_UNROLL
+    for (ptrdiff_t i = 0, end = at.vectors * LANES; i < end; i += LANES) {
+        vec z = v_load(at.logits + i), e = v_load(exponentials + i), y = v_zero();
+        sigmoid_value value;
+        mask is_positive;
+        if (has_targets) {
+            prefetch_line((const char *)(at.targets + i) + at.targets_ahead);
+            y = v_load(at.targets + i);
+            is_positive = v_equal(y, v_one());
+            if (is_focal) others = v_or(others, v_sub(v_mul(y, y), y)); /* 0 for 0 and 1 */
+        } else {
+            is_positive = v_equal(v_load_int32(at.labels + i), column);
+            if (!is_focal) y = v_where(is_positive, v_one());
+            if (kind == FX_QUALITY_FOCAL) others = v_or(others, y);
+        }
+        if (is_focal) {
+            value = hard_focal_value(z, e, is_positive, &factors, options->gamma_positive,
+                                     &constants, has_grads);
+        } else {
+            sigmoid_parts parts = sigmoid_parts_from(z, e, &constants);
+            value = sigmoid_value_of(kind, &factors, options, &constants, z, y, &parts);
+        }
+        v_store(at.losses + i, value.loss);
+        if (!has_grads) continue;
+        prefetch_line((const char *)(at.grads + i) + at.grads_ahead);
+        v_store(at.grads + i, v_mul(value.slope, v_load(at.scales + i)));
+    }
+    return !v_mask_all(v_equal(others, v_zero()));
+}
+typedef int (*flat_kernel)(const flat_class *row, const real *exponentials,
+                           const class_factors *factors, const sigmoid_options *options);
+
+/* The options that a loop is compiled for: those that nearly everybody uses, or any. */
+FX_INLINE sigmoid_options usual_options(const sigmoid_options *options, const int kind) {
+    const int is_asymmetric = kind == FX_ASYMMETRIC;
+    sigmoid_options usual = *options;
+    usual.gamma_negative.kind = is_asymmetric ? POWER_4 : POWER_2;
+    usual.gamma_negative.exponent = is_asymmetric ? 4 : 2;
+    usual.gamma_positive.kind = is_asymmetric ? POWER_1 : POWER_2;
+    usual.gamma_positive.exponent = is_asymmetric ? 1 : 2;
+    usual.is_clipped = is_asymmetric;
+    return usual;
+}
+FX_INLINE int are_usual(const sigmoid_options *options, const int kind) {
+    const sigmoid_options usual = usual_options(options, kind);
+    return options->gamma_negative.kind == usual.gamma_negative.kind &&
+           options->gamma_positive.kind == usual.gamma_positive.kind &&
+           options->is_clipped == usual.is_clipped;
+}
+
+/* Numbers of a block of anchors. */
+typedef union {
+    vec vectors[FX_LANE_BLOCK];
+    real numbers[FX_LANE_BLOCK * LANES];
+} flat_numbers;
+
+/* Add a class's losses to compensated sums. */
+FX_CALLED void flat_add(real *sums, flat_numbers *lost, const real *losses, int vectors) {
+    FX_NO_UNROLL
+    for (int v = 0; v < vectors; v++) {
+        compensated total = {v_load(sums + v * LANES), lost->vectors[v]};
+        compensated_add(&total, v_load(losses + v * LANES));
+        v_store(sums + v * LANES, total.sum);
+        lost->vectors[v] = total.lost;
+    }
+}
+/* Add what was lost, and repair what is not finite. */
+FX_CALLED void flat_finish(const fx_tile *tile, ptrdiff_t first, int vectors, real *sums,
+                           const flat_numbers *lost) {
+    vec outcome = v_zero(); /* NaN where a loss is not finite */
+    FX_NO_UNROLL
+    for (int v = 0; v < vectors; v++) {
+        vec loss = v_load(sums + v * LANES);
+        if (tile->classes > 1) {
+            loss = v_add(loss, lost->vectors[v]);
+            v_store(sums + v * LANES, loss);
+        }
+        outcome = v_fma(loss, v_zero(), outcome);
+    }
+    if (v_all_finite(outcome)) return;
+    for (int v = 0; v < vectors; v++) {
+        lane_range range = {first + v * LANES, LANES};
+        repair(tile, &range, v_load(sums + v * LANES), sigmoid_exact_anchor);
+    }
+}
+
+FX_INLINE void flat_block(const fx_tile *tile, ptrdiff_t first, int vectors,
+                          const sigmoid_options *options, const int kind, flat_kernel kernel) {
+    flat_numbers exponentials, terms, totals, lost;
+    real *sums = tile->losses ? (real *)tile->losses + first : totals.numbers;
+    for (int v = 0; v < vectors; v++) lost.vectors[v] = v_zero();
+    for (ptrdiff_t k = 0; k < tile->classes; k++) {
+        const class_factors factors = class_factors_of(tile, k);
+        flat_class row = flat_class_of(tile, first, k, vectors);
+        if (!row.losses) row.losses = k == 0 ? sums : terms.numbers;
+        flat_exponentials(&row, exponentials.numbers);
+        int has_others = kernel(&row, exponentials.numbers, &factors, options);
+        if (has_others && kind == FX_SIGMOID_FOCAL) soft_focal_values(&row, &factors, options);
+        if (has_others && kind == FX_QUALITY_FOCAL) quality_values_at_labels(tile, first, &row);
+        if (k > 0)
+            flat_add(sums, &lost, row.losses, vectors);
+        else if (row.losses != sums)
+            memcpy(sums, row.losses, (size_t)(vectors * LANES) * sizeof(real));
+    }
+    flat_finish(tile, first, vectors, sums, &lost);
+}
+
+/* Returns the first anchor that is left. */
+FX_INLINE ptrdiff_t flat_lanes(const fx_tile *tile, const int kind,
+                               const flat_kernel kernels[2][2][2]) {
+    const sigmoid_options options = sigmoid_options_of(tile);
+    flat_kernel kernel =
+        kernels[tile->targets.data != NULL][tile->grads.data != NULL][are_usual(&options, kind)];
+    ptrdiff_t first = 0;
+    if (tile->weights.data || tile->grad_weights.data) return 0;
+    while (tile->anchors - first >= LANES) {
+        ptrdiff_t vectors = (tile->anchors - first) / LANES;
+        vectors = vectors < FX_LANE_BLOCK ? vectors : FX_LANE_BLOCK;
+        flat_block(tile, first, (int)vectors, &options, kind, kernel);
+        first += vectors * LANES;
+    }
+    return first;
+}
+
+/* --- the lane kernels
+ * -----------------------------------------------------------------------------
+ */
+
+#define FX_FLAT_KERNEL(name, kind, has_targets, has_grads, is_usual)                               \
+    FX_CALLED int name##_##has_targets##has_grads##is_usual(                                       \
+        const flat_class *row, const real *exponentials, const class_factors *factors,             \
+        const sigmoid_options *options) {                                                          \
+        const sigmoid_options usual = usual_options(options, kind);                                \
+        return flat_values(row, exponentials, factors, is_usual ? &usual : options, kind,          \
+                           has_targets, has_grads);                                                \
+    }
+#define FX_FLAT_KERNELS(name, kind, has_targets)                                                   \
+    FX_FLAT_KERNEL(name, kind, has_targets, 0, 0)                                                  \
+    FX_FLAT_KERNEL(name, kind, has_targets, 0, 1)                                                  \
+    FX_FLAT_KERNEL(name, kind, has_targets, 1, 0)                                                  \
+    FX_FLAT_KERNEL(name, kind, has_targets, 1, 1)
+#define FX_FLAT_TABLE(name, has_targets)                                                           \
+    {{name##_##has_targets##00, name##_##has_targets##01},                                         \
+     {name##_##has_targets##10, name##_##has_targets##11}}
+
+/* The lane kernel of a loss: its loops are compiled for it. Anchors that are no whole vector, and
+ * options that the flat loops do not know, take the general one. */
+#define FX_SIGMOID_GENERAL(name, kind)                                                             \
+    FX_CALLED void name##_general(const fx_tile *tile, const lane_range *range) {                  \
+        sigmoid_general(tile, range, kind);                                                        \
+    }
+#define FX_SIGMOID_FLAT_LANES(name, kind)                                                          \
+    FX_FLAT_KERNELS(name##_flat, kind, 0)                                                          \
+    FX_FLAT_KERNELS(name##_flat, kind, 1)                                                          \
+    FX_SIGMOID_GENERAL(name, kind)                                                                 \
+    static void name##_lanes(const fx_tile *tile) {                                                \
+        static const flat_kernel kernels[2][2][2] = {FX_FLAT_TABLE(name##_flat, 0),                \
+                                                     FX_FLAT_TABLE(name##_flat, 1)};               \
+        FX_FOR_LANES_FROM(flat_lanes(tile, kind, kernels), tile, name##_general);                  \
+    }
+FX_SIGMOID_FLAT_LANES(sigmoid_focal, FX_SIGMOID_FOCAL)
+FX_SIGMOID_FLAT_LANES(varifocal, FX_VARIFOCAL)
+FX_SIGMOID_FLAT_LANES(asymmetric, FX_ASYMMETRIC)
+
+/* This one has no dense targets. */
+FX_FLAT_KERNELS(quality_focal_flat, FX_QUALITY_FOCAL, 0)
+FX_SIGMOID_GENERAL(quality_focal, FX_QUALITY_FOCAL)
+static void quality_focal_lanes(const fx_tile *tile) {
+    static const flat_kernel kernels[2][2][2] = {FX_FLAT_TABLE(quality_focal_flat, 0)};
+    FX_FOR_LANES_FROM(flat_lanes(tile, FX_QUALITY_FOCAL, kernels), tile, quality_focal_general);
+}
+
+FX_SIGMOID_GENERAL(sigmoid_focal_star, FX_SIGMOID_FOCAL_STAR)
+static void sigmoid_focal_star_lanes(const fx_tile *tile) {
+    FX_FOR_LANES(tile, sigmoid_focal_star_general);
+}
+
+FX_SIGMOID_GENERAL(sigmoid_cross_entropy, FX_SIGMOID_CROSS_ENTROPY)
+static void sigmoid_cross_entropy_lanes(const fx_tile *tile) {
+    int has_options = tile->weights.data || tile->results.data || tile->grad_weights.data ||
+                      tile->positive_weight || tile->negative_weight || tile->positive != 1 ||
+                      tile->negative != 1 || tile->label_smoothing != 0;
+    if (has_options)
+        FX_FOR_LANES(tile, sigmoid_cross_entropy_general);
+    else
+        sigmoid_without_options(tile);
+}
