@@ -29,18 +29,20 @@ def set_targets(  # noqa: PLR0917 - keywords would cost time
     ignore_index: IgnoreIndex,
     background_index: SupportsIndex | None,
     may_check_late: bool,
+    labels_may_wait: bool,
 ) -> None:
     """Check targets, and set the field of the request that they belong to.
 
     `anchors` and `shape` are the shapes of labels and logits; the class axis is the user's. Dense
-    targets are as large as the logits: if they may be checked late, they are read once.
+    targets, and the labels of a single class, are as large as the logits: if they may be checked
+    late, they are read once.
     """
     if loss.target_format == "positions":
         _set_positions(request, loss, targets, shape, axis, ignore_index)
     elif (targets.shape == anchors and axis is not None) or _are_labels(
         loss, targets, anchors, shape, axis
     ):
-        _set_labels(request, loss, targets, axis, ignore_index, background_index)
+        _set_labels(request, loss, targets, axis, ignore_index, background_index, labels_may_wait)
     else:
         _set_dense(request, loss, targets, axis, ignore_index, background_index, may_check_late)
 
@@ -89,6 +91,7 @@ def _set_labels(  # noqa: PLR0917
     axis: int | None,
     ignore_index: IgnoreIndex,
     background_index: SupportsIndex | None,
+    may_check_late: bool,
 ) -> None:
     if labels.dtype.kind not in "iu":
         if labels.size:
@@ -99,19 +102,35 @@ def _set_labels(  # noqa: PLR0917
     if classes == 1 and axis is not None:
         raise _single_class_error(loss, labels)
     request.labels = labels
-    request.ignore = accepted = ignored_labels(ignore_index)
-    highest = classes - 1
-    if not loss.sigmoid:
-        request.background = _softmax_background(background_index, classes)
-    else:
+    request.ignore = ignored_labels(ignore_index)
+    if loss.sigmoid:
         request.background = _sigmoid_background(background_index, classes, axis)
-        if 0 <= request.background <= classes:
-            highest = classes
-        else:
-            accepted = (*accepted, request.background)
-    index = native.find_invalid_label(labels, highest, accepted, request.threads)
+    else:
+        request.background = _softmax_background(background_index, classes)
+    arguments = loss, labels, classes, request.background, request.ignore, axis, request.threads
+    if may_check_late:
+        request.late_check = partial(_check_labels, *arguments)  # without the request, as below
+    else:
+        _check_labels(*arguments)
+
+
+def _check_labels(  # noqa: PLR0917
+    loss: Loss,
+    labels: Array,
+    classes: int,
+    background: int,
+    ignore: tuple[int, ...],
+    axis: int | None,
+    threads: int,
+) -> None:
+    """Refuse what is not a class label."""
+    highest = classes - 1
+    if loss.sigmoid and 0 <= background <= classes:
+        highest = classes
+    accepted = (*ignore, background) if loss.sigmoid and highest < classes else ignore
+    index = native.find_invalid_label(labels, highest, accepted, threads)
     if index >= 0:
-        expected = _expected_labels(request, loss, axis)
+        expected = _expected_labels(loss, classes, background, ignore, axis)
         problem = f"= {_element(labels, index)} is not a class label: expected {expected}"
         raise ElementError(loss.targets, position_of(index, labels.shape), problem)
 
@@ -154,9 +173,10 @@ def _softmax_background(background_index: SupportsIndex | None, classes: int) ->
     return background
 
 
-def _expected_labels(request: LossRequest, loss: Loss, axis: int | None) -> str:
+def _expected_labels(
+    loss: Loss, classes: int, background: int, ignore: tuple[int, ...], axis: int | None
+) -> str:
     """Say which labels are valid."""
-    classes, background = request.logits.shape[-1], request.background
     if axis is None:
         expected = "0 or 1"
     elif not loss.sigmoid:
@@ -167,7 +187,7 @@ def _expected_labels(request: LossRequest, loss: Loss, axis: int | None) -> str:
         expected = f'0..{classes} where {background} is "no class"'
     else:
         expected = f'0..{classes - 1}, {background} for "no class"'
-    return f"{expected}{_or_ignored(request)}"
+    return f"{expected}{_or_ignored(ignore)}"
 
 
 def expected_targets(request: LossRequest, axis: int | None) -> str:
@@ -176,15 +196,16 @@ def expected_targets(request: LossRequest, axis: int | None) -> str:
         return _or_missing(request.ignore)
     if request.positions is not None:
         return _expected_positions(request)
-    return _expected_labels(request, request.loss, axis)
+    classes = request.logits.shape[-1]
+    return _expected_labels(request.loss, classes, request.background, request.ignore, axis)
 
 
 def _expected_positions(request: LossRequest) -> str:
-    return f"[0, {request.logits.shape[-1] - 1}]{_or_ignored(request)}"
+    return f"[0, {request.logits.shape[-1] - 1}]{_or_ignored(request.ignore)}"
 
 
-def _or_ignored(request: LossRequest) -> str:
-    ignored = ", ".join(map(str, request.ignore))
+def _or_ignored(ignore: tuple[int, ...]) -> str:
+    ignored = ", ".join(map(str, ignore))
     return f", or an ignore_index ({ignored})" if ignored else ""
 
 

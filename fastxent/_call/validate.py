@@ -92,6 +92,7 @@ def loss_request(  # noqa: C901, PLR0912 - every call pays for what is split off
         options.ignore_index,
         options.background_index,
         may_check_late,
+        may_check_late and out is None,
     )
     if loss.values == "probs":
         check_probabilities(request, class_axis, may_check_late=may_check_late)

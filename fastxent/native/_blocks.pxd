@@ -48,6 +48,15 @@ cdef inline bint has_invalid_targets(const Job* job, const Cursor* cursor, Py_ss
     return False
 
 
+cdef inline bint has_invalid_labels(const Job* job, const Cursor* cursor,
+                                    Py_ssize_t run) noexcept nogil:
+    """Return whether any label of a run is none, and not ignored; they are cached then."""
+    cdef const Operand* labels = &job.targets
+    return job.kernels.first_invalid_label(
+        operand_at(labels, &job.dimensions, cursor), inner_stride(labels, &job.dimensions),
+        labels.type, run, job.highest_label, &job.valid_labels) >= 0
+
+
 cdef inline void run_losses(const Job* job, const Cursor* cursor, Py_ssize_t run,
                             const Scratch* memory, real* buffer,
                             BlockTotals* totals) noexcept nogil:
@@ -56,6 +65,9 @@ cdef inline void run_losses(const Job* job, const Cursor* cursor, Py_ssize_t run
     cdef int has_missing = False
     if (job.may_miss_targets and has_invalid_targets(job, cursor, run, &has_missing)
             and job.checks_late):
+        totals.has_invalid = True
+        return
+    if job.checks_labels and has_invalid_labels(job, cursor, run):
         totals.has_invalid = True
         return
     if writes_in_place(job):

@@ -1,6 +1,6 @@
 # What one call is: its operands, its kernels, the sizes of its blocks, a thread's scratch memory.
 
-from libc.stdint cimport int32_t, int64_t, uintptr_t
+from libc.stdint cimport int32_t, int64_t, uint64_t, uintptr_t
 
 from fastxent.native._arrays cimport Dimensions, Operand
 from fastxent.native._kernels cimport (
@@ -54,6 +54,8 @@ cdef struct Job:
     fx_tile_kernel row_kernel   # NULL where it does not apply
     fx_tile options             # everything of a tile but its matrices
     fx_label_map labels
+    fx_label_map valid_labels   # what else is valid, besides labels up to the highest
+    uint64_t highest_label
     const void* label_weight    # per class: the loss of an anchor is multiplied by its label's
     const void* class_weight    # per class, for the totals
     double mean_class_weight
@@ -69,6 +71,7 @@ cdef struct Job:
     bint counts_only            # only the totals that need no logits are wanted
     bint wants_totals
     bint checks_late            # dense targets or probabilities, which the caller has not checked
+    bint checks_labels          # the same of class labels
     bint may_miss_targets       # some of the dense ones, which has to be found out
     bint is_in_place            # a score takes the place of the logits, which a repair has to read
     Py_ssize_t block_anchors

@@ -52,6 +52,7 @@ cdef inline int describe_loss(Job* job, object request, int isa) except -1:
     job.has_labels = request.dense is None
     job.checks_late = request.late_check is not None
     job.may_miss_targets = (not job.has_labels and job.checks_late) or request.has_missing
+    job.checks_labels = job.checks_late and request.labels is not None
     job.per_logit = request.per_logit
     job.weight = request.weight
     job.mean_class_weight = 1.0
@@ -137,8 +138,23 @@ cdef inline int64_t* map_labels(Job* job, object request) except NULL:
         raise MemoryError
     for i in range(count):
         ignored[i] = request.ignore[i]
+    ignored[count] = background
     set_label_map(job, ignored, <int>count, background)
+    set_valid_labels(job, background)
     return ignored
+
+
+cdef inline void set_valid_labels(Job* job, int64_t background) noexcept nogil:
+    """Fill in which labels are valid, for those that the caller has not checked.
+
+    The background follows the ignored labels in their array.
+    """
+    job.valid_labels = job.labels
+    job.highest_label = job.classes - 1
+    if job.is_sigmoid and 0 <= background <= job.classes:
+        job.highest_label = job.classes
+    elif job.is_sigmoid:
+        job.valid_labels.ignored_count += 1
 
 
 cdef inline void choose_kernels(Job* job) noexcept nogil:

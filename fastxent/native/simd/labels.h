@@ -97,20 +97,55 @@ FX_INLINE int32_t column_of(int64_t label, int64_t first_ignored, int32_t first_
     column = label == none ? FX_NO_CLASS : column;
     return label == first_ignored ? first_column : column;
 }
+#define FX_LABEL_PIECE 64
+/* Labels of 64 bits as 32, in half the instructions. False where one does not fit. */
+FX_INLINE int narrow_labels(const char *source, int32_t *narrow) {
+    int64_t lost = 0;
+    for (int i = 0; i < FX_LABEL_PIECE; i++) {
+        int64_t label = integer_at(source + i * (ptrdiff_t)sizeof label, FX_INT64);
+        narrow[i] = (int32_t)label;
+        lost |= label - narrow[i];
+    }
+    return lost == 0;
+}
+FX_INLINE int fits_narrow(int64_t number) { return number == (int32_t)number; }
+/* Their columns; the first ignored label fits, too. */
+FX_INLINE void narrow_columns(const int32_t *labels, const fx_label_map *map, int32_t *columns) {
+    /* What does not fit is no label's value, and -1 is no class in any case. */
+    const int32_t none = fits_narrow(map->none) ? (int32_t)map->none : FX_NO_CLASS;
+    const int32_t gap = fits_narrow(map->gap) ? (int32_t)map->gap : INT32_MAX;
+    const int32_t first_ignored = map->ignored_count > 0 ? (int32_t)map->ignored[0] : none;
+    const int32_t first_column = map->ignored_count > 0 ? FX_IGNORED : FX_NO_CLASS;
+    const uint32_t classes = map->classes;
+    for (int i = 0; i < FX_LABEL_PIECE; i++) {
+        int32_t label = labels[i];
+        uint32_t place = (uint32_t)label - (label > gap);
+        int32_t column = place < classes ? (int32_t)place : FX_NO_CLASS;
+        column = label == none ? FX_NO_CLASS : column;
+        columns[i] = label == first_ignored ? first_column : column;
+    }
+}
 /* The labels of the next block are prefetched: the kernel runs between them, and the hardware
  * forgets the stream. */
-#define FX_LABEL_PIECE 64
 FX_INLINE void fill_columns(const char *source, ptrdiff_t stride, ptrdiff_t count,
                             const fx_label_map *map, int32_t *columns, const int type) {
     const int64_t first_ignored = map->ignored_count > 0 ? map->ignored[0] : map->none;
     const int32_t first_column = map->ignored_count > 0 ? FX_IGNORED : FX_NO_CLASS;
     const int64_t none = map->none, gap = map->gap;
     const uint32_t classes = map->classes;
+    const int may_narrow = type == FX_INT64 && stride == integer_size(type) &&
+                           (map->ignored_count == 0 || fits_narrow(map->ignored[0]));
     for (ptrdiff_t start = 0; start < count; start += FX_LABEL_PIECE) {
         ptrdiff_t end = start + FX_LABEL_PIECE < count ? start + FX_LABEL_PIECE : count;
         if (stride == integer_size(type))
             for (int i = 0; i < FX_LABEL_PIECE * stride; i += FX_LINE)
                 prefetch_line(source + (start + count) * stride + i);
+        int32_t narrow[FX_LABEL_PIECE];
+        if (may_narrow && end - start == FX_LABEL_PIECE &&
+            narrow_labels(source + start * stride, narrow)) {
+            narrow_columns(narrow, map, columns + start);
+            continue;
+        }
         for (ptrdiff_t i = start; i < end; i++)
             columns[i] = column_of(integer_at(source + i * stride, type), first_ignored,
                                    first_column, none, gap, classes);
