@@ -98,16 +98,19 @@ FX_CALLED void rows_of_others(const fx_tile *tile, ptrdiff_t first, int count,
 FX_INLINE void categorical_row_grads_typed(const fx_tile *tile, const lane_range *group,
                                            const label_slopes *slopes, const int type) {
     real own[LANES], others[LANES];
-    ptrdiff_t rest = tile->classes % LANES;
+    const ptrdiff_t size = size_of_type(type), step = tile->grads.anchor_stride * size;
+    ptrdiff_t length = tile->classes * size, rest = tile->classes % LANES * size;
+    const int32_t *labels = tile->labels + group->first;
+    char *row = (char *)tile->grads.data + group->first * step;
+    int count = group->count; /* a copy, which the stores cannot change */
     v_store(own, slopes->own);
     v_store(others, slopes->others);
-    for (int i = 0; i < group->count; i++) {
-        class_row row = class_row_of(tile, group->first + i, type, type);
+    for (int i = 0; i < count; i++, row += step) {
         vec slope = v_set(others[i]);
-        if (rest > 0) row_put_grads(&row, 0, LANES, slope, type);
-        for (ptrdiff_t k = rest; k < tile->classes; k += LANES)
-            row_put_grads(&row, k, LANES, slope, type);
-        if (row.label >= 0) row_put_grad(&row, row.label, own[i], type);
+        if (rest > 0) store_as(row, slope, type);
+        for (ptrdiff_t place = rest; place < length; place += LANES * size)
+            store_as(row + place, slope, type);
+        if (labels[i] >= 0) store_one_as(row + labels[i] * size, own[i], type);
     }
 }
 /* A row's gradient is one number except at the label. */
