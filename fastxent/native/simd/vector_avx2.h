@@ -136,16 +136,17 @@ FX_INLINE void v_store_first(real *p, int count, vec x) {
 
 /* p * 2^n for n <= 0: the low bits of `biased` = n + FX_ROUND_MAGIC hold n, and shifted into an
  * exponent field they are a power of two; the guard keeps that field in range, and one
- * multiplication by its inverse rounds once into the subnormals. */
+ * multiplication by its inverse rounds once into the subnormals. At FX_EXP_UNDERFLOW the field is
+ * that of 0, so that the many exponentials of masked logits do not underflow, which is slow. */
 FX_INLINE half_vec v_scale_half(half_vec p, half_vec biased) {
 #if FX_DOUBLE
-    __m256i field = _mm256_add_epi64(FX_CAST_BITS(biased), _mm256_set1_epi64x(1023 + 60));
+    __m256i field = _mm256_add_epi64(FX_CAST_BITS(biased), _mm256_set1_epi64x(1023 + 53));
     half_vec power = FX_CAST_REAL(_mm256_slli_epi64(field, 52));
-    return _mm256_mul_pd(_mm256_mul_pd(p, power), _mm256_set1_pd(0x1p-60));
+    return _mm256_mul_pd(_mm256_mul_pd(p, power), _mm256_set1_pd(0x1p-53));
 #else
-    __m256i field = _mm256_add_epi32(FX_CAST_BITS(biased), _mm256_set1_epi32(127 + 28));
+    __m256i field = _mm256_add_epi32(FX_CAST_BITS(biased), _mm256_set1_epi32(127 + 24));
     half_vec power = FX_CAST_REAL(_mm256_slli_epi32(field, 23));
-    return _mm256_mul_ps(_mm256_mul_ps(p, power), _mm256_set1_ps(0x1p-28f));
+    return _mm256_mul_ps(_mm256_mul_ps(p, power), _mm256_set1_ps(0x1p-24f));
 #endif
 }
 FX_INLINE vec v_scale(vec p, vec n, vec biased) {
@@ -154,9 +155,9 @@ FX_INLINE vec v_scale(vec p, vec n, vec biased) {
 }
 /* The same for any n: from FX_SCALE_OVERFLOW on that field is the one of infinity. */
 #if FX_DOUBLE
-#define FX_SCALE_OVERFLOW (1024 - 60)
+#define FX_SCALE_OVERFLOW (1024 - 53)
 #else
-#define FX_SCALE_OVERFLOW (128 - 28)
+#define FX_SCALE_OVERFLOW (128 - 24)
 #endif
 FX_INLINE vec v_scale_up(vec p, vec n, vec biased) {
     return v_scale(p, n, v_min(v_set(FX_ROUND_MAGIC + FX_SCALE_OVERFLOW), biased));

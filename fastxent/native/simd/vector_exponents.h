@@ -4,20 +4,21 @@
 #define FX_EXPONENT_BIAS 1023
 #define FX_BITS_OF_THREE_QUARTERS 0x3FE8000000000000
 #define FX_BITS_OF_ROUND_MAGIC 0x4338000000000000
-#define FX_GUARD_POWER 0x1p-60
-#define FX_GUARD_EXPONENT 60
+#define FX_GUARD_POWER 0x1p-53
+#define FX_GUARD_EXPONENT 53
 #else
 #define FX_MANTISSA_BITS 23
 #define FX_EXPONENT_BIAS 127
 #define FX_BITS_OF_THREE_QUARTERS 0x3F400000
 #define FX_BITS_OF_ROUND_MAGIC 0x4B400000
-#define FX_GUARD_POWER 0x1p-28f
-#define FX_GUARD_EXPONENT 28
+#define FX_GUARD_POWER 0x1p-24f
+#define FX_GUARD_EXPONENT 24
 #endif
 
 /* p * 2^n for n <= 0: the low bits of `biased` = n + FX_ROUND_MAGIC hold n, and shifted into an
  * exponent field they are a power of two; the guard keeps that field in range, and one
- * multiplication by its inverse rounds once into the subnormals. */
+ * multiplication by its inverse rounds once into the subnormals. At FX_EXP_UNDERFLOW the field is
+ * that of 0, so that the many exponentials of masked logits do not underflow, which is slow. */
 FX_INLINE vec v_scale(vec p, vec n, vec biased) {
     mask field = bits_add(v_bits(biased), FX_EXPONENT_BIAS + FX_GUARD_EXPONENT);
     (void)n;

@@ -8,7 +8,7 @@
 #define FX_VECTOR_MATH_H
 
 #if FX_DOUBLE
-#define FX_EXP_UNDERFLOW -746.0       /* below it exp rounds to 0: 2^-1075 = exp(-745.13) */
+#define FX_EXP_UNDERFLOW -746.0       /* n = -1076, and exp rounds to 0: 2^-1075 = exp(-745.13) */
 #define FX_EXPM1_LIMIT -40.0          /* exp(x) is less than half an ULP of 1 */
 #define FX_LN2_HIGH 0x1.62e42fefa4p-1 /* 41 bits: a product with an exponent is exact */
 #define FX_LN2_LOW -0x1.8432a1b0e2634p-43
@@ -20,7 +20,7 @@ static const real log1p_tail[] = {0x1.5555555555555p-1, 0x1.9999999999f17p-2, 0x
                                   0x1.c71c72df580fcp-3, 0x1.745cac43cc003p-3, 0x1.3b29d0452d426p-3,
                                   0x1.0e8c55b42945fp-3, 0x1.169c38cc826bep-3};
 #else
-#define FX_EXP_UNDERFLOW -104.0f /* 2^-150 = exp(-103.97) */
+#define FX_EXP_UNDERFLOW -104.4f /* n = -151, and exp rounds to 0: 2^-150 = exp(-103.97) */
 #define FX_EXPM1_LIMIT -20.0f    /* exp(x) is less than half an ULP of 1 */
 #define FX_LN2_HIGH 0x1.62e4p-1f /* 15 bits */
 #define FX_LN2_LOW 0x1.7f7d1cp-20f

@@ -298,7 +298,7 @@ def scale_up(p: Lanes, n: Lanes, biased: Lanes) -> Lanes:
 
 
 def _guard(real: Real) -> int:
-    return 28 if real.size == 4 else 60
+    return 24 if real.size == 4 else 53
 
 
 @lane_function
