@@ -7,8 +7,8 @@ FX_INLINE ptrdiff_t reals_before_line(const real *p) {
 
 /* Results that the caches cannot hold are written by non-temporal stores, so that their lines need
  * not be read before they are overwritten; whole lines, from the first one that begins in the
- * array. */
-#define FX_MAP(name)                                                                               \
+ * array. `several` computes as many as it can side by side, and the rest follows one by one. */
+#define FX_MAP(name, several)                                                                      \
     static void name##_map(const void *values, void *results, ptrdiff_t count, int streams) {      \
         const real *x = (const real *)values;                                                      \
         real *y = (real *)results;                                                                 \
@@ -17,10 +17,12 @@ FX_INLINE ptrdiff_t reals_before_line(const real *p) {
         if (streams && count >= LANES) {                                                           \
             i = reals_before_line(y);                                                              \
             v_store_first(y, (int)i, v_##name(v_load_first(x, (int)i, v_zero()), &constants));     \
+            i = several(x, y, i, count, &constants, 1);                                            \
             for (; i + LANES <= count; i += LANES)                                                 \
                 v_stream(y + i, v_##name(v_load(x + i), &constants));                              \
             v_end_streams();                                                                       \
         }                                                                                          \
+        i = several(x, y, i, count, &constants, 0);                                                \
         for (; i + LANES <= count; i += LANES)                                                     \
             v_store(y + i, v_##name(v_load(x + i), &constants));                                   \
         if (i < count) {                                                                           \
@@ -78,11 +80,16 @@ FX_INLINE vec v_odds(vec p, const exp_constants *unused) {
     return v_select(outside, v_set((real)NAN), result);
 }
 
-FX_MAP(sigmoid)
-FX_MAP(log_sigmoid)
-FX_MAP(softplus)
-FX_MAP(logit)
-FX_MAP(odds)
+FX_INLINE ptrdiff_t one_by_one(const real *x, real *y, ptrdiff_t first, ptrdiff_t count,
+                               const exp_constants *constants, const int streams) {
+    (void)x, (void)y, (void)count, (void)constants, (void)streams;
+    return first;
+}
+FX_MAP(sigmoid, several_sigmoids)
+FX_MAP(log_sigmoid, one_by_one)
+FX_MAP(softplus, one_by_one)
+FX_MAP(logit, one_by_one)
+FX_MAP(odds, one_by_one)
 
 /* Scores of one anchor in double, with their limits. */
 static double softmax_exact_scores(const fx_tile *tile, ptrdiff_t anchor) {

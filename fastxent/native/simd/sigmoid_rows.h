@@ -8,71 +8,154 @@
 /* --- cross-entropy: one logarithm an anchor ------------------------------------------------------
  */
 
-FX_INLINE void sigmoid_row_step(const class_row *row, ptrdiff_t k, int count, sigmoid_sums *sums,
-                                const real *others, const exp_constants *constants,
+/* A row whose sums are taken: `others` masks the label out of its linear term, and its exponentials
+ * may be in a buffer. */
+typedef struct {
+    class_row row;
+    const real *others, *exponentials;
+} sigmoid_row;
+
+FX_INLINE sigmoid_row sigmoid_row_at(const class_row *row, ptrdiff_t start,
+                                     const real *exponentials, const int type) {
+    sigmoid_row piece = {class_row_from(*row, start, type, type), label_mask(row->label, start),
+                         exponentials};
+    return piece;
+}
+
+FX_INLINE vec sigmoid_row_targets(const class_row *row, ptrdiff_t k, int count,
+                                  const int has_targets) {
+    return has_targets ? row_load(row->targets + k, count, 0) : v_zero();
+}
+
+FX_INLINE void sigmoid_row_step(const sigmoid_row *summed, ptrdiff_t k, int count,
+                                sigmoid_sums *sums, const exp_constants *constants,
                                 const int has_targets, const int has_grads, const int type) {
-    vec z = row_logits(row, k, count, 0, type);
-    vec e = row_term(v_exp_nonpositive(v_negative_abs(z), constants), count);
-    vec y = has_targets ? row_load(row->targets + k, count, 0) : v_zero();
+    const class_row *row = &summed->row;
+    vec z = row_logits(row, k, count, 0, type), e;
+    if (FX_BUFFERED_EXPONENTIALS)
+        e = row_load(summed->exponentials + k, count, 0);
+    else
+        e = row_term(v_exp_nonpositive(v_negative_abs(z), constants), count);
+    vec y = sigmoid_row_targets(row, k, count, has_targets);
     if (has_targets)
         sums->linear = v_sub(sums->linear, negative_linear_term(z, y));
     else
-        sums->linear = v_add(sums->linear, v_and(v_relu(z), v_load(others + k)));
+        sums->linear = v_add(sums->linear, v_and(v_relu(z), v_load(summed->others + k)));
     sums->product = product_add(sums->product, e);
-    if (!has_grads) return;
+    if (!has_grads || FX_BUFFERED_EXPONENTIALS) return;
     vec slope = sigmoid_slope(z, e, y, has_targets);
     row_put_grads(row, k, count, v_mul(slope, row->scale), type);
 }
 
-/* The sums of up to FX_ROW_PIECE classes; `others` masks the label out of the linear term. */
-FX_INLINE sigmoid_sums sigmoid_row(const class_row *row, const real *others, ptrdiff_t classes,
-                                   const exp_constants *constants, const int has_targets,
-                                   const int has_grads, const int type) {
-    sigmoid_sums sums = {v_zero(), v_zero()};
-    FX_FOR_ROW(row, type, classes, sigmoid_row_step, &sums, others, constants, has_targets,
-               has_grads, type);
-    return sums;
+/* The gradients of a run whose exponentials are in a buffer. */
+FX_INLINE void sigmoid_grads_step(const int vectors, ptrdiff_t k, int count, const class_row *row,
+                                  const real *exponentials, const int has_targets, const int type) {
+    for (int v = 0; v < vectors; v++) {
+        ptrdiff_t place = k + v * LANES;
+        vec z = row_logits(row, place, count, 0, type), e = v_load(exponentials + place);
+        vec y = sigmoid_row_targets(row, place, count, has_targets);
+        vec slope = sigmoid_slope(z, e, y, has_targets);
+        row_put_grads(row, place, count, v_mul(slope, row->scale), type);
+    }
+}
+
+/* The sums of up to FX_ROW_PIECE classes of some rows. */
+FX_INLINE void sigmoid_piece(const sigmoid_row *rows, const int count, ptrdiff_t classes,
+                             sigmoid_sums *sums, const exp_constants *constants,
+                             const int has_targets, const int has_grads, const int type) {
+    ptrdiff_t k = 0;
+    for (int i = 0; i < count; i++) sums[i].product = sums[i].linear = v_zero();
+    FX_NO_UNROLL
+    for (; k + LANES <= classes; k += LANES)
+        for (int i = 0; i < count; i++) {
+            if (!FX_BUFFERED_EXPONENTIALS) row_prefetch(&rows[i].row, k, type);
+            sigmoid_row_step(rows + i, k, LANES, sums + i, constants, has_targets, has_grads, type);
+        }
+    if (k == classes) return;
+    for (int i = 0; i < count; i++) {
+        if (!FX_BUFFERED_EXPONENTIALS) row_prefetch(&rows[i].row, k, type);
+        sigmoid_row_step(rows + i, k, (int)(classes - k), sums + i, constants, has_targets,
+                         has_grads, type);
+    }
 }
 
 /* The sum of a row so long that the product of its terms would overflow. */
-FX_INLINE vec sigmoid_long_row(const class_row *row, ptrdiff_t classes,
+FX_INLINE vec sigmoid_long_row(const class_row *row, ptrdiff_t classes, real *exponentials,
                                const exp_constants *constants, const int has_targets,
                                const int has_grads, const int type) {
     compensated total = compensated_zero();
     for (ptrdiff_t chunk = 0; chunk < classes; chunk += FX_ROW_CHUNK) {
         ptrdiff_t end = chunk + FX_ROW_CHUNK < classes ? chunk + FX_ROW_CHUNK : classes;
         sigmoid_sums sums = {v_zero(), v_zero()};
+        class_row whole = class_row_from(*row, chunk, type, type);
+        if (FX_BUFFERED_EXPONENTIALS)
+            run_exponentials(&whole, end - chunk, exponentials, constants, type);
+        if (FX_BUFFERED_EXPONENTIALS && has_grads)
+            FX_FOR_RUN(end - chunk, sigmoid_grads_step, &whole, exponentials, has_targets, type);
         for (ptrdiff_t start = chunk; start < end; start += FX_ROW_PIECE) {
             ptrdiff_t left = end - start;
-            class_row piece = class_row_from(*row, start, type, type);
-            sums = sigmoid_sums_join(sums, sigmoid_row(&piece, label_mask(row->label, start),
-                                                       left < FX_ROW_PIECE ? left : FX_ROW_PIECE,
-                                                       constants, has_targets, has_grads, type));
+            sigmoid_row piece = sigmoid_row_at(row, start, exponentials + (start - chunk), type);
+            sigmoid_sums terms;
+            sigmoid_piece(&piece, 1, left < FX_ROW_PIECE ? left : FX_ROW_PIECE, &terms, constants,
+                          has_targets, has_grads, type);
+            sums = sigmoid_sums_join(sums, terms);
         }
         chunk_join(&total, v_add(v_log1p(sums.product), sums.linear), classes);
     }
     return compensated_value(total);
 }
 
+/* The sums of up to FX_RUN_ROWS rows. */
+FX_INLINE void sigmoid_short_rows(const fx_tile *tile, ptrdiff_t first, int count,
+                                  real *exponentials, vec *products, vec *linears,
+                                  const exp_constants *constants, const int has_targets,
+                                  const int has_grads, const int type) {
+    enum { AT_ONCE = FX_BUFFERED_EXPONENTIALS ? FX_ROWS_AT_ONCE : 1 };
+    if (FX_BUFFERED_EXPONENTIALS)
+        rows_exponentials(tile, first, count, exponentials, constants, type);
+    if (FX_BUFFERED_EXPONENTIALS && has_grads) {
+        const int runs = grad_runs_of(tile, first, count);
+        const ptrdiff_t length = tile->classes * (count / runs);
+        for (int i = 0; i < runs; i++) {
+            class_row row = class_row_of(tile, first + i, type, type);
+            FX_FOR_RUN(length, sigmoid_grads_step, &row, exponentials + i * length, has_targets,
+                       type);
+        }
+    }
+    for (int i = 0; i < count; i += AT_ONCE) {
+        sigmoid_row rows[AT_ONCE];
+        sigmoid_sums sums[AT_ONCE];
+        for (int j = 0; j < AT_ONCE; j++) {
+            int place = i + j < count ? i + j : i; /* the last row may come twice */
+            class_row row = class_row_of(tile, first + place, type, type);
+            rows[j] = sigmoid_row_at(&row, 0, exponentials + place * tile->classes, type);
+        }
+        sigmoid_piece(rows, AT_ONCE, tile->classes, sums, constants, has_targets, has_grads, type);
+        for (int j = 0; j < AT_ONCE && i + j < count; j++) {
+            products[i + j] = sums[j].product;
+            linears[i + j] = sums[j].linear;
+        }
+    }
+}
+
 FX_INLINE void sigmoid_sums_typed(const fx_tile *tile, ptrdiff_t first, int count, vec *products,
                                   vec *linears, const int has_targets, const int has_grads,
                                   const int type) {
-    exp_constants constants = pinned_exp_constants();
+    exp_constants constants = row_exp_constants();
+    real exponentials[FX_BUFFERED_EXPONENTIALS ? FX_RUN_BUFFER : 1];
     if (tile->classes > FX_PRODUCT_FACTORS) {
         for (int i = 0; i < count; i++) {
             class_row row = class_row_of(tile, first + i, type, type);
             products[i] = v_zero();
-            linears[i] =
-                sigmoid_long_row(&row, tile->classes, &constants, has_targets, has_grads, type);
+            linears[i] = sigmoid_long_row(&row, tile->classes, exponentials, &constants,
+                                          has_targets, has_grads, type);
         }
         return;
     }
-    for (int i = 0; i < count; i++) {
-        class_row row = class_row_of(tile, first + i, type, type);
-        sigmoid_sums sums = sigmoid_row(&row, label_mask(row.label, 0), tile->classes, &constants,
-                                        has_targets, has_grads, type);
-        products[i] = sums.product;
-        linears[i] = sums.linear;
+    for (int start = 0; start < count; start += FX_RUN_ROWS) {
+        int rows = count - start < FX_RUN_ROWS ? count - start : FX_RUN_ROWS;
+        sigmoid_short_rows(tile, first + start, rows, exponentials, products + start,
+                           linears + start, &constants, has_targets, has_grads, type);
     }
 }
 
@@ -168,15 +251,66 @@ FX_INLINE void modulated_sums_typed(const fx_tile *tile, ptrdiff_t first, int co
     }
 }
 
+/* gamma = 2 in three loops: exponentials, terms, and sums. */
+FX_INLINE void square_step(const int vectors, ptrdiff_t k, int count, const class_row *row,
+                           const real *exponentials, real *terms, const exp_constants *constants,
+                           const int has_grads, const int type) {
+    const power square = {POWER_2, 2, 0};
+    for (int v = 0; v < vectors; v++) {
+        ptrdiff_t place = k + v * LANES;
+        vec z = row_logits(row, place, count, 0, type), e = v_load(exponentials + place);
+        sigmoid_parts parts = sigmoid_parts_from(z, e, constants);
+        sigmoid_value value = modulated_value_from(z, &parts, square, constants);
+        v_store(terms + place, value.loss);
+        if (has_grads) row_put_grads(row, place, count, v_mul(value.slope, row->scale), type);
+    }
+}
+
+/* The sums of as many rows as buffers hold. */
+FX_INLINE void square_rows(const fx_tile *tile, ptrdiff_t first, int count, real *exponentials,
+                           real *terms, vec *sums, const exp_constants *constants,
+                           const int has_grads, const int type) {
+    const int runs = has_grads ? grad_runs_of(tile, first, count) : runs_of(tile, count);
+    const ptrdiff_t length = tile->classes * (count / runs);
+    rows_exponentials(tile, first, count, exponentials, constants, type);
+    for (int i = 0; i < runs; i++) {
+        class_row row = class_row_of(tile, first + i, type, type);
+        row.scale = v_mul(row.scale, v_set((real)tile->negative));
+        FX_FOR_RUN(length, square_step, &row, exponentials + i * length, terms + i * length,
+                   constants, has_grads, type);
+    }
+    for (int i = 0; i < count; i++) {
+        int32_t label = tile->labels[first + i];
+        if (label >= 0) terms[i * tile->classes + label] = 0;
+    }
+    buffer_sums(terms, count, tile->classes, sums);
+}
+
+FX_INLINE void square_sums_typed(const fx_tile *tile, ptrdiff_t first, int count, vec *sums,
+                                 const int has_grads, const int type) {
+    exp_constants constants = row_exp_constants();
+    real exponentials[FX_RUN_BUFFER], terms[FX_RUN_BUFFER];
+    const int most = tile->classes <= FX_PRODUCT_FACTORS ? FX_RUN_ROWS : 1;
+    for (int start = 0; start < count; start += most) {
+        int rows = count - start < most ? count - start : most;
+        square_rows(tile, first + start, rows, exponentials, terms, sums + start, &constants,
+                    has_grads, type);
+    }
+}
+
 /* The sums of a block's anchors, and their gradients. gamma = 2, which nearly everybody uses, is
  * worth a loop in which the compiler knows it. */
 FX_CALLED void modulated_block_sums(const fx_tile *tile, ptrdiff_t first, int count, vec *sums,
                                     const sigmoid_options *options) {
+    const int is_square = options->gamma_negative.kind == POWER_2 && !options->is_clipped;
     sigmoid_options square = *options;
     square.gamma_negative.kind = POWER_2;
     square.gamma_negative.exponent = 2;
     square.is_clipped = 0;
-    if (options->gamma_negative.kind == POWER_2 && !options->is_clipped)
+    if (is_square && FX_BUFFERED_TERMS && tile->classes <= FX_ROW_CHUNK)
+        FX_WITH_FLAG_AND_TYPE(tile->grads.data, tile->logit_type, square_sums_typed, tile, first,
+                              count, sums);
+    else if (is_square)
         FX_WITH_FLAG_AND_TYPE(tile->grads.data, tile->logit_type, modulated_sums_typed, tile, first,
                               count, sums, &square);
     else

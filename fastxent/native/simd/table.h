@@ -21,6 +21,9 @@ FX_TARGET_BEGIN(FX_AVX2_FEATURES)
 
 #include "sigmoid.h"
 #include "sigmoid_lanes.h"
+
+#include "row_runs.h"
+
 #include "sigmoid_rows.h"
 
 #include "softmax_exact.h"

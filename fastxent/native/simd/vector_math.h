@@ -135,6 +135,29 @@ FX_MATH vec v_exp_nonpositive(vec x, const exp_constants *constants) {
     return v_exp_nonpositive_inline(x, constants);
 }
 
+/* The same of several vectors, stage by stage: alone, each is a chain of operations. */
+#if defined(FX_ISA_AVX512) || defined(FX_ISA_AVX2)
+#define FX_EXPS_AT_ONCE 3
+#else
+#define FX_EXPS_AT_ONCE 1
+#endif
+FX_INLINE void v_exps_nonpositive(const int vectors, const vec *x, vec *e,
+                                  const exp_constants *constants) {
+    enum { TERMS = FX_COUNT(exp_tail) };
+    vec biased[FX_EXPS_AT_ONCE], n[FX_EXPS_AT_ONCE], r[FX_EXPS_AT_ONCE];
+    for (int v = 0; v < vectors; v++) r[v] = v_max(constants->underflow, x[v]);
+    for (int v = 0; v < vectors; v++) biased[v] = v_fma(r[v], constants->log2_e, constants->magic);
+    for (int v = 0; v < vectors; v++) n[v] = v_sub(biased[v], constants->magic);
+    for (int v = 0; v < vectors; v++) r[v] = v_fnma(n[v], constants->ln2_high, r[v]);
+    for (int v = 0; v < vectors; v++) r[v] = v_fnma(n[v], constants->ln2_low, r[v]);
+    for (int v = 0; v < vectors; v++) e[v] = constants->tail[TERMS - 1];
+    for (int i = TERMS - 2; i >= 0; i--)
+        for (int v = 0; v < vectors; v++) e[v] = v_fma(e[v], r[v], constants->tail[i]);
+    for (int i = 0; i < 2; i++)
+        for (int v = 0; v < vectors; v++) e[v] = v_fma(e[v], r[v], constants->one);
+    for (int v = 0; v < vectors; v++) e[v] = v_scale(e[v], n[v], biased[v]);
+}
+
 /* exp(z - centre), to the last bits of the difference; what is above FX_EXP_LIMIT may be any number
  * above it.
  *
