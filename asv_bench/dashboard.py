@@ -152,6 +152,10 @@ def complete_pages(folder: Path) -> None:
     for name, content in {"commits.json": subjects, **ABSENT}.items():
         (folder / name).write_text(json.dumps(content), encoding="utf-8")
     graphs = folder / "graphs"
+    for machine in {graph.parent for graph in graphs.rglob("*.json")}:
+        for name in index["benchmarks"]:
+            if not (machine / f"{name}.json").exists():  # counts have no times, and times no counts
+                (machine / f"{name}.json").write_text("[]", encoding="utf-8")
     for graph in graphs.rglob("*.json"):
         samples = folder / "samples" / graph.relative_to(graphs)  # absent as well
         samples.parent.mkdir(parents=True, exist_ok=True)

@@ -160,10 +160,12 @@ def results_of(figures: dict[str, dict[tuple[str, ...], Figure]]) -> dict[str, l
 
 
 def compiler() -> str:
-    """Return the compiler that builds."""
+    """Return the compiler that builds, and its version."""
     command = [*os.environ.get("CC", "cc").split(), "--version"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
-    return done.stdout.partition("\n")[0]
+    first = done.stdout.partition("\n")[0]
+    version = re.search(r"\d+(\.\d+)+", first)
+    return f"{'Clang' if 'clang' in first else 'GCC'} {version[0] if version else 'unknown'}"
 
 
 def machine_of_times() -> dict[str, str]:
