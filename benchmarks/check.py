@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from benchmarks import peers
 from benchmarks.contenders import Contenders, admit_peer
 from benchmarks.inputs import make_inputs
-from benchmarks.shapes import DTYPES, LOSSES, SCORES, SINGLE_CLASS, Case, Shape, fits
+from benchmarks.shapes import DTYPES, GENERAL_GAMMA, LOSSES, SCORES, SINGLE_CLASS, Case, Shape, fits
 
 TINY = (Shape((40, 7)), Shape((2, 5, 9), 1), Shape((60,), None))
 
@@ -27,6 +27,8 @@ def tiny_cases() -> Iterator[Case]:
                     yield Case(function, shape, foreground=0.5, gradient=gradient)
             for dtype in DTYPES[1:]:
                 yield Case(function, TINY[0], dtype, 0.5, gradient)
+            if function in {"sigmoid_focal_loss", "softmax_focal_loss"}:
+                yield Case(function, TINY[0], "float32", 0.5, gradient, variant=GENERAL_GAMMA)
 
 
 def check(name: str, cases: list[Case]) -> list[tuple[str, str, float | str]]:
