@@ -232,6 +232,10 @@ def test_ignored_positions(backend):
     targets = np.array([-100, 3, 255, 6.5])
     result = fx.distribution_focal_loss(LOGITS, targets, ignore_index=(-100, 255))
     np.testing.assert_array_equal(result == 0, [True, False, True, False])
+    logits = LOGITS.copy()
+    logits[[0, 2]] = np.nan
+    mean = fx.distribution_focal_loss(logits, targets, ignore_index=(-100, 255), reduction="mean")
+    np.testing.assert_allclose(mean, (result[1] + result[3]) / 2, rtol=1e-6)
     with pytest.raises(ValueError, match=r"^targets\[0\] = -100\.0 is outside"):
         fx.distribution_focal_loss(LOGITS, targets, ignore_index=255)
 
