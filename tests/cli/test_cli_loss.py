@@ -359,6 +359,17 @@ def test_bad_labels_are_named_by_their_position_in_the_file(tmp_path):
 
 
 @pytest.mark.usefixtures("small_blocks")
+def test_bad_labels_of_a_part_are_named_by_their_position_in_the_file(tmp_path):
+    """Parts that are kept are larger than the blocks that they are computed by."""
+    labels = make_labels()
+    labels[2, 3, 7] = 81
+    files = save(tmp_path, "z.npy", make_logits()), save(tmp_path, "y.npy", labels)
+    out = tmp_path / "out.npy"
+    message = fails("loss", *files, "--loss", "softmax", "--out", out, "--resume")
+    assert message.startswith("targets[2, 3, 7] = 81 is not a class label")
+
+
+@pytest.mark.usefixtures("small_blocks")
 def test_bad_dense_targets_are_named_by_their_position_in_the_file(tmp_path):
     targets = np.zeros((3, CLASSES, 5, 11))
     targets[2, 4, 3, 7] = np.nan
