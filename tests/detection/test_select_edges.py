@@ -57,6 +57,24 @@ def test_next_to_the_threshold(centre, dtype, top_k, isa):
             assert one.found == result.found
 
 
+@pytest.mark.parametrize("top_k", [0, 5])
+def test_next_to_a_score_that_steps_back(top_k, isa):
+    """Of logits between two that pass, one does not: the threshold has two edges."""
+    tried = 0
+    for centre in CENTRES:
+        logits = np.sort(neighbours(centre, 20_000))
+        scores = fx.sigmoid(logits)
+        for place in np.flatnonzero(np.diff(scores) < 0)[:5]:
+            tried += 1
+            near, threshold = logits[place - 30 : place + 30], scores[place + 1]
+            head = np.concatenate([np.full(2000, 9, np.float32), np.resize(near, 3000)])
+            result = fx.select_candidates(
+                head[None], axis=None, score_threshold=threshold, top_k=top_k, num_threads=1
+            )
+            assert result.found == np.count_nonzero(fx.sigmoid(head) > threshold)
+    assert tried
+
+
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("centre", CENTRES)
 @pytest.mark.parametrize("k", [1, 100, 1000])
