@@ -5,7 +5,8 @@ argument.
 """
 
 import ctypes
-from typing import Protocol
+import math
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -24,6 +25,7 @@ _LAZY = (
 def read_array(value: object, name: str) -> Array:
     """Return what NumPy makes of an argument: the same memory wherever that is possible."""
     refuse(value, name)
+    _refuse_overruns(value, name)
     try:
         return _as_numpy(value)
     except MemoryError:
@@ -52,6 +54,42 @@ def _is_lazy(value: object) -> bool:
         return graph is not None and graph() is not None
     except Exception:  # noqa: BLE001 - a class, or a broken object, is no collection
         return False
+
+
+def _refuse_overruns(value: object, name: str) -> None:
+    """Refuse array interfaces that lead out of the buffers they name: NumPy believes them."""
+    items = [value]
+    if isinstance(value, list | tuple):
+        kinds = {kind for kind in set(map(type, value)) if hasattr(kind, "__array_interface__")}
+        items = [item for item in value if type(item) in kinds]
+    for item in items:
+        if isinstance(item, np.ndarray | np.generic):
+            continue
+        try:
+            start, stop, size = _bytes_read(getattr(item, "__array_interface__", None))
+        except Exception:  # noqa: BLE001, S112 - NumPy says what is wrong with it
+            continue
+        if start < 0 or stop > size:
+            raise ValueError(
+                f"{name} cannot be read as an array: its array interface is of the bytes {start} "
+                f"to {stop} of a buffer of {size}"
+            )
+
+
+def _bytes_read(interface: dict[str, Any] | None) -> tuple[int, int, int]:
+    """Return which bytes of its buffer an array interface is of, and how many that has."""
+    if interface is None or isinstance(interface["data"], tuple):
+        return 0, 0, 0  # an address is believed
+    data, shape = interface["data"], interface["shape"]
+    if min(shape, default=1) <= 0:
+        return 0, 0, 0
+    dtype = np.dtype(str(interface["typestr"]))
+    lengths = [math.prod(shape[axis + 1 :]) for axis in range(len(shape))]
+    strides = interface.get("strides") or [length * dtype.itemsize for length in lengths]
+    steps = [(length - 1) * stride for length, stride in zip(shape, strides, strict=True)]
+    start = interface.get("offset", 0)
+    stop = start + sum(step for step in steps if step > 0) + dtype.itemsize
+    return start + sum(step for step in steps if step < 0), stop, memoryview(data).nbytes
 
 
 def _as_numpy(value: object) -> Array:

@@ -51,6 +51,14 @@ BROKEN = {
     "array interface of a negative shape": interface(shape=(-1,)),
     "array interface that is no dict": type("A", (), {"__array_interface__": 3})(),
     "array interface of other strides": interface(strides=(4, 4)),
+    "array interface of more than its buffer": interface(shape=(6,), data=bytes(20)),
+    "array interface of strides that leave its buffer": interface(strides=(8,), data=bytes(20)),
+    "array interface of strides before its buffer": interface(strides=(-4,), data=bytes(20)),
+    "array interface of an offset in its buffer": interface(offset=4, data=bytes(20)),
+    "array interface of an offset before its buffer": interface(offset=-4, data=bytes(20)),
+    "array interface of larger elements": interface(typestr="<f8", data=bytearray(20)),
+    "array interface of one larger element": interface(shape=(), data=bytes(3)),
+    "a list of array interfaces": [interface(), interface(shape=(6,), data=bytes(20))],
     "array interface of no memory": interface(data=None, shape=(4, 5)),
     "__array__ that raises": type("A", (), {"__array__": raises})(),
     "__array__ that returns a list": type("A", (), {"__array__": lambda s, *a, **k: [1]})(),
@@ -91,6 +99,21 @@ def test_broken_objects(kind):
         fx.recommend_loss(value)
     with refused("label_smoothing", ""):
         fx.softmax_cross_entropy(LOGITS, LABELS, label_smoothing=value)
+
+
+def test_array_interfaces_of_buffers():
+    """What lies within is read, wherever it is."""
+    values = np.arange(8, dtype=np.float32)
+    memory = values.tobytes()
+    for changes, part in (
+        ({"shape": (8,)}, values),
+        ({"shape": (3,), "offset": 20}, values[5:]),
+        ({"shape": (4,), "strides": (8,)}, values[::2]),
+        ({"shape": (2, 4), "strides": (-16, -4), "offset": 28}, values[::-1].reshape(2, 4)),
+        ({"shape": (0,), "offset": 99}, values[:0]),
+    ):
+        found = fx.sigmoid(interface(data=memory, **changes))
+        np.testing.assert_allclose(found, special.expit(part), rtol=1e-6)
 
 
 def test_the_cause_of_an_error_is_kept():
