@@ -16,8 +16,9 @@ PIPELINES := inference pixels dataloader matching training training_jax
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test test-all test-oldest-jax test-aarch64 test-versions mutate exhaustive examples \
-	docs docs-serve bench bench-compare dashboard dashboard-serve lint format check-dist clean
+.PHONY: help setup demo test test-all test-oldest-jax test-aarch64 test-versions mutate exhaustive \
+	examples docs docs-serve bench bench-compare dashboard dashboard-serve lint format check-dist \
+	check-platforms clean
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -94,6 +95,9 @@ format: $(VENV)/.made-extra-lint  ## reformat Python and C
 
 check-dist: $(VENV)/.made-extra-test  ## build sdist and wheel, test the wheel like `make test`
 	.ci/check-dist $(BIN)/python --numprocesses auto $(CASES) $(PYTEST_ARGS)
+
+check-platforms: $(VENV)/.made-env  ## check the C files for macOS and Windows with Clang (no code)
+	.ci/platforms $(BIN)/python
 
 clean:  ## remove .venv and everything that was built
 	rm -rf $(VENV) build dist *.egg-info .hypothesis .mypy_cache .pytest_cache .ruff_cache

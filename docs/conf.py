@@ -75,6 +75,7 @@ html_sidebars = {
     "mathematics": [],
     "playground": [],
     "accuracy": [],
+    "testing": [],
     "performance": [],
 }
 

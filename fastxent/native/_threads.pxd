@@ -26,7 +26,12 @@ cdef enum:
 
 cdef extern from *:
     """
+    #if defined(_MSC_VER) && !defined(__clang__)
+    #include <intrin.h>
+    #define fx_next_block(place) _InterlockedExchangeAdd64(place, 1)
+    #else
     #define fx_next_block(place) __atomic_fetch_add(place, 1, __ATOMIC_RELAXED)
+    #endif
     """
     Py_ssize_t fx_next_block(Py_ssize_t* place) nogil
 
