@@ -16,9 +16,9 @@ PIPELINES := inference pixels dataloader matching training training_jax
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test test-all test-oldest-jax test-aarch64 test-versions mutate exhaustive \
-	examples docs docs-serve bench bench-compare dashboard dashboard-serve lint format check-dist \
-	check-platforms clean
+.PHONY: help setup demo test test-all test-oldest-jax test-aarch64 test-versions mutate sanitize \
+	races guard fuzz exhaustive examples docs docs-serve bench bench-compare dashboard dashboard-serve \
+	lint format check-dist check-platforms clean
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -46,8 +46,31 @@ test-aarch64: $(VENV)/.made-extra-test  ## test what is compiled for AArch64 und
 
 mutate: $(VENV)/.made-extra-test $(VENV)/.made-bench-peers  ## see tests fail of code that is broken (hours; MUTATE_ARGS="--jobs 2")
 	$(BIN)/python scripts/mutate.py $(MUTATE_ARGS)
+
 test-versions: $(VENV)/.made-extra-test  ## test the wheel on Python 3.11 to 3.15, old and new NumPy
 	.ci/versions $(BIN)/python $(ROWS)
+
+sanitize: $(VENV)/.made-extra-test  ## run the tests under AddressSanitizer and UBSan (half an hour)
+	.ci/sanitize $(BIN)/python --numprocesses auto $(PYTEST_ARGS)
+
+races: $(VENV)/.made-extra-test  ## let ThreadSanitizer watch threads that compute at once (minutes)
+	.ci/races $(BIN)/python
+
+guard: $(VENV)/.made-extra-test  ## call everything between unmapped pages (half an hour)
+	cd tests && export FASTXENT_GUARD=all && \
+	for isa in $$($(CURDIR)/$(BIN)/python -c 'from fastxent import native; \
+	        print(*native.available_isas())'); do \
+	    $(CURDIR)/$(BIN)/python -m support.guard native $$isa /dev/null && \
+	    $(CURDIR)/$(BIN)/python -m support.guard_detection native $$isa /dev/null && \
+	    $(CURDIR)/$(BIN)/python -m support.guard_selection $$isa || exit 1; done
+	cd tests && FASTXENT_GUARD=all $(CURDIR)/$(BIN)/python -m support.guard numba numba /dev/null
+
+FUZZ_SECONDS ?= 600
+FUZZ_SEED ?= 0
+fuzz: $(VENV)/.made-extra-test  ## compare random calls with the reference (FUZZ_SECONDS=60)
+	@mkdir -p build/fuzz
+	cd tests && FASTXENT_FUZZ_LOG=$(CURDIR)/build/fuzz/last-call \
+	    $(CURDIR)/$(BIN)/python -m support.fuzz $(FUZZ_SECONDS) $(FUZZ_SEED)
 
 exhaustive: $(VENV)/.made-native  ## measure exp, log, ... at all 2^32 floats (a quarter of an hour)
 	$(BIN)/python scripts/primitive_errors.py --exhaustive

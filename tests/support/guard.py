@@ -1,7 +1,8 @@
 """Arrays whose rows lie between unmapped pages, and calls of everything on them.
 
 Run as a program, ``python -m support.guard BACKEND ISA FILE``: what touches these pages ends it
-with a fault, and FILE has the last call.
+with a fault, and FILE has the last call. With FASTXENT_GUARD=all it takes every number of classes
+up to 130, and of Numba's kernels all.
 """
 
 import ctypes
@@ -26,7 +27,10 @@ BLOCK_PAGES = 12
 
 DTYPES = ("float16", "bfloat16", "float32", "float64")
 #: Around every switch between kernels: single, few, chunks, vectors, rows, products of 112 factors.
+TAKES_ALL = os.environ.get("FASTXENT_GUARD") == "all"
 CLASSES = (*range(1, 34), 47, 48, 49, 63, 64, 65, 79, 80, 81, 91, 111, 112, 113, 127, 128, 129)
+if TAKES_ALL:
+    CLASSES = tuple(range(1, 131))
 ANCHORS = (1, 2, 3, 7, 8, 9, 15, 16, 17, 23, 31, 33, 40)
 SCORES = (
     *("sigmoid", "log_sigmoid", "softplus", "logit", "odds"),
@@ -127,8 +131,8 @@ class Call(NamedTuple):
     def by_threes(self):
         """Return a call with three anchors in place of each: runs of three, side by side."""
         options = dict(self.options)
-        if "weight" in options:
-            options["weight"] = np.repeat(options["weight"][:, None], 3, 1)
+        for key in {"weight", "grad_output"} & options.keys():
+            options[key] = np.repeat(options[key][:, None], 3, 1)
         values, *targets = (np.repeat(a[:, None], 3, 1) for a in (self.values, *self.targets))
         return Call(self.name, values, tuple(targets), options)
 
@@ -158,7 +162,7 @@ class Call(NamedTuple):
 
 def options_of(name, rng, values):
     """Return some of the arguments that lead to other kernels, or to other parts of them."""
-    (count, classes), kind = values.shape, rng.integers(6)
+    (count, classes), kind = values.shape, rng.integers(8)
     options = {"return_grad": True} if rng.random() < 0.5 else {}
     if kind == 1 and name != "distribution_focal_loss":
         options |= {"weight": rng.random(count), "class_weight": rng.random(classes)}
@@ -170,6 +174,11 @@ def options_of(name, rng, values):
         options |= {"reduction": "mean"}
     if kind == 5 and name in {"sigmoid_focal_loss", "softmax_focal_loss"}:
         options |= {"gamma": 1.3, "alpha": rng.random(classes)}
+    if kind == 6:
+        options |= {"return_grad": True, "grad_output": rng.random(count)}
+    if kind == 7 and name in family.PER_CLASS:
+        factors = rng.random(values.shape).astype(values.dtype)
+        options |= {"return_grad": True, "grad_output": factors, "reduction": "none"}
     return options
 
 
@@ -193,7 +202,12 @@ def calls(rng, losses, scores, dtypes, classes):
         if count > 1 or name in family.WITH_DENSE:
             values = family.values_for(name, rng, (int(rng.choice(ANCHORS)), count)).astype(dtype)
             options = options_of(name, rng, values)
-            yield Call(name, values, targets_of(name, rng, values), options)
+            targets = targets_of(name, rng, values)
+            if targets[0].shape == values.shape and targets[0].dtype.kind in "fV":
+                missing = rng.random(values.shape if name in family.PER_CLASS else len(values))
+                targets[0][missing < 0.1] = -1
+                options["ignore_index"] = -1
+            yield Call(name, values, targets, options)
     for count, dtype, name in itertools.product(classes, dtypes, scores):
         values = rng.uniform(0.1, 0.9, (int(rng.choice(ANCHORS)), count)).astype(dtype)
         yield Call(name, values, (), {})
@@ -208,15 +222,20 @@ def main(backend, isa, path, seed="0"):
     if backend == "native":
         native.set_isa(isa)
         chosen = calls(rng, family.LOSSES, SCORES, DTYPES, CLASSES)
+    elif TAKES_ALL:
+        chosen = calls(rng, family.LOSSES, SCORES, DTYPES, CLASSES)
     else:  # what is compiled takes time
         losses = ("sigmoid_cross_entropy", "softmax_cross_entropy", "categorical_cross_entropy")
         scores = ("sigmoid", "softmax", "logsumexp")
         chosen = calls(rng, losses, scores, ("float32", "bfloat16"), (2, 3, 5, 9, 17, 33))
+    count = 0
     for call in chosen:
         for layout, at_end in itertools.product(LAYOUTS, (True, False)):
+            count += 1
             os.pwrite(log, f"{call} {layout} {at_end}".ljust(400).encode(), 0)
             arena.renew(layout, at_end=at_end)
             (call.by_threes() if layout == "rows by threes" else call).check(arena)
+    print(f"{backend} {isa}: {count} calls between unmapped pages")
 
 
 if __name__ == "__main__":

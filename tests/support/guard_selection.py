@@ -40,7 +40,7 @@ def check(arena, values, objectness, options):
 
 def main(isa):
     native.set_isa(isa)
-    rng, arena = np.random.default_rng(0), Arena()
+    rng, arena, count = np.random.default_rng(0), Arena(), 0
     for layout in ("rows", *LAYOUTS):
         for at_end in (False, True):
             for classes in CLASSES:
@@ -54,6 +54,8 @@ def main(isa):
                     for objects in (None, objectness):
                         arena.renew(layout, at_end=at_end)
                         check(arena, values, objects, options)
+                        count += 1
+    print(f"native {isa}: {count} calls of selection between unmapped pages")
 
 
 if __name__ == "__main__":

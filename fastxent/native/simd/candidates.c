@@ -211,6 +211,11 @@ static void order_places(const fx_selector *selectors, int count, fx_place *plac
     qsort(places, (size_t)number, sizeof *places, compare_places);
 }
 
+/* Of no candidates the place may be NULL, which memcpy does not allow. */
+static void copy_candidates(fx_candidate *items, const fx_candidate *source, ptrdiff_t count) {
+    if (count > 0) memcpy(items, source, (size_t)count * sizeof *items);
+}
+
 /* Put the segments of an image together, in order, with as much memory once more; how many. */
 static ptrdiff_t join_groups(const fx_selection *call, const fx_place *places, ptrdiff_t count,
                              fx_candidate *items, fx_candidate *memory) {
@@ -218,7 +223,7 @@ static ptrdiff_t join_groups(const fx_selection *call, const fx_place *places, p
     for (ptrdiff_t i = 0; i < count;) {
         const ptrdiff_t first = stop, group = places[i].segment->group;
         for (; i < count && places[i].segment->group == group; i++) {
-            memcpy(items + stop, places[i].items, (size_t)places[i].segment->count * sizeof *items);
+            copy_candidates(items + stop, places[i].items, places[i].segment->count);
             stop += places[i].segment->count;
         }
         if (call->top_k >= 0 && stop - first > call->top_k) {
@@ -234,7 +239,7 @@ static ptrdiff_t join_sorted(const fx_selection *call, const fx_place *places, p
     ptrdiff_t stop = 0;
     for (ptrdiff_t i = 0; i < count; i++) {
         lengths[i] = places[i].segment->count;
-        memcpy(items + stop, places[i].items, (size_t)lengths[i] * sizeof *items);
+        copy_candidates(items + stop, places[i].items, lengths[i]);
         stop += lengths[i];
     }
     return fx_merge_runs(items, lengths, count, call->top_k < 0 ? stop : call->top_k, memory);
