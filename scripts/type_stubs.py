@@ -4,7 +4,7 @@ Run ``python scripts/type_stubs.py`` to write them, or with ``--check`` to learn
 to date. It needs nothing but Python. A stub has the public functions and classes of its module with
 the parameters that are written there. A loss becomes overloads on its reduction and on each of its
 parameters ``return_...``, a score becomes two: that of a scalar is a scalar. The losses and scores
-of ``fastxent.torch`` have those parameters of NumPy's that mean something for tensors.
+of ``fastxent.torch`` and ``fastxent.jax`` have those parameters of NumPy's that it knows.
 """
 
 import argparse
@@ -15,6 +15,7 @@ import textwrap
 from collections.abc import Iterator
 from itertools import chain, product
 from pathlib import Path
+from typing import NamedTuple
 
 PACKAGE = Path(__file__).parents[1] / "fastxent"
 MODULES = (
@@ -27,8 +28,25 @@ MODULES = (
     "scores",
 )
 
-#: The stubs of functions of tensors, and the modules that have these functions for arrays.
-TENSOR_MODULES = {
+
+class Library(NamedTuple):
+    """How the parameters and results of NumPy's functions are called for another library."""
+
+    imports: str
+    result: str
+    argument: str
+    #: One that may be a number as well.
+    option: str
+
+
+LIBRARIES = {
+    "torch": Library("from torch import Tensor\n", "Tensor", "Tensor", "Tensor | float"),
+    "jax": Library(
+        "import jax\nfrom jax.typing import ArrayLike\n", "jax.Array", "ArrayLike", "ArrayLike"
+    ),
+}
+#: The stubs of their functions, and the modules that have these for NumPy.
+LIBRARY_MODULES = {
     "losses": ("losses", "focal_losses", "focal_star", "quality_losses", "probability_losses"),
     "scores": ("scores",),
 }
@@ -39,7 +57,7 @@ HEADER = """\
 # fmt: off
 
 """
-TENSOR_HEADER = """\
+LIBRARY_HEADER = """\
 # scripts/type_stubs.py made this of the functions of arrays: change those, and run it again.
 # fmt: off
 
@@ -176,51 +194,52 @@ def loss_variants(parameters: Parameters, result: str) -> Iterator[tuple[Paramet
     yield parameters, result
 
 
-def format_tensor_stub(modules: tuple[str, ...]) -> str:
-    """Return the stub of the functions of tensors that have counterparts in these modules."""
+def format_library_stub(library: Library, modules: tuple[str, ...]) -> str:
+    """Return the stub of a library's functions that have counterparts in these modules."""
     functions = {}
-    imports = "from torch import Tensor\n"
+    imports = library.imports
     for module in modules:
         source = (PACKAGE / f"{module}.py").read_text(encoding="utf-8")
         imports += "".join(ast.unparse(s) + "\n" for s in ast.parse(source).body if is_import(s))
         for function in filter(is_public, ast.parse(source).body):
-            functions[function.name] = "\n".join(format_tensor_function(function, source))
+            functions[function.name] = "\n".join(format_for(library, function, source))
     names = "".join(f'    "{name}",\n' for name in sorted(functions))
     members = "\n".join(functions[name] for name in sorted(functions))
     code = f"__all__ = [\n{names}]\n\n{members}\n"
-    return TENSOR_HEADER + format_imports(imports, code) + f"\n{code}"
+    return LIBRARY_HEADER + format_imports(imports, code) + f"\n{code}"
 
 
 def is_import(statement: ast.stmt) -> bool:
-    """Return whether a statement imports names."""
-    return isinstance(statement, ast.ImportFrom)
+    """Return whether a statement imports names that are not of NumPy's arrays."""
+    return isinstance(statement, ast.ImportFrom) and statement.module != "numpy.typing"
 
 
-def format_tensor_function(function: ast.FunctionDef, source: str) -> Iterator[str]:
-    """Yield a function of tensors, or its overloads, given that of arrays."""
+def format_for(library: Library, function: ast.FunctionDef, source: str) -> Iterator[str]:
+    """Yield a function of a library, or its overloads, given that of NumPy."""
     parameters = {
-        name: as_tensors(name, text)
+        name: translated(library, name, text)
         for name, text in parameters_of(function, source).items()
         if name not in NUMPY_ONLY
     }
-    variants = [(parameters, "Tensor")]
+    kind = library.result
+    variants = [(parameters, kind)]
     flag = "return_expectation"
     if flag in parameters:
         variants = [
-            (parameters | {flag: f"{flag}: Literal[False] = False"}, "Tensor"),
-            (parameters | {flag: f"{flag}: Literal[True]"}, "tuple[Tensor, Tensor]"),
+            (parameters | {flag: f"{flag}: Literal[False] = False"}, kind),
+            (parameters | {flag: f"{flag}: Literal[True]"}, f"tuple[{kind}, {kind}]"),
         ]
     decorator = "@overload\n" if len(variants) > 1 else ""
-    for chosen, kind in variants:
-        yield f"{decorator}def {function.name}(\n{wrapped(chosen)}\n) -> {kind}: ..."
+    for chosen, result in variants:
+        yield f"{decorator}def {function.name}(\n{wrapped(chosen)}\n) -> {result}: ..."
 
 
-def as_tensors(name: str, parameter: str) -> str:
-    """Return a parameter that is an array as one that is a tensor, or a number where it may be."""
+def translated(library: Library, name: str, parameter: str) -> str:
+    """Return a parameter of NumPy's function as one of the library's."""
     if name == "normalizer":
-        return parameter.replace("Normalizer | float", "Normalizer | float | Tensor")
-    return parameter.replace("ArrayLike | None", "Tensor | float | None").replace(
-        "ArrayLike", "Tensor"
+        return parameter.replace("Normalizer | float", f"Normalizer | {library.option}")
+    return parameter.replace("ArrayLike | None", f"{library.option} | None").replace(
+        "ArrayLike", library.argument
     )
 
 
@@ -234,8 +253,8 @@ def main(arguments: list[str] | None = None) -> int:
         )
         for module in MODULES
     }
-    for name, modules in TENSOR_MODULES.items():
-        stubs[PACKAGE / "torch" / f"{name}.pyi"] = format_tensor_stub(modules)
+    for (folder, library), (name, modules) in product(LIBRARIES.items(), LIBRARY_MODULES.items()):
+        stubs[PACKAGE / folder / f"{name}.pyi"] = format_library_stub(library, modules)
     status = 0
     for path, stub in stubs.items():
         if not is_check:

@@ -23,7 +23,7 @@ __all__ = [
 def asymmetric_loss(
     logits: Tensor, targets: Tensor, *, gamma_neg: float = 4.0, gamma_pos: float = 1.0,
     clip: float = 0.05, axis: SupportsIndex | None = -1, reduction: Reduction = "anchor",
-    normalizer: Normalizer | float | Tensor = "valid", empty: Literal["raise"] | float = 0.0,
+    normalizer: Normalizer | Tensor | float = "valid", empty: Literal["raise"] | float = 0.0,
     weight: Tensor | float | None = None, class_weight: Tensor | float | None = None,
     ignore_index: IgnoreIndex = -100, background_index: SupportsIndex | None = None,
     num_threads: SupportsIndex | None = None
@@ -31,7 +31,7 @@ def asymmetric_loss(
 def binary_cross_entropy(
     probs: Tensor, targets: Tensor, *, label_smoothing: float = 0.0,
     axis: SupportsIndex | None = -1, eps: float = 1e-7, reduction: Reduction = "anchor",
-    normalizer: Normalizer | float | Tensor = "valid", empty: Literal["raise"] | float = 0.0,
+    normalizer: Normalizer | Tensor | float = "valid", empty: Literal["raise"] | float = 0.0,
     weight: Tensor | float | None = None, class_weight: Tensor | float | None = None,
     ignore_index: IgnoreIndex = -100, background_index: SupportsIndex | None = None,
     num_threads: SupportsIndex | None = None
@@ -39,7 +39,7 @@ def binary_cross_entropy(
 def categorical_cross_entropy(
     probs: Tensor, targets: Tensor, *, label_smoothing: float = 0.0, axis: SupportsIndex = -1,
     eps: float = 1e-7, reduction: Reduction = "anchor",
-    normalizer: Normalizer | float | Tensor = "valid", empty: Literal["raise"] | float = 0.0,
+    normalizer: Normalizer | Tensor | float = "valid", empty: Literal["raise"] | float = 0.0,
     weight: Tensor | float | None = None, class_weight: Tensor | float | None = None,
     ignore_index: IgnoreIndex = -100, background_index: SupportsIndex | None = None,
     num_threads: SupportsIndex | None = None
@@ -48,7 +48,7 @@ def categorical_cross_entropy(
 def distribution_focal_loss(
     logits: Tensor, targets: Tensor, *, return_expectation: Literal[False] = False,
     axis: SupportsIndex = -1, reduction: Reduction = "anchor",
-    normalizer: Normalizer | float | Tensor = "valid", empty: Literal["raise"] | float = 0.0,
+    normalizer: Normalizer | Tensor | float = "valid", empty: Literal["raise"] | float = 0.0,
     weight: Tensor | float | None = None, ignore_index: IgnoreIndex = -100,
     num_threads: SupportsIndex | None = None
 ) -> Tensor: ...
@@ -56,13 +56,13 @@ def distribution_focal_loss(
 def distribution_focal_loss(
     logits: Tensor, targets: Tensor, *, return_expectation: Literal[True],
     axis: SupportsIndex = -1, reduction: Reduction = "anchor",
-    normalizer: Normalizer | float | Tensor = "valid", empty: Literal["raise"] | float = 0.0,
+    normalizer: Normalizer | Tensor | float = "valid", empty: Literal["raise"] | float = 0.0,
     weight: Tensor | float | None = None, ignore_index: IgnoreIndex = -100,
     num_threads: SupportsIndex | None = None
 ) -> tuple[Tensor, Tensor]: ...
 def poly1_cross_entropy(
     logits: Tensor, targets: Tensor, *, epsilon: float = 1.0, axis: SupportsIndex = -1,
-    reduction: Reduction = "anchor", normalizer: Normalizer | float | Tensor = "valid",
+    reduction: Reduction = "anchor", normalizer: Normalizer | Tensor | float = "valid",
     empty: Literal["raise"] | float = 0.0, weight: Tensor | float | None = None,
     class_weight: Tensor | float | None = None, ignore_index: IgnoreIndex = -100,
     background_index: SupportsIndex | None = None, num_threads: SupportsIndex | None = None
@@ -70,7 +70,7 @@ def poly1_cross_entropy(
 def quality_focal_loss(
     logits: Tensor, labels: Tensor, scores: Tensor, *, beta: float = 2.0,
     axis: SupportsIndex | None = -1, reduction: Reduction = "anchor",
-    normalizer: Normalizer | float | Tensor = "valid", empty: Literal["raise"] | float = 0.0,
+    normalizer: Normalizer | Tensor | float = "valid", empty: Literal["raise"] | float = 0.0,
     weight: Tensor | float | None = None, class_weight: Tensor | float | None = None,
     ignore_index: IgnoreIndex = -100, background_index: SupportsIndex | None = None,
     num_threads: SupportsIndex | None = None
@@ -78,7 +78,7 @@ def quality_focal_loss(
 def sigmoid_cross_entropy(
     logits: Tensor, targets: Tensor, *, pos_weight: Tensor | float | None = None,
     label_smoothing: float = 0.0, axis: SupportsIndex | None = -1,
-    reduction: Reduction = "anchor", normalizer: Normalizer | float | Tensor = "valid",
+    reduction: Reduction = "anchor", normalizer: Normalizer | Tensor | float = "valid",
     empty: Literal["raise"] | float = 0.0, weight: Tensor | float | None = None,
     class_weight: Tensor | float | None = None, ignore_index: IgnoreIndex = -100,
     background_index: SupportsIndex | None = None, num_threads: SupportsIndex | None = None
@@ -86,7 +86,7 @@ def sigmoid_cross_entropy(
 def sigmoid_focal_loss(
     logits: Tensor, targets: Tensor, *, alpha: Tensor | float | None = 0.25, gamma: float = 2.0,
     axis: SupportsIndex | None = -1, reduction: Reduction = "anchor",
-    normalizer: Normalizer | float | Tensor = "valid", empty: Literal["raise"] | float = 0.0,
+    normalizer: Normalizer | Tensor | float = "valid", empty: Literal["raise"] | float = 0.0,
     weight: Tensor | float | None = None, class_weight: Tensor | float | None = None,
     ignore_index: IgnoreIndex = -100, background_index: SupportsIndex | None = None,
     num_threads: SupportsIndex | None = None
@@ -94,14 +94,14 @@ def sigmoid_focal_loss(
 def sigmoid_focal_loss_star(
     logits: Tensor, targets: Tensor, *, alpha: Tensor | float | None = None, gamma: float = 2.0,
     beta: float = 0.0, axis: SupportsIndex | None = -1, reduction: Reduction = "anchor",
-    normalizer: Normalizer | float | Tensor = "valid", empty: Literal["raise"] | float = 0.0,
+    normalizer: Normalizer | Tensor | float = "valid", empty: Literal["raise"] | float = 0.0,
     weight: Tensor | float | None = None, class_weight: Tensor | float | None = None,
     ignore_index: IgnoreIndex = -100, background_index: SupportsIndex | None = None,
     num_threads: SupportsIndex | None = None
 ) -> Tensor: ...
 def softmax_cross_entropy(
     logits: Tensor, targets: Tensor, *, label_smoothing: float = 0.0, axis: SupportsIndex = -1,
-    reduction: Reduction = "anchor", normalizer: Normalizer | float | Tensor = "valid",
+    reduction: Reduction = "anchor", normalizer: Normalizer | Tensor | float = "valid",
     empty: Literal["raise"] | float = 0.0, weight: Tensor | float | None = None,
     class_weight: Tensor | float | None = None, ignore_index: IgnoreIndex = -100,
     background_index: SupportsIndex | None = None, num_threads: SupportsIndex | None = None
@@ -109,7 +109,7 @@ def softmax_cross_entropy(
 def softmax_focal_loss(
     logits: Tensor, targets: Tensor, *, alpha: Tensor | float | None = None, gamma: float = 2.0,
     axis: SupportsIndex = -1, reduction: Reduction = "anchor",
-    normalizer: Normalizer | float | Tensor = "valid", empty: Literal["raise"] | float = 0.0,
+    normalizer: Normalizer | Tensor | float = "valid", empty: Literal["raise"] | float = 0.0,
     weight: Tensor | float | None = None, class_weight: Tensor | float | None = None,
     ignore_index: IgnoreIndex = -100, background_index: SupportsIndex | None = None,
     num_threads: SupportsIndex | None = None
@@ -117,7 +117,7 @@ def softmax_focal_loss(
 def varifocal_loss(
     logits: Tensor, targets: Tensor, *, alpha: Tensor | float | None = 0.75, gamma: float = 2.0,
     iou_weighted: bool = True, axis: SupportsIndex | None = -1, reduction: Reduction = "anchor",
-    normalizer: Normalizer | float | Tensor = "valid", empty: Literal["raise"] | float = 0.0,
+    normalizer: Normalizer | Tensor | float = "valid", empty: Literal["raise"] | float = 0.0,
     weight: Tensor | float | None = None, class_weight: Tensor | float | None = None,
     ignore_index: IgnoreIndex = -100, background_index: SupportsIndex | None = None,
     num_threads: SupportsIndex | None = None

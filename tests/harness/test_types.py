@@ -148,8 +148,9 @@ def test_stubs_fit_what_is_imported(tmp_path):
     allowed.write_text("\n".join(NOT_IN_STUBS), "utf-8")
     modules = [".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts) for path in STUBS]
     assert "fastxent.native._native" in modules
-    if importlib.util.find_spec("torch") is None:
-        modules = [module for module in modules if not module.startswith("fastxent.torch.")]
+    for library in ("jax", "torch"):
+        if importlib.util.find_spec(library) is None:
+            modules = [name for name in modules if not name.startswith(f"fastxent.{library}.")]
     result = run_module("mypy.stubtest", "--allowlist", allowed, *modules)
     assert result.returncode == 0, result.stdout + result.stderr
 
@@ -158,6 +159,42 @@ def test_every_loss_is_in_a_stub():
     text = "".join(path.read_text("utf-8") for path in STUBS)
     for loss in LOSSES:
         assert text.count(f"def {loss.__name__}(") > 4
+
+
+CALLS_IN_JAX = """
+from typing import assert_type
+import jax
+import jax.numpy as jnp
+import numpy as np
+import fastxent.jax as fxj
+
+LOGITS, LABELS = jnp.zeros((4, 3)), np.zeros(4, int)
+
+def take_results() -> None:
+    assert_type(fxj.sigmoid_cross_entropy(LOGITS, LABELS, reduction="mean"), jax.Array)
+    assert_type(fxj.softmax_focal_loss(LOGITS, LABELS, axis=0, gamma=1.0), jax.Array)
+    assert_type(fxj.sigmoid_focal_loss(LOGITS, LABELS, alpha=None, weight=LABELS), jax.Array)
+    assert_type(fxj.poly1_cross_entropy(LOGITS, LABELS, normalizer=LOGITS.sum()), jax.Array)
+    assert_type(fxj.distribution_focal_loss(LOGITS, LABELS), jax.Array)
+    loss, edge = fxj.distribution_focal_loss(LOGITS, LABELS, return_expectation=True)
+    assert_type(edge, jax.Array)
+    assert_type(fxj.logsumexp(LOGITS, axis=(0, 1), keepdims=True), jax.Array)
+
+def refuse() -> None:
+    fxj.sigmoid_cross_entropy(LOGITS, LABELS, reduction="avg")  # type: ignore[arg-type]
+    fxj.sigmoid_cross_entropy(LOGITS, LABELS, return_grad=True)  # type: ignore[call-arg]
+    fxj.softmax(LOGITS, backend="numpy")  # type: ignore[call-arg]
+    fxj.softmax(LOGITS, axes=1)  # type: ignore[call-arg]
+    fxj.varifocal_loss(LOGITS)  # type: ignore[call-arg]
+    text: str = fxj.softmax(LOGITS)  # type: ignore[assignment]
+"""
+
+
+def test_functions_of_jax_have_types(tmp_path, cache):
+    pytest.importorskip("jax")
+    path = tmp_path / "calls.py"
+    path.write_text(CALLS_IN_JAX, "utf-8")
+    assert "Success" in (output := check_types(path, cache)), output
 
 
 @pytest.mark.parametrize(
