@@ -141,10 +141,10 @@ class LossRequest:
     #: 0: as many as `automatic_threads` says when the call turns out to be long enough.
     threads: int = 1
     #: Raises the error of a dense target that is not valid: outside [0, 1] and not in `ignore`, or,
-    #: with a softmax, missing where other targets of the anchor are not. And that of a probability
-    #: outside [0, 1] by more than `tolerance`. Where it is given, `dense` and probabilities are
-    #: unchecked, and the caller sees nothing that is written: the backend calls it when it meets
-    #: such a target, or what may be such a probability.
+    #: with a softmax, missing where other targets of the anchor are not. And that of what is no
+    #: class label, and of a probability outside [0, 1] by more than `tolerance`. Where it is given,
+    #: `labels`, `dense` and probabilities are unchecked, and the caller sees nothing that is
+    #: written: the backend calls it when it meets such a target, or what may be such a probability.
     late_check: Callable[[], object] | None = None
     #: inf: all probabilities are checked.
     tolerance: float = math.inf

@@ -63,11 +63,9 @@ cdef inline void run_losses(const Job* job, const Cursor* cursor, Py_ssize_t run
     cdef const real* weights
     cdef Scratch scratch = memory[0]
     cdef int has_missing = False
+    cdef bint may_stray
     if (job.may_miss_targets and has_invalid_targets(job, cursor, run, &has_missing)
             and job.checks_late):
-        totals.has_invalid = True
-        return
-    if job.checks_labels and has_invalid_labels(job, cursor, run):
         totals.has_invalid = True
         return
     if writes_in_place(job):
@@ -75,9 +73,13 @@ cdef inline void run_losses(const Job* job, const Cursor* cursor, Py_ssize_t run
     if job.has_positions:
         run_positions[real](job, cursor, run, scratch.columns, <real*>scratch.soft_targets)
     elif job.has_labels:
-        job.kernels.label_columns(operand_at(&job.targets, &job.dimensions, cursor),
-                                  inner_stride(&job.targets, &job.dimensions), job.targets.type,
-                                  run, &job.labels, scratch.columns)
+        may_stray = job.kernels.label_columns(
+            operand_at(&job.targets, &job.dimensions, cursor),
+            inner_stride(&job.targets, &job.dimensions), job.targets.type, run, &job.labels,
+            scratch.columns)
+        if may_stray and job.checks_labels and has_invalid_labels(job, cursor, run):
+            totals.has_invalid = True
+            return
     if job.soft_targets.data != NULL:
         gather[real](job, &job.soft_targets, cursor, run, <real*>scratch.soft_targets)
     weights = run_weights[real](job, cursor, run, scratch.columns, buffer)

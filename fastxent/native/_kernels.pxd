@@ -112,8 +112,8 @@ cdef extern from "kernels.h" nogil:
         void (*unpack)(const void*, Py_ssize_t, const fx_strided*) noexcept nogil
         void (*widen)(const char*, int, Py_ssize_t, void*) noexcept nogil
         void (*narrow)(const void*, Py_ssize_t, char*, int) noexcept nogil
-        void (*label_columns)(const char*, Py_ssize_t, int, Py_ssize_t,
-                              const fx_label_map*, int32_t*) noexcept nogil
+        int (*label_columns)(const char*, Py_ssize_t, int, Py_ssize_t,
+                             const fx_label_map*, int32_t*) noexcept nogil
         void (*clear_ignored)(const int32_t*, Py_ssize_t, void*) noexcept nogil
         void (*clear_ignored_grads)(const fx_tile*) noexcept nogil
         int (*fill_missing)(const fx_tile*, int32_t*) noexcept nogil

@@ -182,9 +182,10 @@ typedef struct {
     /* Contiguous rows of 16-bit floats, to and from floats. */
     void (*widen)(const char *source, int type, ptrdiff_t count, void *values);
     void (*narrow)(const void *values, ptrdiff_t count, char *destination, int type);
-    /* Labels and dense targets; strides in bytes. The searches return an index or -1. */
-    void (*label_columns)(const char *source, ptrdiff_t stride, int type, ptrdiff_t count,
-                          const fx_label_map *map, int32_t *columns);
+    /* Labels and dense targets; strides in bytes. Columns come with the answer whether labels may
+     * be invalid, which a search has to find out; searches return an index or -1. */
+    int (*label_columns)(const char *source, ptrdiff_t stride, int type, ptrdiff_t count,
+                         const fx_label_map *map, int32_t *columns);
     void (*clear_ignored)(const int32_t *columns, ptrdiff_t count, void *losses);
     void (*clear_ignored_grads)(const fx_tile *tile);
     /* Missing dense targets of a packed tile, before and after the kernel; see missing.h. */

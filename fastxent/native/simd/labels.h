@@ -100,19 +100,21 @@ FX_INLINE int32_t column_of(int64_t label, int64_t first_ignored, int32_t first_
 #define FX_LABEL_PIECE 64
 /* Labels of 64 bits as 32, in half the instructions. False where one does not fit. */
 FX_INLINE int narrow_labels(const char *source, int32_t *narrow) {
-    int64_t lost = 0;
+    uint64_t lost = 0;
     for (int i = 0; i < FX_LABEL_PIECE; i++) {
         int64_t label = integer_at(source + i * (ptrdiff_t)sizeof label, FX_INT64);
         narrow[i] = (int32_t)label;
-        lost |= label - narrow[i];
+        lost |= (uint64_t)label + 0x80000000u;
     }
-    return lost == 0;
+    return lost >> 32 == 0;
 }
 FX_INLINE int fits_narrow(int64_t number) { return number == (int32_t)number; }
-/* Their columns; the first ignored label fits, too. */
-FX_INLINE void narrow_columns(const int32_t *labels, const fx_label_map *map, int32_t *columns) {
+/* Their columns; the first ignored label fits, too. Tells whether a label may be invalid. */
+FX_INLINE int narrow_columns(const int32_t *labels, const fx_label_map *map, int32_t *columns) {
     /* What does not fit is no label's value, and -1 is no class in any case. */
     const int32_t none = fits_narrow(map->none) ? (int32_t)map->none : FX_NO_CLASS;
+    const int32_t has_none = -(int32_t)fits_narrow(map->none);
+    int32_t strays = 0;
     const int32_t gap = fits_narrow(map->gap) ? (int32_t)map->gap : INT32_MAX;
     const int32_t first_ignored = map->ignored_count > 0 ? (int32_t)map->ignored[0] : none;
     const int32_t first_column = map->ignored_count > 0 ? FX_IGNORED : FX_NO_CLASS;
@@ -121,20 +123,24 @@ FX_INLINE void narrow_columns(const int32_t *labels, const fx_label_map *map, in
         int32_t label = labels[i];
         uint32_t place = (uint32_t)label - (label > gap);
         int32_t column = place < classes ? (int32_t)place : FX_NO_CLASS;
-        column = label == none ? FX_NO_CLASS : column;
-        columns[i] = label == first_ignored ? first_column : column;
+        int32_t is_none = -(label == none);
+        column = label == first_ignored ? first_column : column | is_none;
+        strays |= -(column == FX_NO_CLASS) & ~(is_none & has_none);
+        columns[i] = column;
     }
+    return strays != 0;
 }
 /* The labels of the next block are prefetched: the kernel runs between them, and the hardware
  * forgets the stream. */
-FX_INLINE void fill_columns(const char *source, ptrdiff_t stride, ptrdiff_t count,
-                            const fx_label_map *map, int32_t *columns, const int type) {
+FX_INLINE int fill_columns(const char *source, ptrdiff_t stride, ptrdiff_t count,
+                           const fx_label_map *map, int32_t *columns, const int type) {
     const int64_t first_ignored = map->ignored_count > 0 ? map->ignored[0] : map->none;
     const int32_t first_column = map->ignored_count > 0 ? FX_IGNORED : FX_NO_CLASS;
     const int64_t none = map->none, gap = map->gap;
     const uint32_t classes = map->classes;
     const int may_narrow = type == FX_INT64 && stride == integer_size(type) &&
                            (map->ignored_count == 0 || fits_narrow(map->ignored[0]));
+    int may_stray = 0;
     for (ptrdiff_t start = 0; start < count; start += FX_LABEL_PIECE) {
         ptrdiff_t end = start + FX_LABEL_PIECE < count ? start + FX_LABEL_PIECE : count;
         if (stride == integer_size(type))
@@ -143,9 +149,10 @@ FX_INLINE void fill_columns(const char *source, ptrdiff_t stride, ptrdiff_t coun
         int32_t narrow[FX_LABEL_PIECE];
         if (may_narrow && end - start == FX_LABEL_PIECE &&
             narrow_labels(source + start * stride, narrow)) {
-            narrow_columns(narrow, map, columns + start);
+            may_stray |= narrow_columns(narrow, map, columns + start);
             continue;
         }
+        may_stray = 1;
         for (ptrdiff_t i = start; i < end; i++)
             columns[i] = column_of(integer_at(source + i * stride, type), first_ignored,
                                    first_column, none, gap, classes);
@@ -153,16 +160,22 @@ FX_INLINE void fill_columns(const char *source, ptrdiff_t stride, ptrdiff_t coun
     for (int j = 1; j < map->ignored_count; j++)
         for (ptrdiff_t i = 0; i < count; i++)
             if (integer_at(source + i * stride, type) == map->ignored[j]) columns[i] = FX_IGNORED;
+    return may_stray;
 }
 FX_INLINE void fill_columns_by_stride(const char *source, ptrdiff_t stride, ptrdiff_t count,
-                                      const fx_label_map *map, int32_t *columns, const int type) {
+                                      const fx_label_map *map, int32_t *columns, int *may_stray,
+                                      const int type) {
     if (stride == integer_size(type)) /* a constant, with which compilers vectorize */
-        fill_columns(source, integer_size(type), count, map, columns, type);
+        *may_stray = fill_columns(source, integer_size(type), count, map, columns, type);
     else
-        fill_columns(source, stride, count, map, columns, type);
+        *may_stray = fill_columns(source, stride, count, map, columns, type);
 }
 
-static void label_columns(const char *source, ptrdiff_t stride, int type, ptrdiff_t count,
-                          const fx_label_map *map, int32_t *columns) {
-    FX_WITH_INTEGER_TYPE(type, fill_columns_by_stride, source, stride, count, map, columns);
+/* Tells whether a label may be neither a class, nor "no class", nor ignored. */
+static int label_columns(const char *source, ptrdiff_t stride, int type, ptrdiff_t count,
+                         const fx_label_map *map, int32_t *columns) {
+    int may_stray = 1;
+    FX_WITH_INTEGER_TYPE(type, fill_columns_by_stride, source, stride, count, map, columns,
+                         &may_stray);
+    return may_stray;
 }

@@ -78,24 +78,30 @@ typedef struct {
     int vectors;
 } flat_class;
 
-FX_INLINE const real *flat_row(const fx_matrix *m, ptrdiff_t first, ptrdiff_t k) {
-    return m->data ? (const real *)m->data + k * m->class_stride + first : NULL;
+FX_INLINE real *flat_place(const fx_matrix *m, ptrdiff_t first) {
+    return m->data ? (real *)m->data + first : NULL;
 }
-FX_INLINE flat_class flat_class_of(const fx_tile *tile, ptrdiff_t first, ptrdiff_t k, int vectors) {
+FX_INLINE flat_class first_flat_class(const fx_tile *tile, ptrdiff_t first, int vectors) {
     flat_class row = {
-        .logits = flat_row(&tile->logits, first, k),
-        .targets = flat_row(&tile->targets, first, k),
+        .logits = flat_place(&tile->logits, first),
+        .targets = flat_place(&tile->targets, first),
         .labels = tile->labels ? tile->labels + first : NULL,
         .scales = tile->grad_scales ? (const real *)tile->grad_scales + first : NULL,
-        .losses = (real *)flat_row(&tile->results, first, k),
-        .grads = (real *)flat_row(&tile->grads, first, k),
-        .k = k,
+        .losses = flat_place(&tile->results, first),
+        .grads = flat_place(&tile->grads, first),
         .ahead = tile->ahead,
         .targets_ahead = tile->targets_ahead,
         .grads_ahead = tile->grads_ahead,
         .vectors = vectors,
     };
     return row;
+}
+FX_INLINE void to_next_class(flat_class *row, const fx_tile *tile) {
+    row->k++;
+    row->logits += tile->logits.class_stride;
+    if (row->targets) row->targets += tile->targets.class_stride;
+    if (row->grads) row->grads += tile->grads.class_stride;
+    if (tile->results.data) row->losses += tile->results.class_stride;
 }
 
 FX_CALLED void flat_exponentials(const flat_class *row, real *exponentials) {
@@ -163,6 +169,12 @@ FX_CALLED void quality_values_at_labels(const fx_tile *tile, ptrdiff_t first,
     }
 }
 
+/* Numbers of a block of anchors. */
+typedef union {
+    vec vectors[FX_LANE_BLOCK];
+    real numbers[FX_LANE_BLOCK * LANES];
+} flat_numbers;
+
 /* Write losses and gradients of a class, from its exponentials. Return whether some of them are
  * another function's: those of soft targets of a focal loss, and of scores. */
 FX_INLINE int flat_values(const flat_class *row, const real *exponentials,
@@ -173,7 +185,17 @@ FX_INLINE int flat_values(const flat_class *row, const real *exponentials,
     const flat_class at = *row;
     const vec column = v_set((real)at.k);
     const int is_focal = kind == FX_SIGMOID_FOCAL;
+    const int is_clipped = kind == FX_ASYMMETRIC && options->is_clipped;
+    flat_numbers shifted; /* probabilities, in a loop of their own */
     vec others = v_zero();
+    if (is_clipped) {
+        FX_NO_UNROLL
+        for (int v = 0; v < at.vectors; v++) {
+            vec z = v_load(at.logits + v * LANES), e = v_load(exponentials + v * LANES);
+            sigmoid_parts parts = sigmoid_parts_from(z, e, &constants);
+            shifted.vectors[v] = shifted_probability(z, &parts, options);
+        }
+    }
     FX_NO_UNROLL
     for (ptrdiff_t i = 0, end = at.vectors * LANES; i < end; i += LANES) {
         vec z = v_load(at.logits + i), e = v_load(exponentials + i), y = v_zero();
@@ -192,6 +214,11 @@ FX_INLINE int flat_values(const flat_class *row, const real *exponentials,
         if (is_focal) {
             value = hard_focal_value(z, e, is_positive, &factors, options->gamma_positive,
                                      &constants, has_grads);
+        } else if (is_clipped) {
+            sigmoid_parts parts = sigmoid_parts_from(z, e, &constants);
+            sigmoid_value of_negative =
+                clipped_value(z, shifted.vectors[i / LANES], &parts, options);
+            value = asymmetric_sum(&factors, options, &constants, z, y, &parts, of_negative);
         } else {
             sigmoid_parts parts = sigmoid_parts_from(z, e, &constants);
             value = sigmoid_value_of(kind, &factors, options, &constants, z, y, &parts);
@@ -224,12 +251,6 @@ FX_INLINE int are_usual(const sigmoid_options *options, const int kind) {
            options->is_clipped == usual.is_clipped;
 }
 
-/* Numbers of a block of anchors. */
-typedef union {
-    vec vectors[FX_LANE_BLOCK];
-    real numbers[FX_LANE_BLOCK * LANES];
-} flat_numbers;
-
 /* Add a class's losses to compensated sums. */
 FX_CALLED void flat_add(real *sums, flat_numbers *lost, const real *losses, int vectors) {
     FX_NO_UNROLL
@@ -243,7 +264,7 @@ FX_CALLED void flat_add(real *sums, flat_numbers *lost, const real *losses, int 
 /* Add what was lost, and repair what is not finite. */
 FX_CALLED void flat_finish(const fx_tile *tile, ptrdiff_t first, int vectors, real *sums,
                            const flat_numbers *lost) {
-    vec outcome = v_zero(); /* NaN where a loss is not finite */
+    vec outcome = v_zero(); /* not 0 where a loss is not finite */
     FX_NO_UNROLL
     for (int v = 0; v < vectors; v++) {
         vec loss = v_load(sums + v * LANES);
@@ -251,9 +272,9 @@ FX_CALLED void flat_finish(const fx_tile *tile, ptrdiff_t first, int vectors, re
             loss = v_add(loss, lost->vectors[v]);
             v_store(sums + v * LANES, loss);
         }
-        outcome = v_fma(loss, v_zero(), outcome);
+        outcome = v_or(outcome, v_sub(loss, loss)); /* 0 or NaN */
     }
-    if (v_all_finite(outcome)) return;
+    if (v_mask_all(v_equal(outcome, v_zero()))) return;
     for (int v = 0; v < vectors; v++) {
         lane_range range = {first + v * LANES, LANES};
         repair(tile, &range, v_load(sums + v * LANES), sigmoid_exact_anchor);
@@ -263,12 +284,13 @@ FX_CALLED void flat_finish(const fx_tile *tile, ptrdiff_t first, int vectors, re
 FX_INLINE void flat_block(const fx_tile *tile, ptrdiff_t first, int vectors,
                           const sigmoid_options *options, const int kind, flat_kernel kernel) {
     flat_numbers exponentials, terms, totals, lost;
+    flat_class row = first_flat_class(tile, first, vectors);
+    class_factors factors = class_factors_of(tile, 0);
     real *sums = tile->losses ? (real *)tile->losses + first : totals.numbers;
     for (int v = 0; v < vectors; v++) lost.vectors[v] = v_zero();
     for (ptrdiff_t k = 0; k < tile->classes; k++) {
-        const class_factors factors = class_factors_of(tile, k);
-        flat_class row = flat_class_of(tile, first, k, vectors);
-        if (!row.losses) row.losses = k == 0 ? sums : terms.numbers;
+        if (tile->positive_weight || tile->negative_weight) factors = class_factors_of(tile, k);
+        if (!tile->results.data) row.losses = k == 0 ? sums : terms.numbers;
         flat_exponentials(&row, exponentials.numbers);
         int has_others = kernel(&row, exponentials.numbers, &factors, options);
         if (has_others && kind == FX_SIGMOID_FOCAL) soft_focal_values(&row, &factors, options);
@@ -277,6 +299,7 @@ FX_INLINE void flat_block(const fx_tile *tile, ptrdiff_t first, int vectors,
             flat_add(sums, &lost, row.losses, vectors);
         else if (row.losses != sums)
             memcpy(sums, row.losses, (size_t)(vectors * LANES) * sizeof(real));
+        to_next_class(&row, tile);
     }
     flat_finish(tile, first, vectors, sums, &lost);
 }

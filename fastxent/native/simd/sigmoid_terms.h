@@ -110,14 +110,17 @@ FX_INLINE sigmoid_options sigmoid_options_of(const fx_tile *tile) {
  *
  * p - clip would cancel near clip = sigmoid(threshold). There
  * sigmoid(z) - sigmoid(t) = sigmoid(z) (1 - sigmoid(t)) (1 - exp(t - z)). */
-FX_INLINE sigmoid_value shifted_value_from(vec z, const sigmoid_parts *parts,
-                                           const sigmoid_options *options,
-                                           const exp_constants *constants) {
-    if (!options->is_clipped)
-        return modulated_value_from(z, parts, options->gamma_negative, constants);
-    vec above = v_sub(v_sub(z, options->threshold), options->threshold_low);
+FX_INLINE vec above_threshold(vec z, const sigmoid_options *options) {
+    return v_sub(v_sub(z, options->threshold), options->threshold_low);
+}
+FX_INLINE vec shifted_probability(vec z, const sigmoid_parts *parts,
+                                  const sigmoid_options *options) {
+    vec above = above_threshold(z, options);
     vec share = v_negate(v_expm1_nonpositive(v_negate(v_relu(above))));
-    vec m = v_mul(v_mul(parts->p, v_sub(v_one(), options->clip)), share);
+    return v_mul(v_mul(parts->p, v_sub(v_one(), options->clip)), share);
+}
+FX_INLINE sigmoid_value clipped_value(vec z, vec m, const sigmoid_parts *parts,
+                                      const sigmoid_options *options) {
     vec rest = v_add(parts->q, options->clip);
     /* log(1 - m), of whichever of m and 1 - m is the smaller. */
     mask is_small = v_less(m, v_set((real)0.5));
@@ -131,11 +134,18 @@ FX_INLINE sigmoid_value shifted_value_from(vec z, const sigmoid_parts *parts,
     vec log_factor_slope =
         v_fma(v_set(options->gamma_negative.exponent), ratio, v_div(v_one(), rest));
     vec slope = v_mul(v_mul(modulation, v_mul(parts->p, parts->q)), log_factor_slope);
-    mask is_above = v_less(v_zero(), above);
+    mask is_above = v_less(v_zero(), above_threshold(z, options));
     sigmoid_value value = {v_mul(modulation, size), v_select(is_above, slope, v_zero())};
     /* The exponent field of a NaN would pass for a number. */
     value.loss = v_select(v_equal(z, z), value.loss, z);
     return value;
+}
+FX_INLINE sigmoid_value shifted_value_from(vec z, const sigmoid_parts *parts,
+                                           const sigmoid_options *options,
+                                           const exp_constants *constants) {
+    if (!options->is_clipped)
+        return modulated_value_from(z, parts, options->gamma_negative, constants);
+    return clipped_value(z, shifted_probability(z, parts, options), parts, options);
 }
 FX_MATH sigmoid_value shifted_value(vec z, const sigmoid_options *options,
                                     const exp_constants *constants) {
@@ -200,20 +210,25 @@ FX_INLINE sigmoid_value varifocal_value(const class_factors *factors,
 }
 
 /* Linear in y: y times the loss of a positive, 1 - y times that of a negative. */
-FX_INLINE sigmoid_value asymmetric_value(const class_factors *factors,
-                                         const sigmoid_options *options,
-                                         const exp_constants *constants, vec z, vec y,
-                                         const sigmoid_parts *parts) {
+FX_INLINE sigmoid_value asymmetric_sum(const class_factors *factors, const sigmoid_options *options,
+                                       const exp_constants *constants, vec z, vec y,
+                                       const sigmoid_parts *parts, sigmoid_value of_negative) {
     const sigmoid_parts flipped = {parts->q, parts->p, parts->tail};
     sigmoid_value of_positive =
         modulated_value_from(v_negate(z), &flipped, options->gamma_positive, constants);
-    sigmoid_value of_negative = shifted_value_from(z, parts, options, constants);
     vec positive = v_mul(y, factors->positive);
     vec negative = v_mul(v_sub(v_one(), y), factors->negative);
     sigmoid_value value = {
         v_fma(positive, of_positive.loss, v_mul(negative, of_negative.loss)),
         v_sub(v_mul(negative, of_negative.slope), v_mul(positive, of_positive.slope))};
     return value;
+}
+FX_INLINE sigmoid_value asymmetric_value(const class_factors *factors,
+                                         const sigmoid_options *options,
+                                         const exp_constants *constants, vec z, vec y,
+                                         const sigmoid_parts *parts) {
+    sigmoid_value of_negative = shifted_value_from(z, parts, options, constants);
+    return asymmetric_sum(factors, options, constants, z, y, parts, of_negative);
 }
 
 /* softplus(-u) / slope with u = slope x + shift, and sigmoid(-u).
