@@ -52,6 +52,23 @@ def test_any_exponent_at_any_logit(name, gamma, isa):
         assert_accurate(result[~is_tiny], np.array(numbers, dtype=object)[~is_tiny], ulps)
 
 
+@pytest.mark.parametrize("gamma", [1.5, 3.3])
+@pytest.mark.parametrize("axis", [None, -1])
+def test_any_exponent_loses_few_digits(axis, gamma, isa):
+    """Of one class and of rows; a logarithm of p would lose half as many again."""
+    rng = np.random.default_rng(5)
+    shape = (100_000,) if axis is None else (5000, 20)
+    logits = rng.normal(-1, 3, shape).astype(np.float32)
+    targets = np.zeros(shape, bool) if axis is None else np.full(shape[:-1], shape[-1])
+    options = {"axis": axis, "gamma": gamma, "alpha": None}
+    result = fx.sigmoid_focal_loss(logits, targets, **options).astype(np.float64)
+    z = logits.astype(np.float64)
+    expected = np.exp(-gamma * np.logaddexp(0, -z)) * np.logaddexp(0, z)
+    expected = expected if axis is None else expected.sum(axis=-1)
+    errors = np.abs(result / expected - 1) * 2**23
+    assert errors.max() < 1.6 + gamma
+
+
 @pytest.mark.parametrize("gamma", [2.0, 1.5])
 def test_soft_targets_change_no_bit_of_others(gamma, isa):
     rng = np.random.default_rng(1)
