@@ -37,13 +37,14 @@ FX_INLINE void store_largest(largest_block *block, ptrdiff_t first, vec maximum,
 }
 
 typedef void (*find_largest)(const fx_tile *piece, largest_block *block);
+typedef void (*losses_of_largest)(const fx_tile *piece, const largest_block *block);
 typedef void (*finish_largest)(const fx_tile *tile, ptrdiff_t first, int count,
                                const largest_block *block);
 
 /* Scores of `most` anchors at a time. While their losses are computed, the logits of the next ones
  * are prefetched, which are that many bytes ahead. */
 FX_INLINE void scores_by_largest(const fx_tile *tile, int most, ptrdiff_t ahead, find_largest find,
-                                 fx_tile_kernel losses, finish_largest finish) {
+                                 losses_of_largest losses, finish_largest finish) {
     largest_block block;
     for (ptrdiff_t first = 0; first < tile->anchors; first += most) {
         ptrdiff_t left = tile->anchors - first;
@@ -51,7 +52,7 @@ FX_INLINE void scores_by_largest(const fx_tile *tile, int most, ptrdiff_t ahead,
         fx_tile piece = tile_of_largest(tile, first, count, &block);
         find(&piece, &block);
         piece.ahead = ahead;
-        losses(&piece);
+        losses(&piece, &block);
         finish(tile, first, count, &block);
     }
 }
@@ -74,16 +75,9 @@ FX_CALLED void logsumexp_of_largest(const fx_tile *tile, ptrdiff_t first, int co
                                     const largest_block *block) {
     for (int start = 0; start < count; start += LANES) {
         largest_group group = largest_group_of(block, first, count, start);
-        vec result = v_add(group.maximum, group.loss);
-        lanes_store_losses(tile, &group.anchors, result);
-        repair(tile, &group.anchors, result, logsumexp_exact);
+        lanes_store_losses(tile, &group.anchors, v_add(group.maximum, group.loss));
+        repair_infinite(tile, &group.anchors, group.maximum, logsumexp_exact);
     }
-}
-
-/* Anchors whose maximum or loss is not finite. */
-FX_INLINE void repair_log_softmax(const fx_tile *tile, const largest_group *group) {
-    vec finite = v_add(v_sub(group->maximum, group->maximum), group->loss);
-    repair(tile, &group->anchors, finite, log_softmax_exact_scores);
 }
 
 /* --- anchors as lanes ---------------------------------------------------------------------------
@@ -109,15 +103,20 @@ FX_CALLED void log_softmax_of_largest(const fx_tile *tile, ptrdiff_t first, int 
             lanes_prefetch(&tile->results, &group.anchors, k, ahead);
             lanes_store(&tile->results, &group.anchors, k, v_sub(gap, group.loss));
         }
-        repair_log_softmax(tile, &group);
+        repair_infinite(tile, &group.anchors, group.maximum, log_softmax_exact_scores);
     }
+}
+
+static void lane_losses_of_largest(const fx_tile *piece, const largest_block *unused) {
+    (void)unused;
+    softmax_cross_entropy_lanes(piece);
 }
 
 /* As many anchors as the kernel of the losses takes at a time. */
 FX_INLINE void lane_scores_by_largest(const fx_tile *tile, finish_largest finish) {
     int most = (tile->classes <= FX_FEW_CLASSES ? FX_LANE_BLOCK : FX_LANE_VECTORS) * LANES;
     ptrdiff_t ahead = tile->ahead + most * (ptrdiff_t)sizeof(real);
-    scores_by_largest(tile, most, ahead, lanes_find_largest_classes, softmax_cross_entropy_lanes,
+    scores_by_largest(tile, most, ahead, lanes_find_largest_classes, lane_losses_of_largest,
                       finish);
 }
 static void log_softmax(const fx_tile *tile) {
@@ -234,14 +233,22 @@ FX_CALLED void log_softmax_rows_of_largest(const fx_tile *tile, ptrdiff_t first,
     FX_WITH_TYPE(tile->logit_type, log_softmax_rows_typed, tile, first, count, block);
     for (int start = 0; start < count; start += LANES) {
         largest_group group = largest_group_of(block, first, count, start);
-        repair_log_softmax(tile, &group);
+        repair_infinite(tile, &group.anchors, group.maximum, log_softmax_exact_scores);
     }
+}
+
+static void row_losses_of_largest(const fx_tile *piece, const largest_block *largest) {
+    softmax_block block;
+    block.knows_maxima = 1;
+    for (int i = 0; i < FX_ROW_BLOCK; i++)
+        block.maxima[i] = i < piece->anchors ? largest->maxima[i] : 0;
+    softmax_rows_block(piece, 0, (int)piece->anchors, &block, FX_SOFTMAX_CROSS_ENTROPY);
 }
 
 FX_INLINE void row_scores_by_largest(const fx_tile *tile, finish_largest finish) {
     ptrdiff_t step = tile->logits.anchor_stride * size_of_type(tile->logit_type);
     scores_by_largest(tile, FX_ROW_BLOCK, FX_ROW_BLOCK * step, rows_find_largest,
-                      softmax_cross_entropy_rows, finish);
+                      row_losses_of_largest, finish);
 }
 static void log_softmax_rows(const fx_tile *tile) {
     row_scores_by_largest(tile, log_softmax_rows_of_largest);

@@ -131,6 +131,9 @@ FX_INLINE void chunk_join(compensated *total, vec sum, ptrdiff_t classes) {
         v_store((row) + end, last);                                                                \
     } while (0)
 
+/* Vectors of a row whose exponentials are computed side by side, at most. */
+#define FX_ROW_VECTORS 3
+
 /* Anchors whose partial sums are kept, to be reduced LANES at a time when all are there: the
  * reductions and logarithms of one group then overlap those of the next. */
 #define FX_ROW_BLOCK (4 * LANES)

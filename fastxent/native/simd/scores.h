@@ -117,9 +117,9 @@ static double logsumexp_exact(const fx_tile *tile, ptrdiff_t anchor) {
     return normalizer.maximum + normalizer.log_sum;
 }
 
-/* The sum of exp(z - c) over the classes; the exponentials are kept in the results. */
+/* The sum of the exponentials of all classes, which are kept in the results. */
 FX_INLINE vec lanes_exponentials(const fx_tile *tile, const lane_range *range, const centre *c,
-                                 const exp_constants *constants, const int any_far) {
+                                 const exp_constants *constants) {
     compensated total = compensated_zero();
     for (ptrdiff_t group = 0; group < tile->classes; group += FX_CLASS_GROUP) {
         ptrdiff_t end = group + FX_CLASS_GROUP;
@@ -127,7 +127,7 @@ FX_INLINE vec lanes_exponentials(const fx_tile *tile, const lane_range *range, c
         vec terms = v_zero();
         FX_NO_UNROLL
         for (ptrdiff_t k = group; k < end; k++) {
-            vec e = v_exp_centred(lanes_stream(tile, range, k), c, any_far, constants);
+            vec e = v_exp_centred(lanes_stream(tile, range, k), c, constants);
             lanes_prefetch(&tile->results, range, k, FX_LANES_AHEAD);
             lanes_store(&tile->results, range, k, e);
             terms = v_add(terms, e);
@@ -136,11 +136,6 @@ FX_INLINE vec lanes_exponentials(const fx_tile *tile, const lane_range *range, c
         if (end % FX_SETTLED_CLASSES == 0) compensated_settle(&total);
     }
     return compensated_value(total);
-}
-FX_CALLED vec lanes_far_exponentials(const fx_tile *tile, const lane_range *range, vec rounded) {
-    exp_constants constants = make_exp_constants();
-    centre c = centre_at(rounded);
-    return lanes_exponentials(tile, range, &c, &constants, 1);
 }
 
 FX_INLINE void softmax_divide_lanes(const fx_tile *tile, const lane_range *range, vec sum) {
@@ -152,17 +147,14 @@ FX_INLINE void softmax_divide_lanes(const fx_tile *tile, const lane_range *range
     }
 }
 
-/* Sums start from the first class, as those of softmax_plain do from the label's. One vector of
- * anchors at a time: of two, logits and results of 81 classes do not fit the first-level cache. */
+/* One vector of anchors at a time: of two, logits and results of 81 classes do not fit the
+ * first-level cache. */
 FX_INLINE void softmax_lanes(const fx_tile *tile, const lane_range *range) {
     exp_constants constants = pinned_exp_constants();
-    centre c = centre_at(v_on_grid(lanes_load(&tile->logits, range, 0)));
-    vec sum = lanes_exponentials(tile, range, &c, &constants, 0);
-    if (v_mask_any(c.far)) sum = lanes_far_exponentials(tile, range, c.value);
-    if (!v_all_summed(sum))
-        sum = lanes_far_exponentials(tile, range, v_on_grid(lanes_maximum(tile, range)));
-    softmax_divide_lanes(tile, range, sum);
-    repair(tile, range, sum, softmax_exact_scores);
+    vec maximum = lanes_maximum(tile, range);
+    centre c = centre_at(maximum);
+    softmax_divide_lanes(tile, range, lanes_exponentials(tile, range, &c, &constants));
+    repair_infinite(tile, range, maximum, softmax_exact_scores);
 }
 
 static void softmax(const fx_tile *tile) { FX_FOR_LANES(tile, softmax_lanes); }

@@ -5,50 +5,48 @@
  * and both terms are non-negative, so nothing cancels.
  *
  * For labels the term taken out is the label's own: where the label is the maximum that is the 1,
- * and where it is not, the loss is above log 2 and the rounding of sum - 1 + exp(z_l - m) does not
- * matter.
+ * and where it is not, the loss is above log 2 and the rounding of sum - exp(0) + exp(z_l - m) does
+ * not matter.
+ *
+ * Exponentials are those of v_exp_centred, with its scale, and what is infinite comes out as it
+ * should: a masked class is worth 0, a masked label has an infinite loss. So does NaN. Only where
+ * the maximum itself is infinite, an anchor is computed again (repair_infinite).
  */
 FX_INLINE vec lanes_maximum(const fx_tile *tile, const lane_range *range) {
     vec maximum = lanes_load(&tile->logits, range, 0);
     for (ptrdiff_t k = 1; k < tile->classes; k++)
-        maximum = v_max(maximum, lanes_stream(tile, range, k));
+        maximum = v_max(maximum, lanes_load(&tile->logits, range, k));
     return maximum;
 }
 
-/* sum * exp(-small) for small within FX_NEAR, by two terms of the series: one rounding. */
-#if FX_DOUBLE
-#define FX_NEAR -0x1p-36
-#else
-#define FX_NEAR -0x1p-12f
-#endif
-FX_INLINE vec shifted_sum(vec sum, vec small) {
-    vec change = v_sub(v_mul(v_mul(v_set((real)0.5), small), small), small);
-    return v_fma(sum, change, sum);
+/* Compute again, in scalar double, the anchors whose maximum is infinite. */
+FX_INLINE void repair_infinite(const fx_tile *tile, const lane_range *range, vec maximum,
+                               fx_exact_kernel exact) {
+    repair(tile, range, v_sub(maximum, maximum), exact);
 }
 
-/* The loss from the sum of the other classes' exp(z_k - c) and own = z_l - c, where the centre c is
- * the label's logit or the maximum, rounded to a grid. Near the centre, log1p(others / exp(own));
- * elsewhere others hold the maximum, and the sum with the label's own term is at least about 1. */
-FX_MATH vec softmax_loss(vec others, vec own) {
-    exp_constants constants = make_exp_constants();
-    mask is_near = v_less(v_set(FX_NEAR), own);
-    vec with_own = v_add(others, v_sub(v_exp_nonpositive(own, &constants), v_one()));
-    vec rest = v_select(is_near, shifted_sum(others, own), with_own);
-    return v_sub(v_log1p(rest), v_select(is_near, v_zero(), own));
+/* The loss from the sum of the other classes' exponentials, and the label's own. Where the label is
+ * the maximum, log1p(others / own); elsewhere others hold the maximum. */
+FX_MATH vec softmax_loss(vec others, vec own, vec of_own, vec maximum, const centre *c,
+                         const exp_constants *constants) {
+    vec of_maximum = v_exp_centred(maximum, c, constants);
+    vec rest = v_select(v_equal(own, maximum), others, v_add(others, v_sub(of_own, of_maximum)));
+    vec log_sum = v_log1p(v_over_maximum(rest, maximum, c, constants));
+    return v_add(v_sub(maximum, own), log_sum);
 }
 
-/* exp(z_k - c), but 0 for the label. */
+/* The exponential of a class, but 0 for the label. */
 FX_INLINE vec softmax_term(const fx_tile *tile, const lane_range *range, ptrdiff_t k, vec labels,
-                           const centre *c, const exp_constants *constants, const int any_far) {
-    vec e = v_exp_centred(lanes_stream(tile, range, k), c, any_far, constants);
+                           const centre *c, const exp_constants *constants) {
+    vec e = v_exp_centred(lanes_stream(tile, range, k), c, constants);
     return v_where(v_differs(labels, v_set((real)k)), e);
 }
 
-/* The sums of exp(z_k - c) over the classes other than the label. Two terms are added up before
+/* The sums of the exponentials of the classes other than the label. Two terms are added up before
  * they join the others: half of the roundings. */
 FX_INLINE void softmax_others(const fx_tile *tile, const lane_range *ranges, const int vectors,
                               const vec *labels, const centre *centres, vec *others,
-                              const exp_constants *constants, const int any_far) {
+                              const exp_constants *constants) {
     compensated totals[FX_LANE_VECTORS];
     for (int v = 0; v < vectors; v++) totals[v] = compensated_zero();
     for (ptrdiff_t group = 0; group < tile->classes; group += FX_CLASS_GROUP) {
@@ -56,7 +54,7 @@ FX_INLINE void softmax_others(const fx_tile *tile, const lane_range *ranges, con
         if (end > tile->classes) end = tile->classes;
         vec sums[FX_LANE_VECTORS];
         for (int v = 0; v < vectors; v++) sums[v] = v_zero();
-#define FX_TERM(v, k) softmax_term(tile, &ranges[v], k, labels[v], &centres[v], constants, any_far)
+#define FX_TERM(v, k) softmax_term(tile, &ranges[v], k, labels[v], &centres[v], constants)
         ptrdiff_t k = group;
         FX_NO_UNROLL
         for (; k + 1 < end; k += 2)
@@ -69,13 +67,6 @@ FX_INLINE void softmax_others(const fx_tile *tile, const lane_range *ranges, con
             compensated_settle(&totals[v]);
     }
     for (int v = 0; v < vectors; v++) others[v] = compensated_value(totals[v]);
-}
-FX_CALLED vec softmax_far_others(const fx_tile *tile, const lane_range *range, vec labels,
-                                 const centre *c) {
-    exp_constants constants = make_exp_constants();
-    vec others;
-    softmax_others(tile, range, 1, &labels, c, &others, &constants, 1);
-    return others;
 }
 
 /* The logits of the labels; those of the first class where there is none. */
@@ -99,46 +90,26 @@ FX_INLINE vec lanes_label_logits(const fx_tile *tile, const lane_range *range, v
     return v_load(logits);
 }
 
-/* Whether sums of exponentials are in the range where v_exp_centred is right. */
-FX_INLINE int v_all_summed(vec others) {
-    return v_mask_all(v_less(v_set(-FX_EXP_LIMIT), v_negative_abs(others)));
-}
-
-/* Labels, no weights, no smoothing. The first choice for the centre is the label's own logit, which
- * needs no pass over the classes: there the sum is out of range only where the loss is above 66
- * (double: 665). */
-FX_CALLED void softmax_plain_from_maximum(const fx_tile *tile, const lane_range *range, vec labels,
-                                          vec own) {
-    centre c = centre_at(v_on_grid(lanes_maximum(tile, range)));
-    vec others = softmax_far_others(tile, range, labels, &c);
-    vec loss = softmax_loss(others, v_sub(own, c.value));
-    lanes_store_losses(tile, range, loss);
-    repair(tile, range, loss, softmax_exact_anchor);
-}
-
+/* Labels, no weights, no smoothing. */
 FX_INLINE void softmax_plain(const fx_tile *tile, ptrdiff_t first, const int vectors, int count,
                              const exp_constants *constants) {
     lane_range ranges[FX_LANE_VECTORS];
-    vec labels[FX_LANE_VECTORS], own[FX_LANE_VECTORS], others[FX_LANE_VECTORS];
+    vec labels[FX_LANE_VECTORS], maxima[FX_LANE_VECTORS], others[FX_LANE_VECTORS];
     centre centres[FX_LANE_VECTORS];
     for (int v = 0; v < vectors; v++) {
         lane_range range = {first + v * LANES, count};
         ranges[v] = range;
         labels[v] = lanes_labels(tile, &range);
-        own[v] = lanes_label_logits(tile, &range, labels[v]);
-        centres[v] = centre_at(v_on_grid(own[v]));
+        maxima[v] = lanes_maximum(tile, &range);
+        centres[v] = centre_at(maxima[v]);
     }
-    softmax_others(tile, ranges, vectors, labels, centres, others, constants, 0);
+    softmax_others(tile, ranges, vectors, labels, centres, others, constants);
     for (int v = 0; v < vectors; v++) {
-        if (v_mask_any(centres[v].far))
-            others[v] = softmax_far_others(tile, &ranges[v], labels[v], &centres[v]);
-        if (!v_all_summed(others[v])) {
-            softmax_plain_from_maximum(tile, &ranges[v], labels[v], own[v]);
-            continue;
-        }
-        vec loss = softmax_loss(others[v], v_sub(own[v], centres[v].value));
+        vec own = lanes_label_logits(tile, &ranges[v], labels[v]);
+        vec of_own = v_exp_centred(own, &centres[v], constants);
+        vec loss = softmax_loss(others[v], own, of_own, maxima[v], &centres[v], constants);
         lanes_store_losses(tile, &ranges[v], loss);
-        repair(tile, &ranges[v], loss, softmax_exact_anchor);
+        repair_infinite(tile, &ranges[v], maxima[v], softmax_exact_anchor);
     }
 }
 FX_CALLED void softmax_many(const fx_tile *tile) {
@@ -151,33 +122,26 @@ FX_CALLED void softmax_many(const fx_tile *tile) {
 FX_INLINE void softmax_few(const fx_tile *tile, ptrdiff_t first, const int vectors, int count,
                            const int classes) {
     exp_constants constants = pinned_exp_constants();
-    vec own[FX_LANE_BLOCK], centres[FX_LANE_BLOCK], sums[FX_LANE_BLOCK];
     FX_NO_UNROLL
     for (int v = 0; v < vectors; v++) {
         lane_range range = {first + v * LANES, count};
-        vec labels = lanes_labels(tile, &range), logit = lanes_load(&tile->logits, &range, 0);
-        for (int k = 1; k < classes; k++)
-            logit = v_select(v_equal(labels, v_set((real)k)), lanes_load(&tile->logits, &range, k),
-                             logit);
-        centre c = centre_at(v_on_grid(logit));
+        vec labels = lanes_labels(tile, &range), own = lanes_load(&tile->logits, &range, 0);
+        vec maximum = own;
+        for (int k = 1; k < classes; k++) {
+            vec z = lanes_load(&tile->logits, &range, k);
+            own = v_select(v_equal(labels, v_set((real)k)), z, own);
+            maximum = v_max(maximum, z);
+        }
+        centre c = centre_at(maximum);
         vec sum = v_zero();
-#define FX_TERM(k) softmax_term(tile, &range, k, labels, &c, &constants, 0)
+#define FX_TERM(k) softmax_term(tile, &range, k, labels, &c, &constants)
         for (int k = 0; k + 1 < classes; k += 2)
             sum = v_add(sum, v_add(FX_TERM(k), FX_TERM(k + 1)));
         if (classes % 2) sum = v_add(sum, FX_TERM(classes - 1));
 #undef FX_TERM
-        /* `far` lanes are out of range, too. */
-        sums[v] = v_select(c.far, v_set((real)INFINITY), sum);
-        own[v] = logit;
-        centres[v] = c.value;
-    }
-    FX_NO_UNROLL
-    for (int v = 0; v < vectors; v++) {
-        lane_range range = {first + v * LANES, count};
-        if (v_all_summed(sums[v]))
-            lanes_store_losses(tile, &range, softmax_loss(sums[v], v_sub(own[v], centres[v])));
-        else
-            softmax_plain_from_maximum(tile, &range, lanes_labels(tile, &range), own[v]);
+        vec of_own = v_exp_centred(own, &c, &constants);
+        lanes_store_losses(tile, &range, softmax_loss(sum, own, of_own, maximum, &c, &constants));
+        repair_infinite(tile, &range, maximum, softmax_exact_anchor);
     }
 }
 FX_CALLED void softmax_three(const fx_tile *tile) {
@@ -188,19 +152,22 @@ FX_CALLED void softmax_four(const fx_tile *tile) {
 }
 
 /* Two classes: softplus(d) with d = z_other - z_label, whose rounding error is kept, for exp would
- * make it the relative error of a tiny loss. */
+ * make it the relative error of a tiny loss; that of an infinite distance is NaN. Infinite logits
+ * and NaN come out as they should. */
 FX_INLINE void softmax_pair(const fx_tile *tile, const lane_range *range) {
     mask is_second = v_equal(lanes_labels(tile, range), v_one());
     vec first = lanes_stream(tile, range, 0), second = lanes_stream(tile, range, 1);
     vec own = v_select(is_second, second, first), other = v_select(is_second, first, second);
     vec distance = v_sub(other, own);
     vec lost = v_rounding_error(other, v_negate(own), distance);
+    lost = v_where(v_equal(lost, lost), lost);
     vec change = v_select(v_less(distance, v_zero()), lost, v_negate(lost));
     exp_constants constants = make_exp_constants();
-    vec e = v_exp_nonpositive(v_negative_abs(distance), &constants);
+    centre c = centre_at(v_zero());
+    vec e = v_exp_centred(v_negative_abs(distance), &c, &constants);
+    e = v_mul(e, v_set(FX_EXP_UNSCALE));
     vec loss = v_add(v_relu(distance), v_log1p_unit(v_fma(e, change, e), &constants));
     lanes_store_losses(tile, range, loss);
-    repair(tile, range, loss, softmax_exact_anchor);
 }
 
 /* The maximum of each lane, and the class where it first stands. */
@@ -218,9 +185,10 @@ FX_INLINE lanes_largest lanes_find_largest(const fx_tile *tile, const lane_range
     return largest;
 }
 
-/* The maximum of each lane, where it first stands, and the sum of exp(z - centre) of the others. */
+/* The maximum of each lane, where it first stands, and the sum of the exponentials of the others.
+ */
 typedef struct {
-    vec maximum, largest, others, own; /* own: the maximum less the centre */
+    vec maximum, largest, others;
     centre at;
 } lanes_normalizer;
 
@@ -228,27 +196,27 @@ FX_MATH lanes_normalizer lanes_normalize(const fx_tile *tile, const lane_range *
     exp_constants constants = make_exp_constants();
     lanes_largest found = lanes_find_largest(tile, range);
     vec maximum = found.maximum, largest = found.label;
-    centre at = centre_at(v_on_grid(maximum));
+    centre at = centre_at(maximum);
     compensated others = compensated_zero();
     for (ptrdiff_t k = 0; k < tile->classes; k++) {
         mask is_largest = v_equal(largest, v_set((real)k));
         vec z = lanes_load(&tile->logits, range, k);
-        vec e = v_exp_centred(z, &at, 1, &constants);
+        vec e = v_exp_centred(z, &at, &constants);
         /* z - z is 0, or NaN where the first class, which is the largest so far, is NaN. */
         compensated_add(&others, v_select(is_largest, v_sub(z, z), e));
     }
-    /* The maximum less its centre is NaN where it is infinite, and so are all results. */
-    lanes_normalizer result = {maximum, largest, compensated_value(others),
-                               v_sub(maximum, at.value), at};
+    lanes_normalizer result = {maximum, largest, compensated_value(others), at};
     return result;
 }
 /* log of the sum of exp(z - maximum) */
 FX_INLINE vec lanes_log_sum(const lanes_normalizer *normalizer) {
-    return v_log1p(shifted_sum(normalizer->others, normalizer->own));
+    exp_constants constants = make_exp_constants();
+    return v_log1p(
+        v_over_maximum(normalizer->others, normalizer->maximum, &normalizer->at, &constants));
 }
-/* 1 / sum of exp(z - centre) */
+/* 1 / sum of the exponentials */
 FX_INLINE vec lanes_inverse(const lanes_normalizer *normalizer) {
     exp_constants constants = make_exp_constants();
-    vec of_own = v_exp_nonpositive(normalizer->own, &constants);
-    return v_div(v_one(), v_add(normalizer->others, of_own));
+    vec of_maximum = v_exp_centred(normalizer->maximum, &normalizer->at, &constants);
+    return v_div(v_one(), v_add(normalizer->others, of_maximum));
 }

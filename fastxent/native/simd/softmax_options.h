@@ -15,7 +15,9 @@ FX_MATH softmax_value softmax_value_of(const int kind, const fx_tile *tile, powe
     case FX_SOFTMAX_FOCAL: {
         vec modulation = v_power(q, gamma);
         vec ratio = v_div(nll, v_max(q, v_set(FX_SMALLEST)));
+        /* p log p is 0 for p = 0. */
         vec log_factor_slope = v_mul(v_mul(v_set(gamma.exponent), p), ratio);
+        log_factor_slope = v_where(v_differs(p, v_zero()), log_factor_slope);
         value.loss = v_mul(modulation, nll);
         value.slope = v_fma(modulation, log_factor_slope, modulation);
         break;
@@ -31,6 +33,12 @@ FX_MATH softmax_value softmax_value_of(const int kind, const fx_tile *tile, powe
     }
     }
     return value;
+}
+
+/* A weight of 0 takes even an infinite loss away; NaN stays. */
+FX_INLINE vec v_weighted(vec weight, vec loss) {
+    vec limited = v_min(v_one(), loss);
+    return v_mul(weight, v_select(v_equal(weight, v_zero()), limited, loss));
 }
 
 /* Every option: sum_k weight_k loss(-log p_k); the gradient is p_k sum_c b_c - b_k, where b =
@@ -49,7 +57,7 @@ FX_INLINE void softmax_general(const fx_tile *tile, const lane_range *range, con
     for (ptrdiff_t k = 0; k < tile->classes; k++) {
         vec z = lanes_load(&tile->logits, range, k), p = v_one(), q = v_one();
         if (needs_p) {
-            p = v_mul(v_exp_centred(z, &normalizer.at, 1, &constants), inverse);
+            p = v_mul(v_exp_centred(z, &normalizer.at, &constants), inverse);
             q = v_select(v_equal(normalizer.largest, v_set((real)k)),
                          v_mul(normalizer.others, inverse), v_sub(v_one(), p));
         }
@@ -58,7 +66,7 @@ FX_INLINE void softmax_general(const fx_tile *tile, const lane_range *range, con
         vec nll = v_add(v_sub(normalizer.maximum, z), log_sum);
         softmax_value value = softmax_value_of(kind, tile, gamma, nll, p, q);
         vec log_p_slope = v_mul(target_weight, value.slope);
-        compensated_add(&total, v_mul(target_weight, value.loss));
+        compensated_add(&total, v_weighted(target_weight, value.loss));
         compensated_add(&log_p_slopes, log_p_slope);
         if (tile->expectations) compensated_add(&expectation, v_mul(v_set((real)k), p));
         if (tile->grads.data) lanes_store(&tile->grads, range, k, log_p_slope);
@@ -66,7 +74,7 @@ FX_INLINE void softmax_general(const fx_tile *tile, const lane_range *range, con
     vec all = compensated_value(log_p_slopes), scale = lanes_per_anchor(tile->grad_scales, range);
     for (ptrdiff_t k = 0; tile->grads.data && k < tile->classes; k++) {
         vec z = lanes_load(&tile->logits, range, k);
-        vec p = v_mul(v_exp_centred(z, &normalizer.at, 1, &constants), inverse);
+        vec p = v_mul(v_exp_centred(z, &normalizer.at, &constants), inverse);
         vec q = v_select(v_equal(normalizer.largest, v_set((real)k)),
                          v_mul(normalizer.others, inverse), v_sub(v_one(), p));
         vec log_p_slope = lanes_load(&tile->grads, range, k);
@@ -77,9 +85,8 @@ FX_INLINE void softmax_general(const fx_tile *tile, const lane_range *range, con
         fx_matrix expectations = {tile->expectations, 1, 0};
         lanes_store(&expectations, range, 0, compensated_value(expectation));
     }
-    vec loss = compensated_value(total);
-    lanes_store_losses(tile, range, loss);
-    repair(tile, range, loss, softmax_exact_anchor);
+    lanes_store_losses(tile, range, compensated_limit(total));
+    repair_infinite(tile, range, normalizer.maximum, softmax_exact_anchor);
 }
 
 /* What the one class that is a target contributes: its weight times its loss, and its slope by log
@@ -92,12 +99,13 @@ FX_INLINE target_terms target_terms_of(const int kind, const fx_tile *tile,
                                        const lanes_normalizer *normalizer, vec log_sum, vec inverse,
                                        vec z, vec column, vec target_weight) {
     exp_constants constants = make_exp_constants();
-    vec p = v_mul(v_exp_centred(z, &normalizer->at, 1, &constants), inverse);
+    vec p = v_mul(v_exp_centred(z, &normalizer->at, &constants), inverse);
     vec q = v_select(v_equal(normalizer->largest, column), v_mul(normalizer->others, inverse),
                      v_sub(v_one(), p));
     vec nll = v_add(v_sub(normalizer->maximum, z), log_sum);
     softmax_value value = softmax_value_of(kind, tile, power_of(tile->gamma_positive), nll, p, q);
-    target_terms terms = {v_mul(target_weight, value.loss), v_mul(target_weight, value.slope), q};
+    target_terms terms = {v_weighted(target_weight, value.loss), v_mul(target_weight, value.slope),
+                          q};
     return terms;
 }
 
@@ -126,11 +134,6 @@ FX_INLINE void softmax_of_labels(const fx_tile *tile, const lane_range *range, c
                                        labels.columns, v_select(has_none, v_zero(), target_weight));
     target_terms next = {v_zero(), v_zero(), v_zero()};
     compensated total = {own.loss, v_zero()}, log_p_slopes = {own.log_p_slope, v_zero()};
-    vec undefined = v_zero(); /* NaN where a logit is infinite: see repair */
-    for (ptrdiff_t k = 0; k < tile->classes; k++) {
-        vec z = lanes_load(&tile->logits, range, k);
-        undefined = v_add(undefined, v_sub(z, z));
-    }
     if (tile->soft_targets) {
         vec next_logits = lanes_logits_at(tile, range, next_column);
         target_weight = v_mul(labels.soft_targets, factor);
@@ -145,14 +148,13 @@ FX_INLINE void softmax_of_labels(const fx_tile *tile, const lane_range *range, c
         vec log_p_slope = v_select(v_equal(labels.columns, v_set((real)k)), own.log_p_slope,
                                    v_select(is_next, next.log_p_slope, v_zero()));
         vec z = lanes_load(&tile->logits, range, k);
-        vec p = v_mul(v_exp_centred(z, &normalizer.at, 1, &constants), inverse);
+        vec p = v_mul(v_exp_centred(z, &normalizer.at, &constants), inverse);
         vec q = v_select(is_next, next.q, own.q);
         vec slope = v_sub(v_mul(p, v_sub(all, log_p_slope)), v_mul(q, log_p_slope));
         lanes_store(&tile->grads, range, k, v_mul(slope, scale));
     }
-    vec loss = v_add(compensated_value(total), undefined);
-    lanes_store_losses(tile, range, loss);
-    repair(tile, range, loss, softmax_exact_anchor);
+    lanes_store_losses(tile, range, compensated_limit(total));
+    repair_infinite(tile, range, normalizer.maximum, softmax_exact_anchor);
 }
 
 /* The lane kernel of a loss: its loops are compiled for it. */

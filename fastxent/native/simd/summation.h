@@ -34,5 +34,9 @@ FX_MATH void compensated_join(compensated *total, vec term) {
     compensated_settle(total);
 }
 FX_INLINE vec compensated_value(compensated total) { return v_add(total.sum, total.lost); }
+/* The same of terms that may be infinite: what additions lost is NaN then. */
+FX_INLINE vec compensated_limit(compensated total) {
+    return v_add(total.sum, v_where(v_equal(total.lost, total.lost), total.lost));
+}
 
 #endif

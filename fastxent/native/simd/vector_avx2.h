@@ -153,14 +153,15 @@ FX_INLINE vec v_scale(vec p, vec n, vec biased) {
     (void)n;
     FX_BOTH(v_scale_half(p.low, biased.low), v_scale_half(p.high, biased.high));
 }
-/* The same for any n: from FX_SCALE_OVERFLOW on that field is the one of infinity. */
+/* The power of two whose exponent field the low bits of `biased` are; 0 where they are. */
+FX_INLINE vec v_power_of_field(vec biased) {
 #if FX_DOUBLE
-#define FX_SCALE_OVERFLOW (1024 - 53)
+    FX_BOTH(FX_CAST_REAL(_mm256_slli_epi64(FX_CAST_BITS(biased.low), 52)),
+            FX_CAST_REAL(_mm256_slli_epi64(FX_CAST_BITS(biased.high), 52)));
 #else
-#define FX_SCALE_OVERFLOW (128 - 24)
+    FX_BOTH(FX_CAST_REAL(_mm256_slli_epi32(FX_CAST_BITS(biased.low), 23)),
+            FX_CAST_REAL(_mm256_slli_epi32(FX_CAST_BITS(biased.high), 23)));
 #endif
-FX_INLINE vec v_scale_up(vec p, vec n, vec biased) {
-    return v_scale(p, n, v_min(v_set(FX_ROUND_MAGIC + FX_SCALE_OVERFLOW), biased));
 }
 
 /* The exponent k and 2^-k of x = 2^k * m with m in [0.75, 1.5), for normal positive x. */

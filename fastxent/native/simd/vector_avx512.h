@@ -87,8 +87,14 @@ FX_INLINE vec v_scale(vec p, vec n, vec biased) {
     return FX_OP(scalef)(p, n);
 }
 
-/* The same for any n. */
-FX_INLINE vec v_scale_up(vec p, vec n, vec biased) { return v_scale(p, n, biased); }
+/* The power of two whose exponent field the low bits of `biased` are; 0 where they are. */
+FX_INLINE vec v_power_of_field(vec biased) {
+#if FX_DOUBLE
+    return FX_CAST_REAL(_mm512_slli_epi64(FX_CAST_BITS(biased), 52));
+#else
+    return FX_CAST_REAL(_mm512_slli_epi32(FX_CAST_BITS(biased), 23));
+#endif
+}
 
 /* The exponent k and 2^-k of x = 2^k * m with m in [0.75, 1.5), for normal positive x. */
 FX_INLINE vec v_exponent(vec x, vec *inverse_power) {

@@ -25,10 +25,9 @@ FX_INLINE vec v_scale(vec p, vec n, vec biased) {
     field = bits_shift_left(field, FX_MANTISSA_BITS);
     return v_mul(v_mul(p, v_from_bits(field)), v_set(FX_GUARD_POWER));
 }
-/* The same for any n: from FX_SCALE_OVERFLOW on that field is the one of infinity. */
-#define FX_SCALE_OVERFLOW (FX_EXPONENT_BIAS + 1 - FX_GUARD_EXPONENT)
-FX_INLINE vec v_scale_up(vec p, vec n, vec biased) {
-    return v_scale(p, n, v_min(v_set(FX_ROUND_MAGIC + FX_SCALE_OVERFLOW), biased));
+/* The power of two whose exponent field the low bits of `biased` are; 0 where they are. */
+FX_INLINE vec v_power_of_field(vec biased) {
+    return v_from_bits(bits_shift_left(v_bits(biased), FX_MANTISSA_BITS));
 }
 
 /* The exponent k and 2^-k of x = 2^k * m with m in [0.75, 1.5), for normal positive x. Added to the

@@ -158,49 +158,70 @@ FX_INLINE void v_exps_nonpositive(const int vectors, const vec *x, vec *e,
     for (int v = 0; v < vectors; v++) e[v] = v_scale(e[v], n[v], biased[v]);
 }
 
-/* exp(z - centre), to the last bits of the difference; what is above FX_EXP_LIMIT may be any number
- * above it.
+/* exp(z - c) * 2^FX_EXP_SCALE for z up to a maximum, whose nearest multiple of ln 2 is c.
  *
- * z - centre rounded to a float is off by up to |z - centre| / 2 ULP, and exp makes that the
- * relative error of a tiny loss. Instead z is reduced by centre + n ln 2: with the centre on a grid
- * that holds n FX_LN2_HIGH too, their sum is exact, and z less that sum is exact as well, for they
- * are close. Beyond FX_CENTRE_LIMIT (`far` lanes) numbers lie so wide apart that z - centre
- * itself is exact. */
+ * A centre on a grid of ln 2 takes nothing from accuracy: z is reduced by its own multiple n ln 2,
+ * as in v_exp_nonpositive, and the centre's is taken off the exponent. The scale keeps what is not
+ * 0 in the range of normal numbers: whatever the logits are, no operation meets subnormal ones.
+ * Below `lowest` the exponent's field is 0, and so is the product.
+ *
+ * Maxima beyond FX_CENTRE_LIMIT are subtracted first: what is near enough to count has no more than
+ * twice their size, so that the difference is exact. */
 #if FX_DOUBLE
-#define FX_EXP_LIMIT 0x1p960
-#define FX_CENTRE_LIMIT 8192.0
-#define FX_CENTRE_GRID 24576.0 /* adding it rounds to multiples of 2^-38 */
+#define FX_CENTRE_LIMIT 2048.0
+#define FX_EXP_SCALE 53 /* 2^-1075 rounds to 0 */
+#define FX_EXP_BIAS 1023
 #else
-#define FX_EXP_LIMIT 0x1p96f
-#define FX_CENTRE_LIMIT 256.0f
-#define FX_CENTRE_GRID 768.0f /* 2^-14; FX_LN2_HIGH is a multiple of 2^-15 */
+#define FX_CENTRE_LIMIT 224.0f
+#define FX_EXP_SCALE 24 /* 2^-150 rounds to 0 */
+#define FX_EXP_BIAS 127
 #endif
+#define FX_EXP_UNSCALE ((real)1 / ((real)((int64_t)1 << FX_EXP_SCALE)))
 typedef struct {
-    vec value, lowest; /* exp underflows for z below the lowest */
-    mask far;
+    vec shift; /* what is subtracted from z: 0, or the maximum */
+    vec lowest, magic;
 } centre;
 
-FX_INLINE mask v_is_far(vec x) { return v_less(v_negative_abs(x), v_set(-FX_CENTRE_LIMIT)); }
-FX_INLINE vec v_on_grid(vec x) {
-    vec grid = v_set(FX_CENTRE_GRID);
-    return v_select(v_is_far(x), x, v_sub(v_add(x, grid), grid));
+/* The multiple of ln 2 that a maximum is nearest to, less what is subtracted. */
+FX_INLINE vec centre_octave(vec shifted_maximum) {
+    vec magic = v_set(FX_ROUND_MAGIC);
+    return v_sub(v_fma(shifted_maximum, v_set(FX_LOG2_E), magic), magic);
 }
-FX_INLINE centre centre_at(vec on_grid) {
-    centre result = {on_grid, v_add(on_grid, v_set(FX_EXP_UNDERFLOW)), v_is_far(on_grid)};
+/* Of infinite maxima, and of NaN, all exponentials are NaN. */
+FX_INLINE centre centre_at(vec maximum) {
+    mask far = v_less(v_negative_abs(maximum), v_set(-FX_CENTRE_LIMIT));
+    vec shift = v_where(far, maximum), octave = centre_octave(v_sub(maximum, shift));
+    vec lowest = v_sub(octave, v_set(FX_EXP_BIAS + FX_EXP_SCALE));
+    centre result = {shift, v_mul(lowest, v_set(FX_LN2_HIGH + FX_LN2_LOW)),
+                     v_sub(v_set(FX_ROUND_MAGIC + (FX_EXP_BIAS + FX_EXP_SCALE)), octave)};
     return result;
 }
-FX_MATH vec v_exp_centred(vec z, const centre *c, int any_far, const exp_constants *constants) {
-    vec magic = constants->magic;
-    vec ln2_high = constants->ln2_high;
-    vec clamped = v_max(c->lowest, z);
-    vec x = v_sub(clamped, c->value);
-    if (any_far) x = v_max(v_set(FX_EXP_UNDERFLOW), v_sub(z, c->value));
-    vec biased = v_fma(x, constants->log2_e, magic);
-    vec n = v_sub(biased, magic);
-    vec r = v_sub(clamped, v_fma(n, ln2_high, c->value));
-    if (any_far) r = v_select(c->far, v_fnma(n, ln2_high, x), r);
+/* `any_far` may be 0 where there is nothing to subtract. */
+FX_MATH vec v_exp_centred_if(const int any_far, vec z, const centre *c,
+                             const exp_constants *constants) {
+    vec x = v_max(c->lowest, any_far ? v_sub(z, c->shift) : z);
+    vec biased = v_fma(x, constants->log2_e, c->magic);
+    vec n = v_sub(biased, c->magic);
+    vec r = v_fnma(n, constants->ln2_high, x);
     r = v_fnma(n, constants->ln2_low, r);
-    return v_scale_up(v_exp_reduced(r, constants), n, biased);
+    return v_mul(v_exp_reduced(r, constants), v_power_of_field(biased));
+}
+FX_INLINE vec v_exp_centred(vec z, const centre *c, const exp_constants *constants) {
+    return v_exp_centred_if(1, z, c, constants);
+}
+
+/* sum * exp(c - maximum), without the scale: exp(-r) is 1 - r + (r^2 t(-r)), whose first sum is
+ * kept in two parts, for what is left of the rounding errors of one multiplication. */
+FX_MATH vec v_over_maximum(vec sum, vec maximum, const centre *c, const exp_constants *constants) {
+    vec x = v_sub(maximum, c->shift), octave = centre_octave(x);
+    vec reduced = v_fnma(octave, constants->ln2_high, x);
+    vec r = v_fnma(octave, constants->ln2_low, reduced);
+    vec lost = v_fnma(octave, constants->ln2_low, v_sub(reduced, r));
+    vec tail = v_horner(constants->tail, FX_COUNT(exp_tail), v_negate(r));
+    vec high = v_sub(constants->one, r);
+    vec low = v_sub(v_sub(constants->one, high), r);
+    low = v_add(low, v_sub(v_mul(v_mul(r, r), tail), lost));
+    return v_mul(v_fma(sum, high, v_mul(sum, low)), v_set(FX_EXP_UNSCALE));
 }
 
 /* k ln 2 + log(1 + f) for f in [-0.25, 0.5]. */

@@ -25,8 +25,8 @@ from fastxent.numba.simd.rows import (
 )
 from fastxent.numba.simd.shuffles import reduce_maximum, reduce_minimum
 from fastxent.numba.simd.softmax import Largest, find_largest, softmax_loss
-from fastxent.numba.simd.softmax_plain import pair_loss, softmax_sum
-from fastxent.numba.simd.softmax_rows import group_sums, rows_from_labels
+from fastxent.numba.simd.softmax_plain import pair_loss, softmax_others
+from fastxent.numba.simd.softmax_rows import group_label_logits, group_others
 from fastxent.numba.simd.tile import (
     NO_CLASS,
     Flow,
@@ -35,7 +35,7 @@ from fastxent.numba.simd.tile import (
     lanes_load,
     lanes_put,
     logits_of,
-    repair,
+    repair_infinite,
 )
 from fastxent.numba.simd.vector import (
     LANES_AHEAD,
@@ -49,7 +49,7 @@ from fastxent.numba.simd.vector import (
     store,
     store_first,
 )
-from fastxent.numba.simd.vector_math import centre_at, on_grid
+from fastxent.numba.simd.vector_math import centre_at, exp_centred
 
 #: So many classes are numbered in floats.
 NUMBERED_CLASSES = 65536
@@ -60,17 +60,8 @@ def put_logsumexp(
     plan: Plan, tile: Any, first: int, count: int, largest: Lanes, loss: Lanes
 ) -> None:
     """Write logsumexp."""
-    result = largest + loss
-    store(tile.losses + first * plan.size, result)
-    repair(plan, tile, first, count, result)
-
-
-@inlined
-def repair_log_softmax(
-    plan: Plan, tile: Any, first: int, count: int, largest: Lanes, loss: Lanes
-) -> None:
-    """Process anchors again whose maximum or loss is not finite."""
-    repair(plan, tile, first, count, (largest - largest) + loss)
+    store(tile.losses + first * plan.size, largest + loss)
+    repair_infinite(plan, tile, first, count, largest)
 
 
 # --- anchors as lanes -----------------------------------------------------------------------------
@@ -84,9 +75,9 @@ def loss_of_largest(plan: Plan, logits: Flow, classes: int, largest: Largest) ->
     # A NaN in the first class, which is the largest so far, is no longer in the maximum.
     is_first = is_class(largest.largest, 0)
     own = select(is_first, lanes_load(plan, logits, 0), largest.maximum)
-    centre = centre_at(on_grid(own))
-    others = softmax_sum(plan, logits, classes, largest.largest, centre)
-    return softmax_loss(others, own - centre.value)
+    centre = centre_at(largest.maximum)
+    others = softmax_others(plan, logits, classes, largest.largest, centre)
+    return softmax_loss(others, own, exp_centred(own, centre), largest.maximum, centre)
 
 
 @inlined
@@ -101,7 +92,7 @@ def log_softmax_lanes(plan: Plan, tile: Any) -> None:
             gap = lanes_load(plan, logits, k) - largest.maximum
             lanes_put(results, k, gap - loss)
         count = min(plan.lanes, tile.anchors - first)
-        repair_log_softmax(plan, tile, first, count, largest.maximum, loss)
+        repair_infinite(plan, tile, first, count, largest.maximum)
 
 
 @inlined
@@ -216,14 +207,16 @@ def largest_of_rows(plan: Plan, tile: Any, first: int, count: int, labels: int) 
 
 
 @inlined
-def rows_loss_of_largest(plan: Plan, tile: Any, first: int, count: int, labels: int) -> Lanes:
+def rows_loss_of_largest(
+    plan: Plan, tile: Any, first: int, count: int, labels: int, largest: Lanes
+) -> Lanes:
     """Return the cross-entropies of the largest classes of a vector of anchors."""
-    logits, partial = stack(plan, 1, first), stack(plan, plan.lanes, first)
     tile.labels = labels - 4 * first
-    rows_from_labels(plan, tile, first, count, logits, partial)
-    sums = group_sums(plan, tile, first, count, logits, partial)
+    others = group_others(plan, tile, first, count, largest)
+    own = group_label_logits(plan, tile, first, count)
     tile.labels = 0
-    return softmax_loss(sums.others, load(plan, logits) - sums.centres)
+    centre = centre_at(largest)
+    return softmax_loss(others, own, exp_centred(own, centre), largest, centre)
 
 
 class LogSum(NamedTuple):
@@ -257,7 +250,7 @@ def log_softmax_rows(plan: Plan, tile: Any) -> None:
     for first in range(0, tile.anchors, plan.lanes):
         count = min(plan.lanes, tile.anchors - first)
         largest = largest_of_rows(plan, tile, first, count, labels)
-        loss = rows_loss_of_largest(plan, tile, first, count, labels)
+        loss = rows_loss_of_largest(plan, tile, first, count, labels, largest)
         store(maxima, largest)
         store(losses, loss)
         for i in range(count):
@@ -268,7 +261,7 @@ def log_softmax_rows(plan: Plan, tile: Any) -> None:
             )
             row = class_row(plan, tile, first + i, NO_CLASS, 0)
             over_row(plan, log_softmax_step, log_sum, row, tile.classes, loss)
-        repair_log_softmax(plan, tile, first, count, largest, loss)
+        repair_infinite(plan, tile, first, count, largest)
 
 
 @inlined
@@ -278,5 +271,5 @@ def logsumexp_rows(plan: Plan, tile: Any) -> None:
     for first in range(0, tile.anchors, plan.lanes):
         count = min(plan.lanes, tile.anchors - first)
         largest = largest_of_rows(plan, tile, first, count, labels)
-        loss = rows_loss_of_largest(plan, tile, first, count, labels)
+        loss = rows_loss_of_largest(plan, tile, first, count, labels, largest)
         put_logsumexp(plan, tile, first, count, largest, loss)

@@ -3,13 +3,13 @@
 import math
 from typing import Any
 
-from fastxent.numba.compilation import called, inlined
+from fastxent.numba.compilation import inlined
 from fastxent.numba.simd.lanes import Lanes, Number, lane_function
 from fastxent.numba.simd.plan import Plan
 from fastxent.numba.simd.rows import anchor_scale
 from fastxent.numba.simd.sigmoid import no_terms
 from fastxent.numba.simd.softmax import lanes_maximum
-from fastxent.numba.simd.softmax_rows import group_sums, rows_from_labels
+from fastxent.numba.simd.softmax_rows import group_maxima, group_others
 from fastxent.numba.simd.summation import compensated_add, compensated_settle, compensated_value
 from fastxent.numba.simd.tile import (
     CLASS_GROUP,
@@ -22,12 +22,11 @@ from fastxent.numba.simd.tile import (
     lanes_rewrite,
     lanes_stream,
     logits_of,
-    repair,
+    repair_infinite,
     stream_of,
 )
 from fastxent.numba.simd.vector import (
     LANES_AHEAD,
-    any_lane,
     fma,
     load,
     load_first,
@@ -42,18 +41,14 @@ from fastxent.numba.simd.vector import (
 )
 from fastxent.numba.simd.vector_math import (
     Centre,
-    Exponential,
-    all_summed,
     centre_at,
     constants_of,
     divide_by,
-    exp_far,
-    exp_near,
+    exp_centred,
     exp_nonpositive,
     log,
     log1p,
     log1p_unit,
-    on_grid,
 )
 
 
@@ -144,28 +139,25 @@ def exponentials_of(
     first: Number,
     count: int,
     centre: Centre,
-    exp: Exponential,
     total: Lanes,
 ) -> Lanes:
-    """Add exp(z - c) of some classes to a sum, and keep them in the results."""
+    """Add the exponentials of some classes to a sum, and keep them in the results."""
     for i in range(count):
-        e = exp(lanes_stream(plan, logits, first + i), centre)
+        e = exp_centred(lanes_stream(plan, logits, first + i), centre)
         lanes_put(results, first + i, e)
         total = total + e
     return total
 
 
 @inlined
-def lanes_exponentials(
-    plan: Plan, tile: Any, first: int, centre: Centre, exp: Exponential
-) -> Lanes:
-    """Return the sum of exp(z - c) over the classes; the exponentials are kept in the results."""
+def lanes_exponentials(plan: Plan, tile: Any, first: int, centre: Centre) -> Lanes:
+    """Return the sum of the exponentials of all classes, which are kept in the results."""
     logits = logits_of(plan, tile, first)
     results = flow_of(plan, tile.results, first, LANES_AHEAD)
     total, zero = no_terms(plan, first), splat(plan, 0.0, first)
     k = 0
     while k + CLASS_GROUP <= tile.classes:
-        terms = exponentials_of(plan, logits, results, k, 8, centre, exp, zero)
+        terms = exponentials_of(plan, logits, results, k, 8, centre, zero)
         total = compensated_add(total, terms)
         k += CLASS_GROUP
         if k % SETTLED_CLASSES == 0:
@@ -173,39 +165,26 @@ def lanes_exponentials(
     if k < tile.classes:
         terms = zero
         while k < tile.classes:
-            terms = exponentials_of(plan, logits, results, k, 1, centre, exp, terms)
+            terms = exponentials_of(plan, logits, results, k, 1, centre, terms)
             k += 1
         total = compensated_add(total, terms)
     return compensated_value(total)
 
 
-@called
-def exponentials_from(plan: Plan, tile: Any, first: int, rounded: Lanes) -> Lanes:
-    """Return the same wherever the centre is."""
-    return lanes_exponentials(plan, tile, first, centre_at(rounded), exp_far)
-
-
 @inlined
 def softmax_score_lanes(plan: Plan, tile: Any) -> None:
-    """Sum from the first class on, as softmax_plain.py does from the label's."""
+    """softmax, whose exponentials are kept in its results."""
     for first in range(0, tile.anchors, plan.lanes):
         count = min(plan.lanes, tile.anchors - first)
         logits, results = logits_of(plan, tile, first), stream_of(plan, tile.results, first)
-        rounded = on_grid(lanes_load(plan, logits, 0))
-        centre = centre_at(rounded)
-        if any_lane(centre.far):
-            total = exponentials_from(plan, tile, first, rounded)
-        else:
-            total = lanes_exponentials(plan, tile, first, centre, exp_near)
-        if not all_summed(total, count):
-            rounded = on_grid(lanes_maximum(plan, logits, tile.classes))
-            total = exponentials_from(plan, tile, first, rounded)
+        largest = lanes_maximum(plan, logits, tile.classes)
+        total = lanes_exponentials(plan, tile, first, centre_at(largest))
         inverse = 1.0 / total
         anchors = first_anchors(plan, count)
         for k in range(tile.classes):
             e = lanes_load(plan, results, k)
             lanes_rewrite(results, k, divide_by(e, total, inverse), e, anchors)
-        repair(plan, tile, first, count, total)
+        repair_infinite(plan, tile, first, count, largest)
 
 
 # --- classes as lanes -----------------------------------------------------------------------------
@@ -228,15 +207,11 @@ def divide_row(plan: Plan, place: int, classes: int, total: Lanes, inverse: Lane
 
 @inlined
 def softmax_score_rows(plan: Plan, tile: Any) -> None:
-    """softmax, whose exponentials are kept in its results.
-
-    Without labels, sums start from the first class.
-    """
+    """softmax, whose exponentials are kept in its results."""
     for first in range(0, tile.anchors, plan.lanes):
         count = min(plan.lanes, tile.anchors - first)
-        logits, partial = stack(plan, 1, first), stack(plan, plan.lanes, first)
-        rows_from_labels(plan, tile, first, count, logits, partial)
-        total = group_sums(plan, tile, first, count, logits, partial).others
+        largest = group_maxima(plan, tile, first, count)
+        total = group_others(plan, tile, first, count, largest)
         totals, inverses = stack(plan, 1, first), stack(plan, 1, first)
         store(totals, total)
         store(inverses, 1.0 / total)
@@ -245,4 +220,4 @@ def softmax_score_rows(plan: Plan, tile: Any) -> None:
             whole = anchor_scale(plan, totals + i * plan.size)
             inverse = anchor_scale(plan, inverses + i * plan.size)
             divide_row(plan, place, tile.classes, whole, inverse)
-        repair(plan, tile, first, count, total)
+        repair_infinite(plan, tile, first, count, largest)

@@ -13,6 +13,7 @@ from fastxent.numba.simd.plan import Plan
 from fastxent.numba.simd.sigmoid import no_terms
 from fastxent.numba.simd.summation import (
     compensated_add,
+    compensated_limit,
     compensated_value,
 )
 from fastxent.numba.simd.tile import (
@@ -27,7 +28,7 @@ from fastxent.numba.simd.tile import (
     lanes_stream,
     lanes_target,
     logits_of,
-    repair,
+    repair_infinite,
     settings_of,
     stream_of,
     targets_of,
@@ -36,6 +37,7 @@ from fastxent.numba.simd.vector import (
     fma,
     load,
     maximum,
+    minimum,
     select,
     splat,
     store,
@@ -44,11 +46,9 @@ from fastxent.numba.simd.vector_math import (
     Centre,
     Power,
     centre_at,
-    constants_of,
-    exp_far,
-    exp_nonpositive,
+    exp_centred,
     log1p,
-    on_grid,
+    over_maximum,
     power_of,
 )
 
@@ -58,40 +58,30 @@ def lanes_maximum(plan: Plan, logits: Flow, classes: int) -> Lanes:
     """Return the largest logit of each anchor."""
     largest = lanes_load(plan, logits, 0)
     for k in range(1, classes):
-        largest = maximum(largest, lanes_stream(plan, logits, k))
+        largest = maximum(largest, lanes_load(plan, logits, k))
     return largest
 
 
-def shifted_sum(total: Lanes, small: Lanes) -> Lanes:
-    """Return total * exp(-small) for small within `near`, by two terms of the series."""
-    change = (0.5 * small) * small - small
-    return fma(total, change, total)
-
-
 @lane_function
-def softmax_loss(others: Lanes, own: Lanes) -> Lanes:
-    """Return the loss from the sum of the other classes' exp(z_k - c) and own = z_l - c.
+def softmax_loss(others: Lanes, own: Lanes, of_own: Lanes, largest: Lanes, centre: Centre) -> Lanes:
+    """Return the loss from the sum of the other classes' exponentials, and the label's own.
 
-    The centre c is the label's logit or the maximum, rounded to a grid. Near the centre,
-    log1p(others / exp(own)); elsewhere others hold the maximum, and the sum with the label's own
-    term is at least about 1.
+    Where the label is the maximum, log1p(others / own); elsewhere others hold the maximum.
     """
-    is_near = own > constants_of(own.real).near
-    with_own = others + (exp_nonpositive(own) - 1.0)
-    rest = select(is_near, shifted_sum(others, own), with_own)
-    return log1p(rest) - select(is_near, 0.0, own)
+    of_maximum = exp_centred(largest, centre)
+    rest = select(own == largest, others, others + (of_own - of_maximum))
+    return (largest - own) + log1p(over_maximum(rest, largest, centre))
 
 
 # --- the normalizer -------------------------------------------------------------------------------
 
 
 class Normalizer(NamedTuple):
-    """The maximum of each lane, where it first stands, and the others' sum of exp(z - centre)."""
+    """The maximum of each lane, where it first stands, and the others' sum of exponentials."""
 
     maximum: Lanes
     largest: Lanes
     others: Lanes
-    own: Lanes  # the maximum less the centre
     centre: Centre
 
 
@@ -121,7 +111,7 @@ def find_largest(plan: Plan, logits: Flow, classes: int) -> Largest:
 @lane_function
 def normalizer_term(z: Lanes, largest: Lanes, k: Number, centre: Centre) -> Lanes:
     """Return the term of a class, but 0 at the largest."""
-    e = exp_far(z, centre)
+    e = exp_centred(z, centre)
     # z - z is 0, or NaN where the first class, which is the largest so far, is NaN.
     return select(largest == k, z - z, e)
 
@@ -130,26 +120,24 @@ def normalizer_term(z: Lanes, largest: Lanes, k: Number, centre: Centre) -> Lane
 def normalize(plan: Plan, logits: Flow, classes: int) -> Normalizer:
     """Return the normalizer of a vector of anchors."""
     running = find_largest(plan, logits, classes)
-    centre = centre_at(on_grid(running.maximum))
+    centre = centre_at(running.maximum)
     others = no_terms(plan, classes)
     for k in range(classes):
         z = lanes_load(plan, logits, k)
         others = compensated_add(others, normalizer_term(z, running.largest, k, centre))
-    # The maximum less its centre is NaN where it is infinite, and so are all results.
-    own = running.maximum - centre.value
-    return Normalizer(running.maximum, running.largest, compensated_value(others), own, centre)
+    return Normalizer(running.maximum, running.largest, compensated_value(others), centre)
 
 
 @lane_function
 def normalizer_log_sum(normalizer: Normalizer) -> Lanes:
     """Return log of the sum of exp(z - maximum)."""
-    return log1p(shifted_sum(normalizer.others, normalizer.own))
+    return log1p(over_maximum(normalizer.others, normalizer.maximum, normalizer.centre))
 
 
 @lane_function
 def normalizer_inverse(normalizer: Normalizer) -> Lanes:
-    """Return 1 / sum of exp(z - centre)."""
-    return 1.0 / (normalizer.others + exp_nonpositive(normalizer.own))
+    """Return 1 / sum of the exponentials."""
+    return 1.0 / (normalizer.others + exp_centred(normalizer.maximum, normalizer.centre))
 
 
 # --- every option ---------------------------------------------------------------------------------
@@ -191,7 +179,9 @@ def softmax_value_of(
     if plan.loss == "softmax_focal_loss":
         modulation = power_of(q, options.gamma)
         ratio = nll / maximum(q, q.real.smallest)
+        # p log p is 0 for p = 0.
         log_factor_slope = (p.like(options.gamma.exponent) * p) * ratio
+        log_factor_slope = select(p == 0.0, 0.0, log_factor_slope)
         return SoftmaxValue(modulation * nll, fma(modulation, log_factor_slope, modulation))
     if plan.loss == "poly1_cross_entropy":
         epsilon = p.like(options.epsilon)
@@ -210,6 +200,12 @@ def _one_more(number: Number) -> Number:
     return Number(number.builder, number.builder.fadd(one, number.value), number.type)
 
 
+@lane_function
+def weighted(weight: Lanes, loss: Lanes) -> Lanes:
+    """Return a weighted loss: a weight of 0 takes even an infinite one away; NaN stays."""
+    return weight * select(weight == 0.0, minimum(1.0, loss), loss)
+
+
 class Probability(NamedTuple):
     """p of a class, and 1 - p."""
 
@@ -220,7 +216,7 @@ class Probability(NamedTuple):
 @lane_function
 def probability_of(z: Lanes, k: Number, normalizer: Normalizer, inverse: Lanes) -> Probability:
     """Return the probability of a class."""
-    p = exp_far(z, normalizer.centre) * inverse
+    p = exp_centred(z, normalizer.centre) * inverse
     q = select(normalizer.largest == k, normalizer.others * inverse, 1.0 - p)
     return Probability(p, q)
 
@@ -232,7 +228,7 @@ def class_terms(
     """Return the loss and the slope by log p, times the weight, of a class with its target."""
     target_weight = fma(y, options.keep, options.spread) * factor
     value = softmax_value_of(plan, options, nll, odds.p, odds.q)
-    return SoftmaxValue(target_weight * value.loss, target_weight * value.slope)
+    return SoftmaxValue(weighted(target_weight, value.loss), target_weight * value.slope)
 
 
 @lane_function
@@ -242,7 +238,7 @@ def nll_of(z: Lanes, normalizer: Normalizer, log_sum: Lanes) -> Lanes:
 
 
 @inlined
-def softmax_general(plan: Plan, tile: Any, first: int, options: SoftmaxOptions) -> Lanes:
+def softmax_general(plan: Plan, tile: Any, first: int, options: SoftmaxOptions) -> None:
     """sum_k weight_k loss(-log p_k); the gradient is p_k sum_c b_c - b_k.
 
     Here -b is the slope by log p, times the weight.
@@ -283,7 +279,9 @@ def softmax_general(plan: Plan, tile: Any, first: int, options: SoftmaxOptions) 
             lanes_rewrite(grads, k, slope * scale, log_p_slope, anchors)
     if has_expectations:
         store(tile.expectations + first * plan.size, compensated_value(expectation))
-    return compensated_value(total)
+    store(tile.losses + first * plan.size, compensated_limit(total))
+    count = min(plan.lanes, tile.anchors - first)
+    repair_infinite(plan, tile, first, count, normalizer.maximum)
 
 
 @inlined
@@ -291,6 +289,4 @@ def softmax_lanes(plan: Plan, tile: Any) -> None:
     """Every option."""
     options = softmax_options_of(tile)
     for first in range(0, tile.anchors, plan.lanes):
-        loss = softmax_general(plan, tile, first, options)
-        store(tile.losses + first * plan.size, loss)
-        repair(plan, tile, first, min(plan.lanes, tile.anchors - first), loss)
+        softmax_general(plan, tile, first, options)

@@ -3,10 +3,9 @@
 No weights, no smoothing, no gradient.
 """
 
-import math
 from typing import Any, NamedTuple
 
-from fastxent.numba.compilation import called, inlined
+from fastxent.numba.compilation import inlined
 from fastxent.numba.simd.lanes import Lanes, Number, lane_function
 from fastxent.numba.simd.memory import read_int32, write_real
 from fastxent.numba.simd.plan import Plan
@@ -27,12 +26,12 @@ from fastxent.numba.simd.tile import (
     lanes_stream,
     logits_of,
     matrix_at,
-    repair,
+    repair_infinite,
 )
 from fastxent.numba.simd.vector import (
-    any_lane,
     fma,
     load,
+    maximum,
     negative_abs,
     relu,
     select,
@@ -42,14 +41,10 @@ from fastxent.numba.simd.vector import (
 )
 from fastxent.numba.simd.vector_math import (
     Centre,
-    Exponential,
-    all_summed,
     centre_at,
-    exp_far,
-    exp_near,
-    exp_nonpositive,
+    exp_centred,
     log1p_unit,
-    on_grid,
+    unscaled,
 )
 
 
@@ -61,10 +56,9 @@ def softmax_add_classes(
     count: int,
     columns: Lanes,
     centre: Centre,
-    exp: Exponential,
     total: Lanes,
 ) -> Lanes:
-    """Add exp(z_k - c) of some classes other than the label to a sum.
+    """Add the exponentials of some classes other than the label to a sum.
 
     Two terms are added up before they join the others: half of the roundings.
     """
@@ -72,7 +66,7 @@ def softmax_add_classes(
 
     def term(i: int) -> Lanes:
         z = lanes_stream(plan, logits, first + i)
-        return select(column == float(i), 0.0, exp(z, centre))
+        return select(column == float(i), 0.0, exp_centred(z, centre))
 
     for i in range(0, count - 1, 2):
         total = total + (term(i) + term(i + 1))
@@ -80,19 +74,12 @@ def softmax_add_classes(
 
 
 @inlined
-def softmax_others(
-    plan: Plan,
-    logits: Flow,
-    classes: int,
-    columns: Lanes,
-    centre: Centre,
-    exp: Exponential,
-) -> Lanes:
-    """Return the sum of exp(z_k - c) of all classes other than the label."""
+def softmax_others(plan: Plan, logits: Flow, classes: int, columns: Lanes, centre: Centre) -> Lanes:
+    """Return the sum of the exponentials of all classes other than the label."""
     others, zero = no_terms(plan, classes), splat(plan, 0.0, classes)
     k = 0
     while k + CLASS_GROUP <= classes:
-        terms = softmax_add_classes(plan, logits, k, 8, columns, centre, exp, zero)
+        terms = softmax_add_classes(plan, logits, k, 8, columns, centre, zero)
         others = compensated_add(others, terms)
         k += CLASS_GROUP
         if k % SETTLED_CLASSES == 0:
@@ -100,10 +87,10 @@ def softmax_others(
     if k < classes:
         terms = zero
         while k + 2 <= classes:
-            terms = softmax_add_classes(plan, logits, k, 2, columns, centre, exp, terms)
+            terms = softmax_add_classes(plan, logits, k, 2, columns, centre, terms)
             k += 2
         if k < classes:
-            terms = softmax_add_classes(plan, logits, k, 1, columns, centre, exp, terms)
+            terms = softmax_add_classes(plan, logits, k, 1, columns, centre, terms)
         others = compensated_add(others, terms)
     return compensated_value(others)
 
@@ -139,72 +126,54 @@ def label_logits(
 
 
 @inlined
-def finish_vector(plan: Plan, tile: Any, first: int, count: int, others: Lanes, own: Lanes) -> None:
+def finish_vector(
+    plan: Plan, tile: Any, first: int, others: Lanes, own: Lanes, largest: Lanes, centre: Centre
+) -> None:
     """Write the losses of a vector of anchors."""
-    loss = softmax_loss(others, own)
+    loss = softmax_loss(others, own, exp_centred(own, centre), largest, centre)
     store(tile.losses + first * plan.size, loss)
-    repair(plan, tile, first, count, loss)
-
-
-@called
-def softmax_from_maximum(plan: Plan, tile: Any, first: int, count: int, own: Lanes) -> None:
-    """Process a vector of anchors whose sums are out of range from their labels."""
-    logits, columns = logits_of(plan, tile, first), labels_of(plan, tile, first).columns
-    centre = centre_at(on_grid(lanes_maximum(plan, logits, tile.classes)))
-    others = softmax_others(plan, logits, tile.classes, columns, centre, exp_far)
-    finish_vector(plan, tile, first, count, others, own - centre.value)
-
-
-@inlined
-def softmax_sum(plan: Plan, logits: Flow, classes: int, columns: Lanes, centre: Centre) -> Lanes:
-    """Return what the classes other than the label add up to."""
-    if any_lane(centre.far):
-        return softmax_others(plan, logits, classes, columns, centre, exp_far)
-    return softmax_others(plan, logits, classes, columns, centre, exp_near)
+    repair_infinite(plan, tile, first, min(plan.lanes, tile.anchors - first), largest)
 
 
 @inlined
 def softmax_plain_lanes(plan: Plan, tile: Any) -> None:
-    """Sum from the label's own logit, which needs no pass over the classes.
-
-    Such sums are out of range only where the loss is above 66 (double: 665).
-    """
+    """Any number of classes."""
     for first in range(0, tile.anchors, plan.lanes):
         count = min(plan.lanes, tile.anchors - first)
         logits, columns = logits_of(plan, tile, first), labels_of(plan, tile, first).columns
+        largest = lanes_maximum(plan, logits, tile.classes)
+        centre = centre_at(largest)
+        others = softmax_others(plan, logits, tile.classes, columns, centre)
         own = label_logits(plan, tile, logits, columns, first, count)
-        centre = centre_at(on_grid(own))
-        others = softmax_sum(plan, logits, tile.classes, columns, centre)
-        if all_summed(others, count):
-            finish_vector(plan, tile, first, count, others, own - centre.value)
-        else:
-            softmax_from_maximum(plan, tile, first, count, own)
+        finish_vector(plan, tile, first, others, own, largest, centre)
 
 
 # --- few classes ----------------------------------------------------------------------------------
 
 
 class FewSums(NamedTuple):
-    """The labels' logits, where sums start from, and the sums: infinite in `far` lanes."""
+    """The labels' logits, the maxima, and the sums of the other classes' exponentials."""
 
     own: Lanes
-    centre: Lanes
+    maximum: Lanes
+    centre: Centre
     others: Lanes
 
 
 @lane_function
 def few_term(plan: Plan, logits: Flow, columns: Lanes, centre: Centre, k: int) -> Lanes:
-    """Return exp(z_k - c), but 0 for the label."""
-    return select(columns == k, 0.0, exp_near(lanes_stream(plan, logits, k), centre))
+    """Return the exponential of a class, but 0 for the label."""
+    return select(columns == k, 0.0, exp_centred(lanes_stream(plan, logits, k), centre))
 
 
 @lane_function
 def few_sums(plan: Plan, logits: Flow, columns: Lanes, classes: int) -> FewSums:
     """Return the sums of so few classes that they need no compensation."""
-    own = lanes_load(plan, logits, 0)
+    own = largest = lanes_load(plan, logits, 0)
     for k in range(1, classes):
         own = take_label(plan, logits, k, columns, own)
-    centre = centre_at(on_grid(own))
+        largest = maximum(largest, lanes_load(plan, logits, k))
+    centre = centre_at(largest)
     total = own.like(0.0)
     for k in range(0, classes - 1, 2):
         total = total + (
@@ -213,17 +182,7 @@ def few_sums(plan: Plan, logits: Flow, columns: Lanes, classes: int) -> FewSums:
         )
     if classes % 2:
         total = total + few_term(plan, logits, columns, centre, classes - 1)
-    return FewSums(own, centre.value, select(centre.far, math.inf, total))
-
-
-@inlined
-def few_vector(plan: Plan, tile: Any, first: int, sums: FewSums) -> None:
-    """Process a vector of anchors."""
-    count = min(plan.lanes, tile.anchors - first)
-    if all_summed(sums.others, count):
-        finish_vector(plan, tile, first, count, sums.others, sums.own - sums.centre)
-    else:
-        softmax_from_maximum(plan, tile, first, count, sums.own)
+    return FewSums(own, largest, centre, total)
 
 
 @inlined
@@ -232,24 +191,27 @@ def softmax_few_lanes(plan: Plan, tile: Any) -> None:
     for first in range(0, tile.anchors, plan.lanes):
         logits, columns = logits_of(plan, tile, first), labels_of(plan, tile, first).columns
         if tile.classes == 3:
-            few_vector(plan, tile, first, few_sums(plan, logits, columns, 3))
+            sums = few_sums(plan, logits, columns, 3)
         else:
-            few_vector(plan, tile, first, few_sums(plan, logits, columns, 4))
+            sums = few_sums(plan, logits, columns, 4)
+        finish_vector(plan, tile, first, sums.others, sums.own, sums.maximum, sums.centre)
 
 
 @lane_function
 def pair_loss(plan: Plan, logits: Flow, columns: Lanes) -> Lanes:
     """Return softplus(d) with d = z_other - z_label.
 
-    Its rounding error is kept, for exp would make it the relative error of a tiny loss.
+    Its rounding error is kept, for exp would make it the relative error of a tiny loss; that of an
+    infinite distance is NaN.
     """
     is_second = columns == 1.0
     first, second = lanes_stream(plan, logits, 0), lanes_stream(plan, logits, 1)
     own, other = select(is_second, second, first), select(is_second, first, second)
     distance = other - own
     lost = rounding_error(other, -own, distance)
+    lost = select(lost == lost, lost, 0.0)
     change = select(distance < 0.0, lost, -lost)
-    e = exp_nonpositive(negative_abs(distance))
+    e = unscaled(exp_centred(negative_abs(distance), centre_at(distance.like(0.0))))
     return relu(distance) + log1p_unit(fma(e, change, e))
 
 
@@ -260,4 +222,3 @@ def softmax_pair_lanes(plan: Plan, tile: Any) -> None:
         columns = labels_of(plan, tile, first).columns
         loss = pair_loss(plan, logits_of(plan, tile, first), columns)
         store(tile.losses + first * plan.size, loss)
-        repair(plan, tile, first, min(plan.lanes, tile.anchors - first), loss)

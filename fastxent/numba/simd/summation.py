@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 from fastxent.numba.simd.lanes import Lanes, lane_function
+from fastxent.numba.simd.vector import select
 
 
 class Compensated(NamedTuple):
@@ -46,3 +47,9 @@ def compensated_join(running: Compensated, term: Lanes) -> Compensated:
 def compensated_value(running: Compensated) -> Lanes:
     """Return both parts of a running sum as one."""
     return running.total + running.lost
+
+
+@lane_function
+def compensated_limit(running: Compensated) -> Lanes:
+    """Return the same of terms that may be infinite: what additions lost is NaN then."""
+    return running.total + select(running.lost == running.lost, running.lost, 0.0)

@@ -250,3 +250,9 @@ def repair(plan: Plan, tile: Any, first: int, count: int, loss: Lanes) -> None:
         repaired = call_exact(settings.exact, address_of(tile), first + i)
         if tile.losses != 0:
             write_real(plan, tile.losses + (first + i) * plan.size, repaired)
+
+
+@inlined
+def repair_infinite(plan: Plan, tile: Any, first: int, count: int, largest: Lanes) -> None:
+    """Recompute the anchors whose maximum is infinite."""
+    repair(plan, tile, first, count, largest - largest)

@@ -287,14 +287,12 @@ def scale(p: Lanes, n: Lanes, biased: Lanes) -> Lanes:
 
 
 @lane_function
-def scale_up(p: Lanes, n: Lanes, biased: Lanes) -> Lanes:
-    """Return p * 2^n for any n; the largest exponents of all make it infinite."""
-    if has_feature("avx512f"):
-        return scale(p, n, biased)
-    real = p.real
-    overflow = real.bias + 1 - _guard(real)  # from there on the field is that of infinity
-    magic = 1.5 * 2.0**real.mantissa
-    return scale(p, n, minimum(magic + overflow, biased))
+def power_of_field(biased: Lanes) -> Lanes:
+    """Return the power of two whose exponent field the low bits of `biased` are."""
+    builder = biased.builder
+    bits = builder.bitcast(biased.value, _integers(biased))
+    field = builder.shl(bits, _constant(biased, biased.real.mantissa))
+    return biased.make(builder.bitcast(field, biased.value.type))
 
 
 def _guard(real: Real) -> int:

@@ -3,21 +3,18 @@
 The numbers are read from the extension; the errors that were measured are in primitives.def.
 """
 
-from collections.abc import Callable
 from typing import NamedTuple
 
 from fastxent import native
-from fastxent.numba.simd.branches import choose_case
-from fastxent.numba.simd.lanes import Lanes, Mask, Number, Operand, Real, lane_function
+from fastxent.numba.simd.branches import Branch, choose_case
+from fastxent.numba.simd.lanes import Lanes, Number, Operand, Real, lane_function
 from fastxent.numba.simd.vector import (
-    all_lanes,
     exponent,
-    first_lanes,
     fma,
     maximum,
     negative_abs,
+    power_of_field,
     scale,
-    scale_up,
     select,
     square_root,
 )
@@ -31,17 +28,16 @@ class Constants(NamedTuple):
     ln2_high: float
     ln2_low: float
     exp_underflow: float
-    exp_limit: float
     expm1_limit: float
     centre_limit: float
-    centre_grid: float
+    exp_scale: float
+    exp_bias: float
     small_normal: float
     small_scale: float
     small_exponent: float
     power_underflow: float
     shifted_limit: float
     lowest_logit: float
-    near: float
     no_loss: float
     tiny_numerator: float
     tiny_denominator: float
@@ -87,76 +83,71 @@ def exp_nonpositive(x: Lanes) -> Lanes:
     return scale(exp_reduced(fma(n, -c.ln2_low, r)), n, biased)
 
 
-# --- exp(z - centre) to the last bits of the difference -------------------------------------------
+# --- exp(z - centre), scaled --------------------------------------------------------------------
 
 
 class Centre(NamedTuple):
-    """A number on the grid; exp underflows for z below the lowest."""
+    """The multiple of ln 2 nearest to a maximum: what exponentials are relative to.
 
-    value: Lanes
+    `shift` is what is subtracted from a logit, 0 or the maximum; the rest is in the exponents, from
+    `magic` on. Below `lowest` exponentials are 0.
+    """
+
+    shift: Lanes
     lowest: Lanes
-    far: Mask
+    magic: Lanes
+
+
+def _centre_octave(shifted_maximum: Lanes) -> Lanes:
+    c = constants_of(shifted_maximum.real)
+    return fma(shifted_maximum, c.log2_e, c.round_magic) - c.round_magic
 
 
 @lane_function
-def is_far(x: Lanes) -> Mask:
-    """Tell where numbers lie so wide apart that z - centre itself is exact."""
-    return negative_abs(x) < -constants_of(x.real).centre_limit
+def centre_at(largest: Lanes) -> Centre:
+    """Return the centre of a maximum; of infinite ones, and of NaN, all exponentials are NaN."""
+    c = constants_of(largest.real)
+    bias = c.exp_bias + c.exp_scale
+    shift = select(negative_abs(largest) < -c.centre_limit, largest, 0.0)
+    octave = _centre_octave(largest - shift)
+    lowest = (octave - bias) * (c.ln2_high + c.ln2_low)
+    return Centre(shift, lowest, (c.round_magic + bias) - octave)
 
 
 @lane_function
-def on_grid(x: Lanes) -> Lanes:
-    """Round to the grid on which the sum of a centre and n ln2_high is exact."""
-    grid = constants_of(x.real).centre_grid
-    return select(is_far(x), x, (x + grid) - grid)
+def exp_centred(z: Lanes, centre: Centre) -> Lanes:
+    """Return exp(z - c) * 2^exp_scale for z up to the maximum, whose centre is c.
 
-
-@lane_function
-def centre_at(rounded: Lanes) -> Centre:
-    """Return what `exp_centred` needs to know of a number on the grid."""
-    return Centre(rounded, rounded + constants_of(rounded.real).exp_underflow, is_far(rounded))
-
-
-def exp_centred(z: Lanes, centre: Centre, *, any_far: bool) -> Lanes:
-    """Return exp(z - centre); what is above `exp_limit` may be any number above it.
-
-    Lanes that are not far have the same bits either way.
+    Whatever the logits are, no operation meets subnormal numbers.
     """
     c = constants_of(z.real)
-    clamped = maximum(centre.lowest, z)
-    x = clamped - centre.value
-    if any_far:
-        x = maximum(c.exp_underflow, z - centre.value)
-    biased = fma(x, c.log2_e, c.round_magic)
-    n = biased - c.round_magic
-    r = clamped - fma(n, c.ln2_high, centre.value)
-    if any_far:
-        r = select(centre.far, fma(n, -c.ln2_high, x), r)
-    return scale_up(exp_reduced(fma(n, -c.ln2_low, r)), n, biased)
+    x = maximum(centre.lowest, z - centre.shift)
+    biased = fma(x, c.log2_e, centre.magic)
+    n = biased - centre.magic
+    r = fma(n, -c.ln2_high, x)
+    return exp_reduced(fma(n, -c.ln2_low, r)) * power_of_field(biased)
+
+
+def unscaled(x: Lanes) -> Lanes:
+    """Return what has the scale of `exp_centred` without it."""
+    return x * 2.0 ** -constants_of(x.real).exp_scale
 
 
 @lane_function
-def exp_far(z: Lanes, centre: Centre) -> Lanes:
-    """Return exp(z - centre), wherever the centre is."""
-    return exp_centred(z, centre, any_far=True)
+def over_maximum(total: Lanes, largest: Lanes, centre: Centre) -> Lanes:
+    """Return total * exp(c - maximum), without the scale.
 
-
-@lane_function
-def exp_near(z: Lanes, centre: Centre) -> Lanes:
-    """Return exp(z - centre) where no centre is far."""
-    return exp_centred(z, centre, any_far=False)
-
-
-@lane_function
-def all_summed(others: Lanes, count: Number) -> Number:
-    """Return whether the sums of exponentials are in the range where `exp_centred` is right."""
-    is_summed = negative_abs(others) > -constants_of(others.real).exp_limit
-    is_there = first_lanes(others.builder, others.real, count)
-    return all_lanes(is_summed | ~is_there)
-
-
-#: One of these two.
-Exponential = Callable[[Lanes, Centre], Lanes]
+    exp(-r) is 1 - r + (r^2 t(-r)), whose first sum is kept in two parts.
+    """
+    c = constants_of(total.real)
+    x = largest - centre.shift
+    octave = _centre_octave(x)
+    reduced = fma(octave, -c.ln2_high, x)
+    r = fma(octave, -c.ln2_low, reduced)
+    lost = fma(octave, -c.ln2_low, reduced - r)
+    high = 1.0 - r
+    low = ((1.0 - high) - r) + ((r * r) * polynomial(c.exp_tail, -r) - lost)
+    return unscaled(fma(total, high, total * low))
 
 
 # --- logarithms -----------------------------------------------------------------------------------
@@ -266,7 +257,7 @@ def power_any(x: Lanes, power: Power) -> Lanes:
 def power_or(x: Lanes, power: Power, otherwise: Callable[[], Lanes]) -> Lanes:
     """Return x^g where it has a form of its own, and what `otherwise` writes where it has none."""
     square = x * x
-    forms: dict[int, Callable[[], Lanes]] = {
+    forms: dict[int, Branch] = {
         POWER_0: lambda: x.like(1.0),
         POWER_HALF: lambda: square_root(x),
         POWER_1: lambda: x,
