@@ -336,7 +336,7 @@ def precision_of_isa() -> str:
     return "plain" if native.get_isa() == "baseline" else "fma"
 
 
-def hash_all(functions: tuple[str, ...]) -> Iterator[Golden]:
+def hash_all(functions: tuple[str, ...], dtypes: tuple[str, ...]) -> Iterator[Golden]:
     """Yield the hashes of functions, of both precisions where there are kernels of both."""
     available = native.available_isas()
     isas = {"fma": available[0], "plain": "baseline"}
@@ -346,7 +346,7 @@ def hash_all(functions: tuple[str, ...]) -> Iterator[Golden]:
         found: dict[str, dict[tuple[str, str], str]] = {}
         for precision, isa in isas.items():
             native.set_isa(isa)
-            for options, hashes in hash_lines(function).items():
+            for options, hashes in hash_lines(function, dtypes).items():
                 row = found.setdefault(options, {})
                 row.update({(precision, dtype): value for dtype, value in hashes.items()})
         for options, row in found.items():
@@ -358,13 +358,22 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("functions", nargs="*", help="of these (all)")
     parser.add_argument("--write", action="store_true", help="rewrite their lines in the file")
+    parser.add_argument("--dtypes", default=",".join(DTYPES), help="of these (all of %(default)s)")
     options = parser.parse_args()
+    dtypes = tuple(options.dtypes.split(","))
+    if options.write and dtypes != DTYPES:
+        parser.error("--write is for all dtypes")
     committed = read_file() if FILE.exists() else {}
+    has_others = False
     found: dict[str, dict[str, dict[tuple[str, str], str]]] = {}
-    for golden in hash_all(tuple(options.functions) or FUNCTIONS):
+    for golden in hash_all(tuple(options.functions) or FUNCTIONS, dtypes):
         found.setdefault(golden.function, {})[golden.options] = golden.hashes
-        if committed.get(golden.function, {}).get(golden.options) != golden.hashes:
-            print(f"{golden.function} {golden.options}: other bits")
+        before = committed.get(golden.function, {}).get(golden.options, {})
+        others = [column for column in golden.hashes if before.get(column) != golden.hashes[column]]
+        if others:
+            has_others = True
+            columns = " ".join(map("-".join, others))
+            print(f"{golden.function} {golden.options}: other bits of {columns}")
     if options.write:
         head = "# Hashes of results: scripts/golden_hashes.py says how, and rewrites them.\n"
         head += "# function options " + " ".join("-".join(column) for column in COLUMNS) + "\n"
@@ -374,7 +383,7 @@ def main() -> None:
             for text, row in (committed | found)[function].items()
         ]
         FILE.write_text(head + "".join(lines), "utf-8")
-    elif found and any(committed.get(name) != rows for name, rows in found.items()):
+    elif has_others:
         sys.exit(1)
 
 
