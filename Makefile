@@ -47,8 +47,8 @@ test-aarch64: $(VENV)/.made-extra-test  ## test what is compiled for AArch64 und
 mutate: $(VENV)/.made-extra-test $(VENV)/.made-bench-peers  ## see tests fail of code that is broken (hours; MUTATE_ARGS="--jobs 2")
 	$(BIN)/python scripts/mutate.py $(MUTATE_ARGS)
 
-test-versions: $(VENV)/.made-extra-test  ## test the wheel on Python 3.11 to 3.15, old and new NumPy
-	.ci/versions $(BIN)/python $(ROWS)
+test-versions: $(VENV)/.made-extra-test  ## test the wheel on Python 3.11 to 3.15 (ROWS=python3.14 to choose)
+	PYTEST_ARGS='$(PYTEST_ARGS)' .ci/versions $(BIN)/python $(ROWS)
 
 sanitize: $(VENV)/.made-extra-test  ## run the tests under AddressSanitizer and UBSan (half an hour)
 	.ci/sanitize $(BIN)/python --numprocesses auto $(PYTEST_ARGS)

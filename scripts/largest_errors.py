@@ -17,9 +17,8 @@ from fastxent import _catalogue as catalogue
 
 CLASSES = (1, 2, 3, 4, 5, 8, 9, 13, 16, 21, 32, 33, 48, 80, 300)
 LOGITS = ((0, 1), (-2, 3), (-1, 0.3), (-3, 0.5), (-1.5, 0.2), (-6, 2), (0, 8))
-SCORES = tuple(name for name, score in catalogue.SCORES.items() if score.over_classes)
-#: The losses of class labels alone.
-LOSSES = tuple(name for name, loss in catalogue.LOSSES.items() if loss.target_format == "classes")
+SCORES = tuple(catalogue.SCORES)
+LOSSES = tuple(catalogue.LOSSES)
 #: Results near the end of float32's range have fewer digits.
 SMALLEST = 1e-36
 
@@ -35,20 +34,36 @@ def errors_of(name, logits, rng):
     """Return the largest errors of a function's results and of its gradients."""
     function = getattr(fx, name)
     if name in SCORES:
+        values = fx.sigmoid(logits) if name in {"logit", "odds"} else logits
         scale = abs(logits.max(axis=-1)) if name == "logsumexp" else 0.0
-        return largest(function(logits), function(logits.astype(np.float64)), scale), 0.0
-    anchors, classes = logits.shape
-    nothing = catalogue.LOSSES[name].sigmoid
-    labels = rng.integers(0, classes + nothing, anchors)
-    tiny = rng.random(anchors) < 0.5
-    labels[tiny] = logits[tiny].argmax(axis=1)
+        return largest(function(values), function(values.astype(np.float64)), scale), 0.0
     values = logits
     if catalogue.LOSSES[name].values == "probs":
-        values = fx.sigmoid(logits) if nothing else fx.softmax(logits)
-    exact, exact_grad = function(values.astype(np.float64), labels, return_grad=True)
-    loss, grad = function(values, labels, return_grad=True)
-    alone = largest(function(values, labels), exact)
-    return max(alone, largest(loss, exact)), largest(grad, exact_grad)
+        is_sigmoid = catalogue.LOSSES[name].sigmoid
+        values = fx.sigmoid(logits) if is_sigmoid else fx.softmax(logits)
+    targets = targets_of(name, logits, rng)
+    exact, exact_grad = function(values.astype(np.float64), *targets, return_grad=True)
+    loss, grad = function(values, *targets, return_grad=True)
+    alone = largest(function(values, *targets), exact)
+    scale = 0.0
+    if catalogue.LOSSES[name].target_format == "positions":
+        # The gradient is p - y with y between 0 and 1: its error is relative to p + y.
+        scale = 2 * fx.softmax(logits.astype(np.float64)) - exact_grad
+    return max(alone, largest(loss, exact)), largest(grad, exact_grad, scale)
+
+
+def targets_of(name, logits, rng):
+    """Return what a loss takes after the logits."""
+    anchors, classes = logits.shape
+    facts = catalogue.LOSSES[name]
+    if facts.target_format == "positions":
+        return (rng.uniform(0, classes - 1, anchors).astype(np.float32),)
+    labels = rng.integers(0, classes + facts.sigmoid, anchors)
+    tiny = rng.random(anchors) < 0.5
+    labels[tiny] = logits[tiny].argmax(axis=1)
+    if facts.target_format == "labels":  # with the IoU of each anchor
+        return labels, rng.random(anchors, np.float32)
+    return (labels,)
 
 
 def main(
