@@ -262,6 +262,7 @@ FX_INLINE sigmoid_value focal_star_value(const class_factors *factors,
                                          const sigmoid_options *options,
                                          const exp_constants *constants, vec z, vec y,
                                          const sigmoid_parts *parts) {
+    (void)parts;
     sigmoid_value of_positive = shifted_softplus(z, options, constants);
     sigmoid_value of_negative = shifted_softplus(v_negate(z), options, constants);
     vec positive = v_mul(y, factors->positive);
@@ -276,6 +277,7 @@ FX_INLINE sigmoid_value focal_star_value(const class_factors *factors,
 FX_INLINE sigmoid_value smoothed_value(const class_factors *factors, const sigmoid_options *options,
                                        const exp_constants *constants, vec z, vec y,
                                        const sigmoid_parts *parts) {
+    (void)constants;
     vec rest = v_sub(v_one(), y);
     vec positive = v_fma(y, options->keep, options->spread);
     vec negative = v_fma(rest, options->keep, options->spread);
