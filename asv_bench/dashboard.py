@@ -99,8 +99,12 @@ def record(
         ]
         if wanted:
             start = time.monotonic()
-            _record_commit(commit, wanted)
-            typer.echo(f"{commit[:8]}: {time.monotonic() - start:.0f} s")
+            try:
+                _record_commit(commit, wanted)
+            except Exception as problem:  # noqa: BLE001 - of one commit; there are others
+                typer.echo(f"{commit[:8]}: {type(problem).__name__}: {problem}", err=True)
+            else:
+                typer.echo(f"{commit[:8]}: {time.monotonic() - start:.0f} s")
 
 
 def _record_commit(commit: str, machines: list[dict[str, str]]) -> None:

@@ -86,11 +86,13 @@ def test_a_machine_is_described_by_its_kind(monkeypatch):
     assert recorder.machine_of_times()["machine"] == expected
 
 
-def test_what_is_recorded_is_not_recorded_again(tmp_path, monkeypatch):
+def test_what_is_recorded_is_not_recorded_again(tmp_path, monkeypatch, capsys):
     measured = []
 
     def record_counts(target):
         measured.append(target)
+        if measured == ["a", "c"]:
+            raise RuntimeError("too bad")
         return {}
 
     monkeypatch.setattr(dashboard, "RESULTS", tmp_path)
@@ -102,7 +104,8 @@ def test_what_is_recorded_is_not_recorded_again(tmp_path, monkeypatch):
     dashboard.record(count="all", step=2, counts=True, times=False)
     assert measured == ["a", "c"]
     dashboard.record(count="all", step=1, counts=True, times=False)
-    assert measured == ["a", "c", "b"]
+    assert measured == ["a", "c", "b", "c"]
+    assert "cccccccc: RuntimeError: too bad" in capsys.readouterr().err
     written = json.loads((tmp_path / recorder.COUNTS / "bbbbbbbb.json").read_text())
     assert written["date"] == 1_700_000_000_000
 
