@@ -19,9 +19,9 @@ FX_INLINE vec row_maximum(const class_row *row, ptrdiff_t classes, const int typ
 
 /* Exponentials of a few vectors of classes next to each other, from class k on; the last of them
  * begins no later than at class `last`. */
-FX_INLINE void centred_step(const int vectors, const class_row *row, ptrdiff_t k,
-                                 ptrdiff_t last, real *to, const centre *at, const int any_far,
-                                 const exp_constants *constants, const int type) {
+FX_INLINE void centred_step(const int vectors, const class_row *row, ptrdiff_t k, ptrdiff_t last,
+                            real *to, const centre *at, const int any_far,
+                            const exp_constants *constants, const int type) {
     vec x[FX_ROW_VECTORS], biased[FX_ROW_VECTORS], e[FX_ROW_VECTORS];
     ptrdiff_t end = k + (vectors - 1) * LANES;
     if (end > last) end = last;
@@ -57,7 +57,7 @@ FX_INLINE void row_exponentials(const class_row *row, ptrdiff_t classes, real *t
     }
 #define FX_STEP(vectors)                                                                           \
     do {                                                                                           \
-        centred_step(vectors, row, k, last, to, at, any_far, constants, type);                \
+        centred_step(vectors, row, k, last, to, at, any_far, constants, type);                     \
         k += (vectors) * LANES;                                                                    \
         left -= (vectors);                                                                         \
     } while (0)
