@@ -228,11 +228,13 @@ def assert_alike(name, options, found, expected):
     elif name != "recommend_loss":
         pairs = [found, expected]
         pairs = [x if isinstance(x, tuple | list) else (x,) for x in pairs]
-        for one, other in zip(*pairs, strict=True):
-            assert_close(np.asarray(one), np.asarray(other))
+        for number, (one, other) in enumerate(zip(*pairs, strict=True)):
+            # A gradient, the softmax less the targets, may cancel.
+            least = 0.3 if number > 0 else 0
+            assert_close(np.asarray(one), np.asarray(other), least)
 
 
-def assert_close(found, expected):
+def assert_close(found, expected, least):
     assert (found.shape, found.dtype) == (expected.shape, expected.dtype)
     if found.dtype == bool:
         np.testing.assert_array_equal(found, expected)
@@ -240,7 +242,8 @@ def assert_close(found, expected):
     rtol = 3e-5 if found.ndim == 0 else PRECISIONS[found.dtype.name]
     found, expected = found.astype(np.float64), expected.astype(np.float64)
     size = np.abs(expected[np.isfinite(expected)]).max(initial=0)
-    np.testing.assert_allclose(found, expected, rtol, rtol * min(size, 1) + 1e-37)
+    size = min(max(size, least), 1)
+    np.testing.assert_allclose(found, expected, rtol, rtol * size + 1e-37)
 
 
 def assert_selections_alike(found, expected, options):
@@ -251,8 +254,9 @@ def assert_selections_alike(found, expected, options):
             np.testing.assert_array_equal(getattr(found, field), getattr(expected, field))
     assert len({len(getattr(found, field)) for field in fields}) == 1
     if len(found.score):
-        assert found.score.min() >= (options["score_threshold"] or 0)
-        assert found.score.max() <= 1.01
+        least = options["score_threshold"] or 0
+        assert (found.score > least).all() or options["score_threshold"] is None, found.score.min()
+        assert -0.05 <= found.score.min() <= found.score.max() <= 1.05, found.score
 
 
 def copies(positional, options):
