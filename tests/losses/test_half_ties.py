@@ -1,4 +1,4 @@
-"""Gradients in the middle between two numbers of 16 bits are rounded to the even one."""
+"""Gradients of 16 bits: in the middle between two numbers the even one, and in rows with gaps."""
 
 import ml_dtypes
 import numpy as np
@@ -39,3 +39,18 @@ def test_ties(sign, dtype, layout, classes, backend):
         grad_out=grad_out,
     )
     np.testing.assert_array_equal(grad.astype(float), np.repeat(expected[:, None], classes, 1))
+
+
+@pytest.mark.parametrize("classes", [2, 16, 64])
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("loss", [fx.softmax_cross_entropy, fx.softmax_focal_loss])
+def test_rows_with_gaps(loss, dtype, classes, backend):
+    """Of equal logits the slopes are fractions that 16 bits hold, and gaps stay as they are."""
+    wide = np.full((50, classes + 3), 7, dtype)
+    labels = np.arange(50) % classes
+    logits = np.zeros((50, classes), dtype)
+    options = {} if loss is fx.softmax_cross_entropy else {"gamma": 0.0}
+    loss(logits, labels, return_grad=True, grad_out=wide[:, :classes], **options)
+    expected = np.full(wide.shape, 7.0)
+    expected[:, :classes] = 1 / classes - np.eye(classes)[labels]
+    np.testing.assert_array_equal(wide.astype(float), expected)
