@@ -11,7 +11,8 @@ FX_REDUCE(v_reduce_add, v_add)
 
 /* (1 - y) relu(z) + y relu(-z), negated: -|z| times 1 - y for positive z, y for negative. */
 FX_INLINE vec negative_linear_term(vec z, vec y) {
-    return v_mul(v_negative_abs(z), v_select(v_less(z, v_zero()), y, v_sub(v_one(), y)));
+    vec side = v_select(v_less(z, v_zero()), y, v_sub(v_one(), y));
+    return v_mul(size_on_side(z, side), side);
 }
 
 /* d loss / d z = (1 - y) sigmoid(z) - y sigmoid(-z), from e = exp(-|z|): by one division, for one

@@ -135,9 +135,59 @@ static void put_exact_value(const fx_tile *tile, double z, double y, ptrdiff_t k
     loss_and_slope[1] = value.slope;
 }
 
+/* Whether a logit's loss is infinite, where every factor is positive. */
+static int is_infinite_loss(const fx_tile *tile, ptrdiff_t anchor, ptrdiff_t k) {
+    double z = logit_at(tile, anchor, k);
+    if (z == -INFINITY) return target_at(tile, anchor, k) > 0;
+    return z == INFINITY && tile->clip == 0 && target_at(tile, anchor, k) < 1;
+}
+
+/* Whether an anchor's loss is known to be infinite: the vector code says so, which makes NaN of a
+ * NaN and of 0 times an infinity, and it is no overflow, because one logit's loss is infinite. */
+static int has_infinite_loss(const fx_tile *tile, ptrdiff_t anchor) {
+    const int has_options = tile->weights.data || tile->results.data || tile->grad_weights.data ||
+                            tile->positive_weight || tile->negative_weight ||
+                            tile->label_smoothing != 0 || tile->loss == FX_CUSTOM;
+    if (has_options || !tile->losses || !(tile->positive > 0 && tile->negative > 0)) return 0;
+    if (((const real *)tile->losses)[anchor] != (real)INFINITY) return 0;
+    int32_t label = tile->targets.data ? FX_NO_CLASS : tile->labels[anchor];
+    if (label >= 0 && is_infinite_loss(tile, anchor, label)) return 1;
+    for (ptrdiff_t k = 0; k < tile->classes; k++)
+        if (is_infinite_loss(tile, anchor, k)) return 1;
+    return 0;
+}
+
+static int has_finite_grad(const fx_tile *tile, ptrdiff_t anchor, ptrdiff_t k) {
+    const fx_matrix *m = &tile->grads;
+    ptrdiff_t place = anchor * m->anchor_stride + k * m->class_stride;
+    real grad =
+        load_one_as((const char *)m->data + place * size_of_type(tile->grad_type), tile->grad_type);
+    return grad - grad == 0;
+}
+
+/* Of an anchor whose loss is infinite, the gradients are the vector code's, but for 0 times an
+ * infinity. */
+static void repair_grads(const fx_tile *tile, ptrdiff_t anchor) {
+    ptrdiff_t k = 0;
+    if (tile->grads.class_stride == 1 && tile->grad_type == FX_OWN_TYPE) {
+        const real *grads = (const real *)tile->grads.data + anchor * tile->grads.anchor_stride;
+        while (k + LANES <= tile->classes && v_all_finite(v_load(grads + k))) k += LANES;
+    }
+    for (; k < tile->classes; k++) {
+        if (has_finite_grad(tile, anchor, k)) continue;
+        double z = logit_at(tile, anchor, k), y = target_at(tile, anchor, k);
+        exact_value value = exact_sigmoid_value(tile, z, y, k);
+        grad_put(tile, anchor, k, value.slope * per_anchor(tile->grad_scales, anchor));
+    }
+}
+
 /* All classes of an anchor; its per-logit results and gradients are written. */
 static double sigmoid_exact_anchor(const fx_tile *tile, ptrdiff_t anchor) {
     double total = 0;
+    if (has_infinite_loss(tile, anchor)) {
+        if (tile->grads.data) repair_grads(tile, anchor);
+        return INFINITY;
+    }
     for (ptrdiff_t k = 0; k < tile->classes; k++) {
         double z = logit_at(tile, anchor, k), y = target_at(tile, anchor, k);
         exact_value value = exact_sigmoid_value(tile, z, y, k);

@@ -341,7 +341,10 @@ FX_MATH vec modulated_labels(const fx_tile *tile, const lane_range *group,
     }
     if (!is_quality) {
         exp_constants constants = make_exp_constants();
-        sigmoid_value value = modulated_value(v_load(own), options->gamma_positive, &constants);
+        vec z = v_load(own);
+        sigmoid_value value = modulated_value(z, options->gamma_positive, &constants);
+        /* Of a label that is masked, 0 times an infinite softplus. */
+        value.slope = v_select(v_equal(z, v_set((real)INFINITY)), v_one(), value.slope);
         v_store(losses, v_mul(value.loss, v_set((real)tile->positive)));
         v_store(slopes, v_mul(value.slope, v_set((real)-tile->positive)));
     }

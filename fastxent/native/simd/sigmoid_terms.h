@@ -50,12 +50,17 @@ FX_INLINE vec sigmoid_power(vec z, const sigmoid_parts *parts, power gamma,
     return v_power(parts->p, gamma);
 }
 
+/* -|z|, but 0 where its factor is 0: of an infinite logit, too. */
+FX_INLINE vec size_on_side(vec z, vec side) {
+    return v_unless(v_equal(side, v_zero()), v_negative_abs(z));
+}
+
 /* positive softplus(-z) + negative softplus(z) */
 FX_MATH sigmoid_value cross_entropy_value(vec z, const sigmoid_parts *parts, vec positive,
                                           vec negative) {
     vec side = v_select(v_less(z, v_zero()), positive, negative);
     vec both = v_mul(v_add(positive, negative), parts->tail);
-    sigmoid_value value = {v_fma(v_negative_abs(z), v_negate(side), both),
+    sigmoid_value value = {v_fma(size_on_side(z, side), v_negate(side), both),
                            v_sub(v_mul(negative, parts->p), v_mul(positive, parts->q))};
     return value;
 }

@@ -20,6 +20,7 @@ from fastxent.numba.simd.sigmoid_terms import (
     SigmoidValue,
     sigmoid_options_of,
     sigmoid_value_of,
+    size_on_side,
 )
 from fastxent.numba.simd.summation import Compensated, compensated_add, compensated_value
 from fastxent.numba.simd.tile import (
@@ -72,7 +73,8 @@ def reduce_product(plan: Plan, address: Number) -> Lanes:
 
 def negative_linear_term(z: Lanes, y: Lanes) -> Lanes:
     """Return (1 - y) relu(z) + y relu(-z), negated."""
-    return negative_abs(z) * select(z < 0.0, y, 1.0 - y)
+    side = select(z < 0.0, y, 1.0 - y)
+    return size_on_side(z, side) * side
 
 
 def sigmoid_slope(z: Lanes, e: Lanes, y: Lanes | None) -> Lanes:

@@ -5,6 +5,7 @@ once an anchor runs once for all of them. With labels every class of a row is ta
 and the label is masked out. The labels' own terms follow, in one vector.
 """
 
+import math
 from typing import Any
 
 from fastxent.numba.compilation import called, inlined
@@ -51,7 +52,7 @@ from fastxent.numba.simd.sigmoid_terms import (
 )
 from fastxent.numba.simd.summation import Compensated, compensated_join, compensated_value
 from fastxent.numba.simd.tile import NO_CLASS, exact_value, repair
-from fastxent.numba.simd.vector import fma, load, negative_abs, relu, splat, stack, store
+from fastxent.numba.simd.vector import fma, load, negative_abs, relu, select, splat, stack, store
 from fastxent.numba.simd.vector_math import exp_nonpositive, log1p
 
 # --- cross-entropy: one logarithm an anchor -------------------------------------------------------
@@ -214,10 +215,12 @@ def label_values(
     plan: Plan, own: Number, losses: Number, slopes: Number, options: SigmoidOptions, factor: Number
 ) -> None:
     """Write losses and slopes of the labels, whose logits are negated, to their places."""
-    value = modulated_value(load(plan, own), options.gamma_positive)
+    z = load(plan, own)
+    value = modulated_value(z, options.gamma_positive)
+    slope = select(z == math.inf, 1.0, value.slope)  # not 0 times an infinite softplus
     weight = splat_value(own.builder, plan.real, factor)
     store(losses, value.loss * weight)
-    store(slopes, value.slope * -weight)
+    store(slopes, slope * -weight)
 
 
 @inlined

@@ -108,13 +108,18 @@ def sigmoid_parts(z: Lanes) -> SigmoidParts:
     )
 
 
+def size_on_side(z: Lanes, side: Lanes) -> Lanes:
+    """Return -|z|, but 0 where its factor is 0: of an infinite logit, too."""
+    return select(side == 0.0, 0.0, negative_abs(z))
+
+
 def cross_entropy_value(
     z: Lanes, parts: SigmoidParts, positive: Lanes, negative: Lanes
 ) -> SigmoidValue:
     """Return positive softplus(-z) + negative softplus(z)."""
     side = select(z < 0.0, positive, negative)
     both = (positive + negative) * parts.tail
-    loss = fma(negative_abs(z), -side, both)
+    loss = fma(size_on_side(z, side), -side, both)
     return SigmoidValue(loss, negative * parts.p - positive * parts.q)
 
 
