@@ -12,10 +12,26 @@
  * should: a masked class is worth 0, a masked label has an infinite loss. So does NaN. Only where
  * the maximum itself is infinite, an anchor is computed again (repair_infinite).
  */
+/* The maxima of some vectors of anchors, each in two chains: alone, one waits for itself. */
+FX_INLINE void lanes_maxima(const fx_tile *tile, const lane_range *ranges, const int vectors,
+                            vec *maxima) {
+    vec odd[FX_LANE_VECTORS];
+    ptrdiff_t k = 1;
+    for (int v = 0; v < vectors; v++) maxima[v] = odd[v] = lanes_load(&tile->logits, &ranges[v], 0);
+    FX_NO_UNROLL
+    for (; k + 1 < tile->classes; k += 2)
+        for (int v = 0; v < vectors; v++) {
+            odd[v] = v_max(odd[v], lanes_load(&tile->logits, &ranges[v], k));
+            maxima[v] = v_max(maxima[v], lanes_load(&tile->logits, &ranges[v], k + 1));
+        }
+    for (int v = 0; v < vectors; v++) {
+        if (k < tile->classes) odd[v] = v_max(odd[v], lanes_load(&tile->logits, &ranges[v], k));
+        maxima[v] = v_max(odd[v], maxima[v]);
+    }
+}
 FX_INLINE vec lanes_maximum(const fx_tile *tile, const lane_range *range) {
-    vec maximum = lanes_load(&tile->logits, range, 0);
-    for (ptrdiff_t k = 1; k < tile->classes; k++)
-        maximum = v_max(maximum, lanes_load(&tile->logits, range, k));
+    vec maximum;
+    lanes_maxima(tile, range, 1, &maximum);
     return maximum;
 }
 
@@ -100,9 +116,9 @@ FX_INLINE void softmax_plain(const fx_tile *tile, ptrdiff_t first, const int vec
         lane_range range = {first + v * LANES, count};
         ranges[v] = range;
         labels[v] = lanes_labels(tile, &range);
-        maxima[v] = lanes_maximum(tile, &range);
-        centres[v] = centre_at(maxima[v]);
     }
+    lanes_maxima(tile, ranges, vectors, maxima);
+    for (int v = 0; v < vectors; v++) centres[v] = centre_at(maxima[v]);
     softmax_others(tile, ranges, vectors, labels, centres, others, constants);
     for (int v = 0; v < vectors; v++) {
         vec own = lanes_label_logits(tile, &ranges[v], labels[v]);
