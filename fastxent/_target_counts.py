@@ -8,6 +8,7 @@ from enum import Enum
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fastxent._contract import Array
 
@@ -101,12 +102,22 @@ class LabelCounts(NamedTuple):
     background: Found
 
 
+def is_one_of(values: Array, marks: tuple[int, ...]) -> NDArray[np.bool_]:
+    """Return `np.isin`, which NumPy 1.26 cannot tell of uint64 and negative numbers."""
+    if values.dtype.kind != "u":
+        return np.isin(values, marks)
+    found = np.zeros(values.shape, np.bool_)
+    for mark in marks:
+        found |= values == mark
+    return found
+
+
 def count_labels(labels: Array, background: int | None, ignore: tuple[int, ...]) -> LabelCounts:
     """Count class labels."""
     ignored, highest, found = 0, -1, Found()
     for start in range(0, labels.size, _BLOCK):
         block = labels.flat[start : start + _BLOCK]
-        is_ignored = np.isin(block, ignore)
+        is_ignored = is_one_of(block, ignore)
         ignored += int(np.count_nonzero(is_ignored))
         if not is_ignored.all():
             highest = max(highest, int(block[~is_ignored].max()))

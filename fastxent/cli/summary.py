@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fastxent._call.parts import PartTotals, sum_with_rest
+from fastxent._target_counts import is_one_of
 
 Array = npt.NDArray[Any]
 
@@ -139,7 +140,9 @@ class Summary:
         losses = losses.ravel().astype(np.float64)
         if self.labelling.dense:
             targets = targets.reshape(losses.size, -1)
-            labelled = ~np.isin(targets, self.labelling.ignore)
+            if targets.dtype.kind == "V":  # bfloat16: NumPy 1.26 cannot combine it with numbers
+                targets = targets.astype(np.float32)
+            labelled = ~is_one_of(targets, self.labelling.ignore)
             valid = np.asarray(labelled.any(axis=1))
             labels = self._add_dense(losses, np.where(labelled, targets, 0), valid)
         else:
