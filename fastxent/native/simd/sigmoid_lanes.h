@@ -81,6 +81,11 @@ typedef struct {
 FX_INLINE real *flat_place(const fx_matrix *m, ptrdiff_t first) {
     return m->data ? (real *)m->data + first : NULL;
 }
+/* Where a class is a stream of its own, the other classes of a block are read until its next part
+ * is: that part, and no less, has to be there then. */
+FX_INLINE ptrdiff_t flat_ahead(ptrdiff_t ahead) {
+    return ahead == FX_LANES_AHEAD ? FX_LANE_BLOCK * LANES * (ptrdiff_t)sizeof(real) : ahead;
+}
 FX_INLINE flat_class first_flat_class(const fx_tile *tile, ptrdiff_t first, int vectors) {
     flat_class row = {
         .logits = flat_place(&tile->logits, first),
@@ -89,9 +94,9 @@ FX_INLINE flat_class first_flat_class(const fx_tile *tile, ptrdiff_t first, int 
         .scales = tile->grad_scales ? (const real *)tile->grad_scales + first : NULL,
         .losses = flat_place(&tile->results, first),
         .grads = flat_place(&tile->grads, first),
-        .ahead = tile->ahead,
-        .targets_ahead = tile->targets_ahead,
-        .grads_ahead = tile->grads_ahead,
+        .ahead = flat_ahead(tile->ahead),
+        .targets_ahead = flat_ahead(tile->targets_ahead),
+        .grads_ahead = flat_ahead(tile->grads_ahead),
         .vectors = vectors,
     };
     return row;
