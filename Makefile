@@ -44,7 +44,7 @@ test-oldest-jax: $(VENV)/.made-oldest-jax  ## run the tests of fastxent.jax with
 test-aarch64: $(VENV)/.made-extra-test  ## test what is compiled for AArch64 under qemu (minutes)
 	.ci/aarch64 $(BIN)/python
 
-mutate: $(VENV)/.made-extra-test $(VENV)/.made-bench-peers  ## see tests fail of code that is broken (hours; MUTATE_ARGS="--jobs 2")
+mutate: $(VENV)/.made-extra-test $(VENV)/.made-bench-peers  ## see tests fail of code that is broken (an hour; MUTATE_ARGS="--jobs 2")
 	$(BIN)/python scripts/mutate.py $(MUTATE_ARGS)
 
 test-versions: $(VENV)/.made-extra-test  ## test the wheel on Python 3.11 to 3.15 (ROWS=python3.14 to choose)
