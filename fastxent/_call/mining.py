@@ -139,6 +139,7 @@ def _negative_label_error(
     labels: Array, shape: tuple[int, ...], background: int, ignored: tuple[int, ...]
 ) -> ValueError:
     """Name the first label that is negative and means nothing."""
+    labels = labels.copy()  # np.isin fails where another thread changes what it sorts
     is_invalid = (labels < 0) & ~np.isin(labels, (background, *ignored))
     index = int(is_invalid.argmax())
     problem = (

@@ -254,7 +254,7 @@ def power_any(x: Lanes, power: Power) -> Lanes:
     return select(x == 0.0, 0.0, result)
 
 
-def power_or(x: Lanes, power: Power, otherwise: Callable[[], Lanes]) -> Lanes:
+def power_or(x: Lanes, power: Power, otherwise: Branch) -> Lanes:
     """Return x^g where it has a form of its own, and what `otherwise` writes where it has none."""
     square = x * x
     forms: dict[int, Branch] = {
