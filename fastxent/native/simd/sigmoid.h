@@ -212,3 +212,61 @@ FX_INLINE void sigmoid_without_options(const fx_tile *tile) {
     default: sigmoid_more(tile);
     }
 }
+
+/* Every loss of the family with every option: one logarithm a logit. */
+
+FX_INLINE sigmoid_value sigmoid_value_at(const int kind, const class_factors *factors,
+                                         const sigmoid_options *options,
+                                         const exp_constants *constants, vec z, vec y) {
+    sigmoid_parts parts = {v_zero(), v_zero(), v_zero()};
+    if (kind != FX_SIGMOID_FOCAL_STAR) parts = sigmoid_parts_of(z, constants);
+    return sigmoid_value_of(kind, factors, options, constants, z, y, &parts);
+}
+
+/* Put the exact values where a label says that the target is a score: near it, p - score cancels.
+ */
+FX_INLINE void quality_at_labels(const fx_tile *tile, const lane_range *range, ptrdiff_t k,
+                                 const lane_labels *labels, sigmoid_value *value) {
+    if (!v_mask_any(v_equal(labels->columns, v_set((real)k)))) return;
+    real losses[LANES], slopes[LANES];
+    v_store(losses, value->loss);
+    v_store(slopes, value->slope);
+    for (int i = 0; i < range->count; i++) {
+        ptrdiff_t anchor = range->first + i;
+        if (tile->labels[anchor] != k) continue;
+        double z = logit_at(tile, anchor, k), y = target_at(tile, anchor, k);
+        exact_value exact = exact_sigmoid_value(tile, z, y, k);
+        losses[i] = (real)exact.loss;
+        slopes[i] = (real)exact.slope;
+    }
+    value->loss = v_load(losses);
+    value->slope = v_load(slopes);
+}
+
+FX_INLINE void sigmoid_general(const fx_tile *tile, const lane_range *range, const int kind) {
+    exp_constants constants = make_exp_constants();
+    sigmoid_options options = sigmoid_options_of(tile);
+    lane_labels labels = lanes_targets(tile, range);
+    vec scales = lanes_per_anchor(tile->grad_scales, range);
+    compensated total = compensated_zero();
+    for (ptrdiff_t k = 0; k < tile->classes; k++) {
+        class_factors factors = class_factors_of(tile, k);
+        vec z = lanes_stream(tile, range, k);
+        vec y = lanes_target(tile, range, k, &labels);
+        sigmoid_value value = sigmoid_value_at(kind, &factors, &options, &constants, z, y);
+        if (kind == FX_QUALITY_FOCAL) quality_at_labels(tile, range, k, &labels, &value);
+        if (tile->weights.data) {
+            vec weight = lanes_load(&tile->weights, range, k);
+            value.loss = v_mul(value.loss, weight);
+            value.slope = v_mul(value.slope, weight);
+        }
+        if (tile->results.data) lanes_store(&tile->results, range, k, value.loss);
+        if (tile->grad_weights.data)
+            value.slope = v_mul(value.slope, lanes_load(&tile->grad_weights, range, k));
+        if (tile->grads.data) lanes_stream_grads(tile, range, k, v_mul(value.slope, scales));
+        compensated_add(&total, value.loss);
+    }
+    vec loss = compensated_value(total);
+    lanes_store_losses(tile, range, loss);
+    repair(tile, range, loss, sigmoid_exact_anchor);
+}

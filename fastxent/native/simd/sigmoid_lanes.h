@@ -1,74 +1,12 @@
-/* The losses of the sigmoid family with anchors as lanes: every option, one logarithm a logit.
+/* The lane kernels of the sigmoid family with an option or a modulating factor.
  *
- * What most calls ask for goes through flat loops over up to FX_LANE_BLOCK vectors of one class:
- * first the exponentials, then what is made of them. An iteration is a short chain of operations,
- * so that a CPU has many of them in flight. The rest takes a vector of anchors at a time, through
- * all classes; the results are the same bits.
+ * What most calls of focal losses ask for goes through flat loops over up to FX_LANE_BLOCK vectors
+ * of one class: first the exponentials, then what is made of them. An iteration is a short chain of
+ * operations, so that a CPU has many of them in flight. The rest takes sigmoid_general, a vector of
+ * anchors at a time through all classes; the results are the same bits.
  */
 
-/* --- a vector of anchors, every option ----------------------------------------------------------
- */
-
-FX_INLINE sigmoid_value sigmoid_value_at(const int kind, const class_factors *factors,
-                                         const sigmoid_options *options,
-                                         const exp_constants *constants, vec z, vec y) {
-    sigmoid_parts parts = {v_zero(), v_zero(), v_zero()};
-    if (kind != FX_SIGMOID_FOCAL_STAR) parts = sigmoid_parts_of(z, constants);
-    return sigmoid_value_of(kind, factors, options, constants, z, y, &parts);
-}
-
-/* Put the exact values where a label says that the target is a score: near it, p - score cancels.
- */
-FX_INLINE void quality_at_labels(const fx_tile *tile, const lane_range *range, ptrdiff_t k,
-                                 const lane_labels *labels, sigmoid_value *value) {
-    if (!v_mask_any(v_equal(labels->columns, v_set((real)k)))) return;
-    real losses[LANES], slopes[LANES];
-    v_store(losses, value->loss);
-    v_store(slopes, value->slope);
-    for (int i = 0; i < range->count; i++) {
-        ptrdiff_t anchor = range->first + i;
-        if (tile->labels[anchor] != k) continue;
-        double z = logit_at(tile, anchor, k), y = target_at(tile, anchor, k);
-        exact_value exact = exact_sigmoid_value(tile, z, y, k);
-        losses[i] = (real)exact.loss;
-        slopes[i] = (real)exact.slope;
-    }
-    value->loss = v_load(losses);
-    value->slope = v_load(slopes);
-}
-
-FX_INLINE void sigmoid_general(const fx_tile *tile, const lane_range *range, const int kind) {
-    exp_constants constants = make_exp_constants();
-    sigmoid_options options = sigmoid_options_of(tile);
-    lane_labels labels = lanes_targets(tile, range);
-    vec scales = lanes_per_anchor(tile->grad_scales, range);
-    compensated total = compensated_zero();
-    for (ptrdiff_t k = 0; k < tile->classes; k++) {
-        class_factors factors = class_factors_of(tile, k);
-        vec z = lanes_stream(tile, range, k);
-        vec y = lanes_target(tile, range, k, &labels);
-        sigmoid_value value = sigmoid_value_at(kind, &factors, &options, &constants, z, y);
-        if (kind == FX_QUALITY_FOCAL) quality_at_labels(tile, range, k, &labels, &value);
-        if (tile->weights.data) {
-            vec weight = lanes_load(&tile->weights, range, k);
-            value.loss = v_mul(value.loss, weight);
-            value.slope = v_mul(value.slope, weight);
-        }
-        if (tile->results.data) lanes_store(&tile->results, range, k, value.loss);
-        if (tile->grad_weights.data)
-            value.slope = v_mul(value.slope, lanes_load(&tile->grad_weights, range, k));
-        if (tile->grads.data) lanes_stream_grads(tile, range, k, v_mul(value.slope, scales));
-        compensated_add(&total, value.loss);
-    }
-    vec loss = compensated_value(total);
-    lanes_store_losses(tile, range, loss);
-    repair(tile, range, loss, sigmoid_exact_anchor);
-}
-
-/* --- flat loops ----------------------------------------------------------------------------------
- */
-
-/* One class of a block of anchors. */
+/* A class of a block of anchors; or several, if they lie one after the other. */
 typedef struct {
     const real *logits, *targets; /* no targets: labels */
     const int32_t *labels;
@@ -101,12 +39,26 @@ FX_INLINE flat_class first_flat_class(const fx_tile *tile, ptrdiff_t first, int 
     };
     return row;
 }
-FX_INLINE void to_next_class(flat_class *row, const fx_tile *tile) {
-    row->k++;
-    row->logits += tile->logits.class_stride;
-    if (row->targets) row->targets += tile->targets.class_stride;
-    if (row->grads) row->grads += tile->grads.class_stride;
-    if (tile->results.data) row->losses += tile->results.class_stride;
+FX_INLINE void skip_classes(flat_class *row, const fx_tile *tile, int count) {
+    row->k += count;
+    row->logits += count * tile->logits.class_stride;
+    if (row->targets) row->targets += count * tile->targets.class_stride;
+    if (row->grads) row->grads += count * tile->grads.class_stride;
+    if (tile->results.data) row->losses += count * tile->results.class_stride;
+}
+
+/* How many classes of dense targets the loops take at a time: of packed rows of many classes, a
+ * class has so few anchors that starting a loop for it would cost as much as its logits. */
+FX_INLINE int has_stride(const fx_matrix *m, ptrdiff_t stride) {
+    return !m->data || m->class_stride == stride;
+}
+FX_INLINE int classes_at_once(const fx_tile *tile, int vectors) {
+    const ptrdiff_t stride = (ptrdiff_t)vectors * LANES;
+    const int is_packed = tile->targets.data && has_stride(&tile->logits, stride) &&
+                          has_stride(&tile->targets, stride) && has_stride(&tile->grads, stride) &&
+                          has_stride(&tile->results, stride);
+    return is_packed && !tile->positive_weight && !tile->negative_weight ? FX_LANE_BLOCK / vectors
+                                                                         : 1;
 }
 
 FX_CALLED void flat_exponentials(const flat_class *row, real *exponentials) {
@@ -256,12 +208,15 @@ FX_INLINE int are_usual(const sigmoid_options *options, const int kind) {
            options->is_clipped == usual.is_clipped;
 }
 
-/* Add a class's losses to compensated sums. */
-FX_CALLED void flat_add(real *sums, flat_numbers *lost, const real *losses, int vectors) {
+/* Add the losses of some classes to compensated sums. */
+FX_CALLED void flat_add(real *sums, flat_numbers *lost, const real *losses, int vectors,
+                        int classes) {
     FX_NO_UNROLL
     for (int v = 0; v < vectors; v++) {
         compensated total = {v_load(sums + v * LANES), lost->vectors[v]};
-        compensated_add(&total, v_load(losses + v * LANES));
+        FX_NO_UNROLL
+        for (int k = 0; k < classes; k++)
+            compensated_add(&total, v_load(losses + (k * vectors + v) * LANES));
         v_store(sums + v * LANES, total.sum);
         lost->vectors[v] = total.lost;
     }
@@ -288,23 +243,32 @@ FX_CALLED void flat_finish(const fx_tile *tile, ptrdiff_t first, int vectors, re
 
 FX_INLINE void flat_block(const fx_tile *tile, ptrdiff_t first, int vectors,
                           const sigmoid_options *options, const int kind, flat_kernel kernel) {
-    flat_numbers exponentials, terms, totals, lost;
+    flat_numbers exponentials, terms, totals, lost, scales;
+    const int most = tile->classes > 1 ? classes_at_once(tile, vectors) : 1;
+    const size_t size = (size_t)(vectors * LANES);
     flat_class row = first_flat_class(tile, first, vectors);
     class_factors factors = class_factors_of(tile, 0);
     real *sums = tile->losses ? (real *)tile->losses + first : totals.numbers;
     for (int v = 0; v < vectors; v++) lost.vectors[v] = v_zero();
-    for (ptrdiff_t k = 0; k < tile->classes; k++) {
+    if (most > 1 && row.grads) {
+        for (int i = 0; i < most; i++)
+            memcpy(scales.numbers + i * vectors * LANES, row.scales, size * sizeof(real));
+        row.scales = scales.numbers;
+    }
+    while (row.k < tile->classes) {
+        const ptrdiff_t k = row.k;
+        int count = tile->classes - k < most ? (int)(tile->classes - k) : most, is_first = k == 0;
+        row.vectors = count * vectors;
         if (tile->positive_weight || tile->negative_weight) factors = class_factors_of(tile, k);
-        if (!tile->results.data) row.losses = k == 0 ? sums : terms.numbers;
+        if (!tile->results.data) row.losses = is_first && count == 1 ? sums : terms.numbers;
         flat_exponentials(&row, exponentials.numbers);
         int has_others = kernel(&row, exponentials.numbers, &factors, options);
         if (has_others && kind == FX_SIGMOID_FOCAL) soft_focal_values(&row, &factors, options);
         if (has_others && kind == FX_QUALITY_FOCAL) quality_values_at_labels(tile, first, &row);
-        if (k > 0)
-            flat_add(sums, &lost, row.losses, vectors);
-        else if (row.losses != sums)
-            memcpy(sums, row.losses, (size_t)(vectors * LANES) * sizeof(real));
-        to_next_class(&row, tile);
+        if (is_first && row.losses != sums) memcpy(sums, row.losses, size * sizeof(real));
+        if (count > is_first)
+            flat_add(sums, &lost, row.losses + (is_first ? size : 0), vectors, count - is_first);
+        skip_classes(&row, tile, count);
     }
     flat_finish(tile, first, vectors, sums, &lost);
 }
