@@ -282,9 +282,9 @@ def test_the_overview_lists_a_kernel_that_works_twice(browser, tmp_path):
     pytest.importorskip("asv", reason="the extra asv is not installed")
     results = tmp_path / "results"
     machine = recorder.machine_of_counts()
-    planted, before, earlier = dashboard.commits_of_speed()[:3]
+    planted, before = dashboard.commits_of_speed()[:2]
     groups = ["odds", "logit"]
-    for commit, text in ((earlier, ""), (before, ""), (planted, TWICE)):
+    for commit, text in ((before, ""), (planted, TWICE)):
         target = tmp_path / commit
         shutil.copytree(Path(fx.__file__).parent, target / "fastxent")
         with (target / "fastxent" / "__init__.py").open("a") as file:
