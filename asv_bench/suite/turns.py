@@ -101,6 +101,8 @@ class Worker:
         program += "turns.obey(sys.stdin, sys.stdout)"
         # Threads that wait for work without sleeping would do so on the other one's CPUs.
         environment = os.environ | {"OMP_WAIT_POLICY": "passive"}
+        # A package that pip has installed comes with bytecode; the other one may write its own.
+        environment.pop("PYTHONDONTWRITEBYTECODE", None)
         if package:
             environment["PYTHONPATH"] = str(package)
         self.process = subprocess.Popen(
@@ -157,7 +159,7 @@ def obey(questions: IO[str], answers: IO[str]) -> None:
             row = ROWS[arguments[0]]
             call = None  # whose arrays make room
             call = make_call(row, LOGITS)
-            clock = time.thread_time if row.has_one_thread else time.perf_counter
+            clock = row.clock
             answer = call and _seconds(call, clock, 2) / 2
         elif word == "take":
             answer = _seconds(call, clock, arguments[0])

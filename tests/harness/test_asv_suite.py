@@ -156,8 +156,11 @@ def test_one_thread_is_timed_by_its_own_clock():
     call = rows.Call(lambda: time.sleep(0.01), 1)
     assert turns._seconds(call, time.thread_time, 2) < 0.01
     assert turns._seconds(call, time.perf_counter, 2) > 0.02
-    clocks = {row.group for row in rows.ROWS if not row.has_one_thread}
-    assert clocks == {"two_threads", "start"}
+    others = {row.group for row in rows.ROWS if row.clock is not time.thread_time}
+    assert others == {"two_threads", "start"}
+    before = rows._time_of_children()
+    assert turns._seconds(rows.make_call(BY_NAME["start import"], 1), rows._time_of_children, 1) < 1
+    assert rows._time_of_children() > before
 
 
 def test_a_worker_has_the_package_that_it_is_told(tmp_path):
