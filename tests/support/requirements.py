@@ -50,6 +50,7 @@ PACKAGES = (
     "torch",
     "torchvision",
     "xarray",
+    "yaml",
     "zarr",
 )
 

@@ -80,8 +80,7 @@ FX_INLINE sigmoid_value hard_focal_value(vec z, vec e, mask is_positive,
                                          const exp_constants *constants, const int has_grads) {
     vec u = v_xor(z, v_where(is_positive, v_set((real)-0.0)));
     sigmoid_parts parts = sigmoid_parts_from(u, e, constants);
-    vec linear = v_unless(v_less(u, v_zero()), v_set((real)-1));
-    vec size = v_fma(v_negative_abs(u), linear, parts.tail); /* NaN where z is infinite, as there */
+    vec size = v_add(v_relu(u), parts.tail);
     vec factor = v_select(is_positive, factors->positive, factors->negative);
     factor = v_mul(factor, sigmoid_power(u, &parts, gamma, constants));
     sigmoid_value value = {v_mul(factor, size), v_zero()};

@@ -96,7 +96,10 @@ def long_row(plan: Plan, tile: Any, anchor: int, label: int, scale: Lanes) -> La
             terms = sigmoid_row(plan, row, scale, min(end - start, piece))
             sums = sigmoid_sums_join(sums, terms)
         total = log1p(sums.product) + sums.linear
-        running = compensated_join(running, total)
+        if tile.classes <= ROW_CHUNK:  # nothing is lost, not even of an infinite sum
+            running = Compensated(total, zero)
+        else:
+            running = compensated_join(running, total)
     return compensated_value(running)
 
 
