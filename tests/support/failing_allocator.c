@@ -14,8 +14,8 @@ extern void *__libc_realloc(void *, size_t);
 extern void __libc_free(void *);
 
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
-static void *live[MOST];      /* what the extension has and has not freed */
-static long countdown = 0;    /* the number of the allocation that fails; 0: none */
+static void *live[MOST];   /* what the extension has and has not freed */
+static long countdown = 0; /* the number of the allocation that fails; 0: none */
 static long outstanding = 0;
 static int is_watching = 0;
 
@@ -62,8 +62,7 @@ static void *note(void *memory) {
 }
 
 void *malloc(size_t size) {
-    if (!is_watching || !is_from_extension(__builtin_return_address(0)))
-        return __libc_malloc(size);
+    if (!is_watching || !is_from_extension(__builtin_return_address(0))) return __libc_malloc(size);
     return fails_now() ? NULL : note(__libc_malloc(size));
 }
 
