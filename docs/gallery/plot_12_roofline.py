@@ -13,7 +13,7 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 
-figures = json.loads(Path("../../benchmarks/results/full.json").read_text("utf-8"))
+figures = json.loads(Path("../../benchmarks/results/full-avx512.json").read_text("utf-8"))
 rows = [
     row
     for row in figures["rows"]

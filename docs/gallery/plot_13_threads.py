@@ -13,7 +13,7 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import numpy as np
 
-recorded = json.loads(Path("../../benchmarks/results/full.json").read_text("utf-8"))
+recorded = json.loads(Path("../../benchmarks/results/full-avx512.json").read_text("utf-8"))
 rows = {row["id"]: row for row in recorded["rows"]}
 speedups = {}
 for name, row in rows.items():
