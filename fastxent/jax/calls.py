@@ -85,7 +85,9 @@ def _vary(array: jax.Array, axes: tuple[str, ...]) -> jax.Array:
         return array
     if hasattr(jax.lax, "pcast"):
         return jax.lax.pcast(array, axes, to="varying")
-    return jax.lax.pvary(array, axes)  # before JAX 0.9
+    before: Any = jax.lax  # JAX 0.9 has it no more
+    varied: jax.Array = before.pvary(array, axes)
+    return varied
 
 
 def refuse_other_devices(name: str, array: object) -> None:
