@@ -65,7 +65,7 @@ def loss_results(draw, options, shape, anchors, dtype):
     result = shape if options.get("reduction") == "none" else anchors
     if draw(st.integers(0, 3)) == 0:
         factors = draw(st.sampled_from([result, []]))
-        chosen["grad_output"] = draw(arrays(factors, REALS, "targets"))
+        chosen["grad_output"] = draw(arrays(factors, REALS, WEIGHTS))
         chosen["return_grad"] = draw(rarely(odd, st.just(True)))
     if draw(st.integers(0, 3)) == 0 and options.get("reduction") in {None, "none", "anchor"}:
         chosen["out"] = draw(results(result, own))
