@@ -1,4 +1,4 @@
-"""Peers on a CPU that has less than this one: FASTXENT_ISA=avx2 alone would limit nobody but us.
+"""Peers on a CPU that has less than this one: FASTXENT_ISA=avx2 alone would limit fastxent only.
 
 These variables are read when a library is imported, so ``python -m benchmarks`` sets them for the
 processes that measure. A machine that has no AVX-512 needs none of this, and says more.
