@@ -20,7 +20,7 @@ if not ASV_BENCH.is_dir():
 sys.path.append(str(ASV_BENCH))
 
 import compare  # noqa: E402
-from suite.turns import ratio_of  # noqa: E402
+from suite import rows, turns  # noqa: E402
 
 TWICE = """
 _once = odds
@@ -29,17 +29,6 @@ def odds(*arguments, **options):
     _once(*arguments, **options)
     return _once(*arguments, **options)
 """
-#: What a thread's clock counts, and callgrind hardly does: memory that is far away.
-SLOWER = """
-import numpy as _np
-_once, _memory = {function}, _np.zeros(1_000_000)
-
-def {function}(*arguments, **options):
-    for _ in range({reads}):
-        _memory.sum()
-    return _once(*arguments, **options)
-"""
-
 without_valgrind = requirements.absence("valgrind")
 needs_valgrind = pytest.mark.skipif(bool(without_valgrind), reason=without_valgrind)
 
@@ -47,7 +36,6 @@ needs_valgrind = pytest.mark.skipif(bool(without_valgrind), reason=without_valgr
 @pytest.fixture
 def copies(tmp_path, monkeypatch):
     """Two copies of the package under test, which are called on few logits."""
-    monkeypatch.setattr(compare, "MEASUREMENTS", 2)
     monkeypatch.setenv("FASTXENT_ASV_SCALE", "0.2")
     targets = tmp_path / "base", tmp_path / "head"
     for target in targets:
@@ -58,10 +46,6 @@ def copies(tmp_path, monkeypatch):
 def append(target, text):
     with (target / "fastxent" / "__init__.py").open("a") as file:
         file.write(text)
-
-
-def names(findings):
-    return {" ".join(finding.row) for finding in findings}
 
 
 # --- planted regressions --------------------------------------------------------------------------
@@ -80,19 +64,52 @@ def test_a_kernel_that_works_twice_takes_more_instructions(copies, monkeypatch):
 
 
 @pytest.mark.exhaustive
-def test_a_function_that_waits_for_memory_takes_longer(copies):
-    append(copies[1], SLOWER.format(function="sigmoid", reads=3))
-    findings = compare.compare_times(copies, ["sigmoid", "logit"])
-    assert names(findings) == {"sigmoid 80 classes"}
-    assert findings[0].what == "time"
-
-
-@pytest.mark.exhaustive
 @needs_valgrind
-def test_equal_builds_are_equal(copies, monkeypatch):
+def test_equal_builds_take_equal_instructions(copies, monkeypatch):
     monkeypatch.setattr(compare, "ISAS", ["avx2"])
     assert compare.compare_instructions(copies, ["softmax", "odds"]) == []
-    assert compare.compare_times(copies, ["softmax"]) == []
+
+
+# --- what is measured again -----------------------------------------------------------------------
+
+LONGER, EQUAL = turns.Ratio(1.3, 0.1, 1.3), turns.Ratio(1.02, 0.1, 1.01)
+
+
+def measured(monkeypatch, *rounds):
+    """Have ``turns.measure`` return these ratios by name; return the lists of names asked for."""
+    asked = []
+
+    def measure(base, head, suspects):
+        names = [row.name for row in suspects]
+        asked.append(names)
+        ratios = rounds[min(len(asked), len(rounds)) - 1]
+        return {(row.group, row.name): ratios.get(row.name, EQUAL) for row in suspects}
+
+    monkeypatch.setattr(turns, "measure", measure)
+    return asked
+
+
+def test_only_what_every_measurement_finds_longer_is_refused(monkeypatch):
+    names = [row.name for row in rows.GROUPS["softmax"]]
+    assert len(names) > 1
+    asked = measured(monkeypatch, dict.fromkeys(names, LONGER), {names[-1]: LONGER})
+    findings = compare.compare_times((Path(), Path()), ["softmax"])
+    assert findings == [compare.Finding(("softmax", names[-1]), "time", 1.3)]
+    assert asked == [names, names] + [names[-1:]] * (compare.MEASUREMENTS - 2)
+
+
+def test_what_was_longer_by_chance_is_not_refused(monkeypatch):
+    names = [row.name for row in rows.GROUPS["softmax"]]
+    chances = [dict.fromkeys(names, LONGER)] * (compare.MEASUREMENTS - 1)
+    asked = measured(monkeypatch, *chances, {})
+    assert compare.compare_times((Path(), Path()), ["softmax"]) == []
+    assert asked == [names] * compare.MEASUREMENTS
+
+
+def test_what_is_not_longer_is_not_measured_again(monkeypatch):
+    asked = measured(monkeypatch, {})
+    assert compare.compare_times((Path(), Path()), ["softmax"]) == []
+    assert len(asked) == 1
 
 
 # --- judgement ------------------------------------------------------------------------------------
@@ -114,7 +131,7 @@ def test_equal_builds_are_equal(copies, monkeypatch):
     ],
 )
 def test_times(base, head, median, is_longer):
-    ratio = ratio_of(base, head)
+    ratio = turns.ratio_of(base, head)
     assert ratio.median == pytest.approx(median)
     assert compare.is_longer(ratio) is is_longer
 
@@ -155,16 +172,20 @@ def test_the_base_is_a_commit_and_reasons_are_sentences():
 
 # --- from revisions to an exit status -------------------------------------------------------------
 
-#: A package of one function that takes as long as it is told; the rest is what measuring needs.
+#: A package of one function, which takes as many seconds as it is told by a clock of its own: so on
+#: every machine, whatever else runs there. The rest is what measuring needs.
 FAKE_PACKAGE = """
-import numpy as np
+import time
+
+now = 0.0
+time.thread_time = lambda: now  # before the rows take it for their clock
 
 def parallel_read(*arguments):
     pass
 
 def sigmoid(logits, **options):
-    for _ in range({reads}):
-        logits.sum()
+    global now
+    now += {seconds}
 """
 FAKE_PROJECT = """
 [build-system]
@@ -181,17 +202,17 @@ packages = ["fastxent"]
 FAKE_BASE = 'base = "{base}"\n[risen]\n'
 
 
-def commit(repository, reads, *, tag):
+def commit(repository, *, tag):
     package = repository / "fastxent"
     package.mkdir(exist_ok=True)
-    (package / "__init__.py").write_text(FAKE_PACKAGE.format(reads=reads))
+    (package / "__init__.py").write_text(FAKE_PACKAGE.format(seconds=0.001))
     (package / "native.py").write_text("")
     (repository / "pyproject.toml").write_text(FAKE_PROJECT)
     (repository / "asv_bench").mkdir(exist_ok=True)
     (repository / compare.BASE_FILE).write_text(FAKE_BASE.format(base="first"))
     git = ["git", "-C", str(repository), "-c", "user.name=t", "-c", "user.email=t@localhost"]
     subprocess.run([*git, "add", "."], check=True)
-    subprocess.run([*git, "commit", "--quiet", "--message", f"{reads}"], check=True)
+    subprocess.run([*git, "commit", "--quiet", "--message", tag], check=True)
     subprocess.run([*git, "tag", tag], check=True)
 
 
@@ -212,14 +233,14 @@ def run_gate(repository, *arguments):
 
 @pytest.mark.exhaustive
 def test_a_slower_working_tree_is_refused_and_an_equal_one_is_not(repository):
-    commit(repository, 10, tag="first")
+    commit(repository, tag="first")
     source = repository / "fastxent" / "__init__.py"
-    source.write_text(FAKE_PACKAGE.format(reads=40))  # what is compared, uncommitted as it is
+    source.write_text(FAKE_PACKAGE.format(seconds=0.004))  # what is compared, uncommitted as it is
 
     done = run_gate(repository)
     assert done.returncode == 1, done.stderr
     row = next(line for line in done.stdout.splitlines() if "sigmoid 80 classes" in line)
-    assert 2.5 < float(row.split("│")[3]) < 6
+    assert row.split("│")[3].strip() == "4.00"
     assert "1 rows are slower" in done.stdout
 
     same = run_gate(repository, "first", "--head", "first")
@@ -231,7 +252,7 @@ def test_a_slower_working_tree_is_refused_and_an_equal_one_is_not(repository):
 
 
 def test_an_unknown_revision_is_an_error(repository):
-    commit(repository, 10, tag="first")
+    commit(repository, tag="first")
     done = run_gate(repository, "nowhere")
     assert done.returncode == 2
     assert "nowhere" in done.stderr
@@ -240,7 +261,7 @@ def test_an_unknown_revision_is_an_error(repository):
 
 @pytest.mark.exhaustive
 def test_what_is_gone_is_refused(repository):
-    commit(repository, 10, tag="first")
+    commit(repository, tag="first")
     package = repository / "fastxent" / "__init__.py"
     package.write_text(package.read_text().replace("sigmoid", "another"))
     done = run_gate(repository)
