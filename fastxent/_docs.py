@@ -225,7 +225,8 @@ any is nan                nan
 
 _ZEROS_AND_NANS = """
 A factor of 0 (a target, a weight) removes a term even if it is infinite. A NaN makes the loss of
-its anchor NaN, and of no other; nothing but `ignore_index` removes it.
+its anchor NaN, and of no other; nothing but `ignore_index` removes it. An infinite weight or
+`grad_output` multiplies the finished loss or derivative: NaN where that is 0.
 """
 
 SIGMOID_PARTS = {

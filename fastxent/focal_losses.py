@@ -165,7 +165,8 @@ def sigmoid_focal_loss(
     ===== ======== ========
 
     A factor of 0 (a target, a weight) removes a term even if it is infinite. A NaN makes the loss
-    of its anchor NaN, and of no other; nothing but `ignore_index` removes it.
+    of its anchor NaN, and of no other; nothing but `ignore_index` removes it. An infinite weight or
+    `grad_output` multiplies the finished loss or derivative: NaN where that is 0.
 
     Memory: the results and a few KB per thread. Strided input is read where it is; only arrays that
     are not aligned or of foreign byte order are copied.
@@ -349,7 +350,8 @@ def softmax_focal_loss(
     ========================= ==============================================
 
     A factor of 0 (a target, a weight) removes a term even if it is infinite. A NaN makes the loss
-    of its anchor NaN, and of no other; nothing but `ignore_index` removes it.
+    of its anchor NaN, and of no other; nothing but `ignore_index` removes it. An infinite weight or
+    `grad_output` multiplies the finished loss or derivative: NaN where that is 0.
 
     Memory: the results and a few KB per thread. Strided input is read where it is; only arrays that
     are not aligned or of foreign byte order are copied.
@@ -541,7 +543,8 @@ def asymmetric_loss(
     Gradients are finite there.
 
     A factor of 0 (a target, a weight) removes a term even if it is infinite. A NaN makes the loss
-    of its anchor NaN, and of no other; nothing but `ignore_index` removes it.
+    of its anchor NaN, and of no other; nothing but `ignore_index` removes it. An infinite weight or
+    `grad_output` multiplies the finished loss or derivative: NaN where that is 0.
 
     Memory: the results and a few KB per thread. Strided input is read where it is; only arrays that
     are not aligned or of foreign byte order are copied.

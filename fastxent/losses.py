@@ -156,7 +156,8 @@ def sigmoid_cross_entropy(
     ===== ======== ======== ============== ==============
 
     A factor of 0 (a target, a weight) removes a term even if it is infinite. A NaN makes the loss
-    of its anchor NaN, and of no other; nothing but `ignore_index` removes it.
+    of its anchor NaN, and of no other; nothing but `ignore_index` removes it. An infinite weight or
+    `grad_output` multiplies the finished loss or derivative: NaN where that is 0.
 
     Memory: the results and a few KB per thread. Strided input is read where it is; only arrays that
     are not aligned or of foreign byte order are copied.
@@ -341,7 +342,8 @@ def softmax_cross_entropy(
     ========================= ==============================================
 
     A factor of 0 (a target, a weight) removes a term even if it is infinite. A NaN makes the loss
-    of its anchor NaN, and of no other; nothing but `ignore_index` removes it.
+    of its anchor NaN, and of no other; nothing but `ignore_index` removes it. An infinite weight or
+    `grad_output` multiplies the finished loss or derivative: NaN where that is 0.
 
     Memory: the results and a few KB per thread. Strided input is read where it is; only arrays that
     are not aligned or of foreign byte order are copied.
@@ -521,7 +523,8 @@ def poly1_cross_entropy(
     ========================= ==============================================
 
     A factor of 0 (a target, a weight) removes a term even if it is infinite. A NaN makes the loss
-    of its anchor NaN, and of no other; nothing but `ignore_index` removes it.
+    of its anchor NaN, and of no other; nothing but `ignore_index` removes it. An infinite weight or
+    `grad_output` multiplies the finished loss or derivative: NaN where that is 0.
 
     Memory: the results and a few KB per thread. Strided input is read where it is; only arrays that
     are not aligned or of foreign byte order are copied.

@@ -18,6 +18,8 @@ from fastxent.reference.score_formulas import CLASS_SCORES, ELEMENT_SCORES, Floa
 
 BoolArray = NDArray[np.bool_]
 Index = tuple[Any, ...]
+#: Finite factors, and those that are not, with 1 elsewhere.
+Factors = tuple[Float64Array, Float64Array]
 
 #: Values in a block: 512 KB of float64 stay in the cache.
 BLOCK_SIZE = 65536
@@ -35,6 +37,8 @@ class _Block(NamedTuple):
     #: Which classes have a label: none of an ignored anchor.
     labelled: BoolArray
     weights: Float64Array
+    #: Factors of whole anchors that are not finite, (anchors, 1); 1 where they are.
+    infinite: Float64Array
 
 
 @with_default_floats
@@ -49,11 +53,17 @@ def evaluate_loss(request: LossRequest) -> LossTotals:
             terms = times(block.weights, formula.terms(values, block.targets, request))
             terms[~block.labelled] = 0.0
             losses = terms.sum(axis=-1) / _terms_per_loss(request, block)
+            terms, losses = terms * block.infinite, losses * block.infinite[:, 0]
+            terms[~block.labelled] = losses[~block.labelled.any(axis=-1)] = 0.0
             if request.out is not None:
                 request.out[index] = terms if request.per_logit else losses
             if request.grad is not None:
-                factors = block.weights * _grad_factors(request, index, block)
+                factors, infinite = _grad_factors(request, index, block)
+                factors, infinite = block.weights * factors, block.infinite * infinite
+                if request.loss.sigmoid:  # a derivative is that of one term
+                    factors, infinite = factors * infinite, np.ones_like(infinite)
                 gradient = formula.gradient(values, block.targets, factors, request)
+                gradient *= infinite
                 gradient[~block.labelled] = 0.0
                 request.grad[index] = gradient
             if request.expectation is not None:
@@ -116,7 +126,7 @@ def _read(request: LossRequest, index: Index) -> _Block:
         targets = request.dense[index].astype(np.float64)
         labelled = ~np.isin(targets, request.ignore)
         targets[~labelled] = 0.0
-        return _Block(targets, targets > 0, labelled, weights)
+        return _Block(targets, targets > 0, labelled, *weights)
     if request.positions is not None:
         return _read_positions(request, request.positions[index].astype(np.float64), weights)
     numbers = np.arange(request.logits.shape[-1])
@@ -129,12 +139,12 @@ def _read(request: LossRequest, index: Index) -> _Block:
         columns[nothing] = -1
     present = columns[:, None] == numbers
     if request.scores is None:
-        return _Block(present.astype(np.float64), present & labelled, labelled, weights)
+        return _Block(present.astype(np.float64), present & labelled, labelled, *weights)
     scores = request.scores[index].astype(np.float64)[:, None]
-    return _Block(np.where(present, scores, 0.0), present & labelled, labelled, weights)
+    return _Block(np.where(present, scores, 0.0), present & labelled, labelled, *weights)
 
 
-def _read_positions(request: LossRequest, positions: Float64Array, weights: Float64Array) -> _Block:
+def _read_positions(request: LossRequest, positions: Float64Array, weights: Factors) -> _Block:
     """Share 1 among the two classes next to each position."""
     numbers = np.arange(request.logits.shape[-1])
     labelled = _of_all_classes(~np.isin(positions, request.ignore), numbers)
@@ -142,7 +152,7 @@ def _read_positions(request: LossRequest, positions: Float64Array, weights: Floa
     right_share = positions[:, None] - left
     targets = np.where(numbers == left, 1 - right_share, 0.0)
     targets += np.where(numbers == left + 1, right_share, 0.0)
-    return _Block(targets, (targets > 0) & labelled, labelled, weights)
+    return _Block(targets, (targets > 0) & labelled, labelled, *weights)
 
 
 def _of_all_classes(of_anchors: BoolArray, numbers: Array) -> BoolArray:
@@ -150,17 +160,28 @@ def _of_all_classes(of_anchors: BoolArray, numbers: Array) -> BoolArray:
     return np.broadcast_to(of_anchors[:, None], (len(of_anchors), len(numbers)))
 
 
-def _weights(request: LossRequest, index: Index) -> Float64Array:
-    """Return the product of all weights, (anchors, classes)."""
+def _weights(request: LossRequest, index: Index) -> Factors:
+    """Return the product of all weights, (anchors, classes), and those that are not finite."""
     count = 1 if index[0] is None else len(index[0])
-    weights = np.full((count, request.logits.shape[-1]), request.weight)
+    of_anchors = np.full((count, 1), request.weight)
     if request.anchor_weight is not None:
-        weights *= request.anchor_weight[index].astype(np.float64)[:, None]
+        of_anchors *= request.anchor_weight[index].astype(np.float64)[:, None]
+    of_anchors, infinite = _split(of_anchors)
+    weights = np.repeat(of_anchors, request.logits.shape[-1], axis=1)
     if request.logit_weight is not None:
         weights *= request.logit_weight[index].astype(np.float64)
     if request.class_weight is not None:
         weights *= request.class_weight
-    return weights
+    return weights, infinite
+
+
+def _split(factors: Float64Array) -> Factors:
+    """Return factors with 1 for those that are not finite, and these with 1 for the others.
+
+    An infinite factor is that of a finished result, not of its terms, some of which are 0.
+    """
+    is_finite = np.isfinite(factors)
+    return np.where(is_finite, factors, 1.0), np.where(is_finite, 1.0, factors)
 
 
 def _terms_per_loss(request: LossRequest, block: _Block) -> Float64Array:
@@ -176,8 +197,8 @@ def _label_counts(block: _Block) -> Float64Array:
     return counts
 
 
-def _grad_factors(request: LossRequest, index: Index, block: _Block) -> Float64Array:
-    """Return what the gradient of the terms is multiplied by, to broadcast."""
+def _grad_factors(request: LossRequest, index: Index, block: _Block) -> Factors:
+    """Return what the gradient of the terms is multiplied by, and what is not finite of it."""
     factors = np.full((1, 1), request.grad_scale)
     if not request.per_logit:
         factors = factors / _terms_per_loss(request, block)[:, None]
@@ -185,7 +206,7 @@ def _grad_factors(request: LossRequest, index: Index, block: _Block) -> Float64A
         factors = factors * request.anchor_grad_output[index].astype(np.float64)[:, None]
     if request.logit_grad_output is not None:
         factors = factors * request.logit_grad_output[index].astype(np.float64)
-    return factors
+    return _split(factors)
 
 
 # --- totals --------------------------------------------------------------------------------------
@@ -194,11 +215,11 @@ def _grad_factors(request: LossRequest, index: Index, block: _Block) -> Float64A
 def _count(request: LossRequest, block: _Block) -> LossTotals:
     """Return the totals of a block, except for the loss."""
     kept, has_class = block.labelled.any(axis=-1), block.present
-    weights = np.where(block.labelled, block.weights, 0.0)
+    weights = np.where(block.labelled, block.weights * block.infinite, 0.0)
     if request.loss.sigmoid:
         applied = weights.sum(axis=-1) / _label_counts(block)
     else:
-        applied = (weights * block.targets).sum(axis=-1)
+        applied = np.where(block.targets == 0, 0.0, weights * block.targets).sum(axis=-1)
         has_class = has_class & (np.arange(has_class.shape[-1]) != request.background)
     positive = np.any(has_class, axis=-1)
     return LossTotals(0.0, int(kept.sum()), float(applied.sum()), int(positive.sum()))

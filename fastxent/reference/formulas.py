@@ -335,7 +335,9 @@ def _binary_cross_entropy_gradient(
     positive, negative = _smoothed(y, request)
     clipped = (p < request.eps) | (1 - p < request.eps)  # 1 - eps may be rounded to 1
     # A quotient by a tiny p may overflow, unless the factors come first.
-    return np.where(clipped, 0.0, factors * negative / (1 - p) - factors * positive / p)
+    of_negative = np.where(negative == 0, 0.0, factors * negative / (1 - p))
+    of_positive = np.where(positive == 0, 0.0, factors * positive / p)
+    return np.where(clipped, 0.0, of_negative - of_positive)
 
 
 #: Quotients below it are not exact, and may be 0.

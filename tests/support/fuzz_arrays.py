@@ -10,7 +10,7 @@ INTEGERS = ("int64", "int32", "uint8", "int8", "int16", "uint16", "uint32", "uin
 REALS = (*FLOATS, *INTEGERS)
 #: Products of larger ones with weights are no floats, and the reference has doubles.
 SPECIAL = (0.0, -0.0, np.nan, np.inf, -np.inf, 88.7, -88.8, 104, -104, 1e-40, 1e30, -1e30, 745)
-#: These are finite: an infinite one, times a term of zero, depends on what terms there are.
+#: Factors of losses and gradients: of integers those, and once in a while infinite floats.
 WEIGHTS = ("range", 0, 3)
 LAYOUTS = ("C", "F", "every other", "reversed", "broadcast", "misaligned", "swapped", "read-only")
 ORIGINS = ("array", "array", "array", "array", "list", "memoryview", "interface", "dlpack")
@@ -23,7 +23,7 @@ def arrays(draw, shape, dtypes, kind):
     if draw(st.integers(0, 40)) == 13:
         shape = draw(st.lists(st.integers(0, 9), max_size=4))
     dtype = draw(st.sampled_from(INTEGERS if dtypes == "integers" else dtypes))
-    is_odd = draw(st.integers(0, 9)) == 0 and kind != WEIGHTS
+    is_odd = draw(st.integers(0, 9)) == 0 and (kind != WEIGHTS or dtype in FLOATS)
     values = _fill(rng, tuple(shape), kind, is_odd=is_odd)
     dtype = BFLOAT16 if dtype == "bfloat16" else np.dtype(dtype)
     with np.errstate(all="ignore"):
@@ -44,7 +44,8 @@ def _fill(rng, shape, kind, *, is_odd):
         values = rng.integers(kind[1], kind[2] + 1, shape).astype(float)
     if is_odd:
         odd = rng.random(shape) < 0.1
-        values = np.where(odd, rng.choice([*SPECIAL, -1, -100, 300], shape), values)
+        numbers = (np.inf, -np.inf, np.nan) if kind == WEIGHTS else (*SPECIAL, -1, -100, 300)
+        values = np.where(odd, rng.choice(numbers, shape), values)
     return values
 
 
