@@ -36,6 +36,7 @@ def commands_for(isa):
 def test_contract(isa, is_double, tmp_path):
     compiler, runner = commands_for(isa)
     options = ["-O1", "-ffp-contract=off", "-Wno-psabi", f"-I{SIMD}", f"-DFX_DOUBLE={is_double}"]
+    options += ["-fsanitize=signed-integer-overflow", "-fsanitize-undefined-trap-on-error"]
     if isa != "baseline":
         options.append(f"-DFX_ISA_{isa.upper()}")
     program = tmp_path / "contract"

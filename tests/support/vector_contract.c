@@ -136,6 +136,16 @@ static void check_exponents(void) {
             v_store(inverse, power);
             CHECK(exponent[0] == k && inverse[0] == (real)ldexp(1, -k), "v_exponent(2^%d)", k);
         }
+    /* Of others it may return anything, but not rely on an overflow, which traps here. */
+    const real others[] = {0, (real)-0.0, -1, INFINITY, -INFINITY, NAN, -(real)NAN};
+    for (int i = 0; i < (int)(sizeof others / sizeof *others); i++) {
+        real lanes[LANES];
+        vec power;
+        v_store(lanes, v_exponent(v_set(others[i]), &power));
+        CHECK(same(lanes[0], lanes[LANES - 1]), "v_exponent(%g)", (double)others[i]);
+        v_store(lanes, power);
+        CHECK(same(lanes[0], lanes[LANES - 1]), "power of v_exponent(%g)", (double)others[i]);
+    }
     for (int n = FX_DOUBLE ? -1076 : -150; n <= 0; n++) {
         real lanes[LANES];
         vec exponent = v_set((real)n);

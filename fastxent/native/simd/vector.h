@@ -28,12 +28,14 @@
 #if FX_DOUBLE
 typedef double real;
 typedef int64_t real_bits;
+typedef uint64_t real_unsigned;
 #define LANES 8
 #define FX_ROUND_MAGIC 0x1.8p52 /* adding it rounds to an integer, in the low bits */
 #define FX_SMALLEST 0x1p-1022   /* normal number; dividing by less is slow */
 #else
 typedef float real;
 typedef int32_t real_bits;
+typedef uint32_t real_unsigned;
 #define LANES 16
 #define FX_ROUND_MAGIC 0x1.8p23f
 #define FX_SMALLEST 0x1p-126f

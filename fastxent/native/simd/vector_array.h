@@ -78,13 +78,13 @@ FX_INLINE uint32_t v_mask_bits(mask m) {
     return bits;
 }
 
-/* Integers in the lanes; a left shift of negative ones is that of their bits. */
+/* Bits of any number, of which an overflow wraps: signed ones may not have one. */
 FX_INLINE mask bits_add(mask m, real_bits number) {
-    FX_EACH m.lane[i] += number;
+    FX_EACH m.lane[i] = (real_bits)((real_unsigned)m.lane[i] + (real_unsigned)number);
     return m;
 }
 FX_INLINE mask bits_negate(mask m) {
-    FX_EACH m.lane[i] = -m.lane[i];
+    FX_EACH m.lane[i] = (real_bits)(0 - (real_unsigned)m.lane[i]);
     return m;
 }
 FX_INLINE mask bits_shift_left(mask m, int count) {

@@ -3,6 +3,7 @@
     "-Wpsabi" /* vectors are passed between functions of one file alone */
 typedef real part __attribute__((vector_size(16)));
 typedef real_bits part_bits __attribute__((vector_size(16)));
+typedef real_unsigned part_unsigned __attribute__((vector_size(16)));
 typedef struct {
     part a, b, c, d;
 } vec;
@@ -55,18 +56,23 @@ FX_INLINE vec v_from_bits(mask m) {
     vec r = {(part)m.a, (part)m.b, (part)m.c, (part)m.d};
     return r;
 }
+/* Bits of any number, of which an overflow wraps: signed ones may not have one. */
+#define FX_WRAPPING(m, op, number)                                                                 \
+    {(part_bits)((part_unsigned)m.a op number), (part_bits)((part_unsigned)m.b op number),         \
+     (part_bits)((part_unsigned)m.c op number), (part_bits)((part_unsigned)m.d op number)}
 FX_INLINE mask bits_add(mask m, real_bits number) {
-    mask r = {m.a + number, m.b + number, m.c + number, m.d + number};
-    return r;
-}
-FX_INLINE mask bits_negate(mask m) {
-    mask r = {-m.a, -m.b, -m.c, -m.d};
+    mask r = FX_WRAPPING(m, +, (real_unsigned)number);
     return r;
 }
 FX_INLINE mask bits_shift_left(mask m, int count) {
-    mask r = {m.a << count, m.b << count, m.c << count, m.d << count};
+    mask r = FX_WRAPPING(m, <<, count);
     return r;
 }
+FX_INLINE mask bits_negate(mask m) {
+    mask r = {~m.a, ~m.b, ~m.c, ~m.d};
+    return bits_add(r, 1);
+}
+#undef FX_WRAPPING
 FX_INLINE mask bits_shift_right(mask m, int count) {
     mask r = {m.a >> count, m.b >> count, m.c >> count, m.d >> count};
     return r;

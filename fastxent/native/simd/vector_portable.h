@@ -3,10 +3,8 @@
  * array. Rare operations go through an array with both. */
 #if FX_DOUBLE
 #define FX_SQRT sqrt
-typedef uint64_t real_unsigned;
 #else
 #define FX_SQRT sqrtf
-typedef uint32_t real_unsigned;
 #endif
 #define FX_EACH for (int i = 0; i < LANES; i++)
 
