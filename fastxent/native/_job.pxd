@@ -15,9 +15,12 @@ cdef enum:
     BLOCK_ANCHORS = 2048
     BLOCK_STEP = 64
     # Logits of a packed tile: a quarter of the first-level cache, because the next tile is
-    # prefetched while one is processed. Its anchors are a multiple of the widest vector.
+    # prefetched while one is processed. Its anchors are a multiple of two of the widest vectors,
+    # which of 16-bit logits with the class axis in front are whole cache lines. Of so many classes
+    # that the tiles of a call would fill the second-level cache, wider logits have one vector.
     TILE_LOGITS = 2048
-    TILE_STEP = 16
+    TILE_STEP = 32
+    MANY_CLASSES = 512
     # Of more classes than that, tiles take memory that counts: those of so many bytes have no more
     # anchors than there are in a run.
     WIDE_TILE_BYTES = 1 << 20
@@ -145,12 +148,14 @@ cdef inline Scratch carve_scratch(const Job* job, char* memory, char** end) noex
 
 cdef inline void plan_scratch(Job* job) noexcept nogil:
     """Choose the sizes of blocks and tiles, and from them the scratch memory of a thread."""
-    cdef Py_ssize_t anchors = BLOCK_LOGITS // job.classes
+    cdef Py_ssize_t anchors = BLOCK_LOGITS // job.classes, step = TILE_STEP
     cdef char* end
     anchors = (anchors + BLOCK_STEP - 1) // BLOCK_STEP * BLOCK_STEP
     job.block_anchors = min(max(anchors, BLOCK_STEP), BLOCK_ANCHORS)
-    anchors = TILE_LOGITS // job.classes // TILE_STEP * TILE_STEP
-    job.tile_anchors = min(max(anchors, TILE_STEP), job.block_anchors)
+    if job.classes > MANY_CLASSES and job.logits.itemsize > 2:
+        step = TILE_STEP // 2
+    anchors = TILE_LOGITS // job.classes // step * step
+    job.tile_anchors = min(max(anchors, step), job.block_anchors)
     if job.tile_anchors * job.classes * job.itemsize >= WIDE_TILE_BYTES:
         job.tile_anchors = min(job.tile_anchors, job.dimensions.shape[job.dimensions.count - 1])
     carve_scratch(job, NULL, &end)

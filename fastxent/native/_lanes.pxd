@@ -1,7 +1,7 @@
 # A run of anchors by the lane kernel: what does not lie as it reads is packed into tiles first.
 
 from fastxent.native._anchors cimport add_weight_totals, apply_to_logits, real, set_anchor_vectors
-from fastxent.native._arrays cimport Cursor, Operand, inner_stride, operand_at
+from fastxent.native._arrays cimport Cursor, Operand, element_size, inner_stride, operand_at
 from fastxent.native._job cimport BlockTotals, Job, Scratch
 from fastxent.native._kernels cimport FX_LANES_AHEAD, fx_matrix, fx_strided, fx_tile, fx_tile_kernel
 
@@ -84,10 +84,12 @@ cdef inline Py_ssize_t bytes_ahead(const Job* job, const Operand* operand, const
     """Return how far ahead the lane kernels prefetch.
 
     Packed rows are prefetched from where those begin that are this many anchors after the tile's
-    first one.
+    first one; packed classes while they are packed.
     """
     if lies_in_lanes(job, operand):
         return FX_LANES_AHEAD
+    if inner_stride(operand, &job.dimensions) == element_size(operand.type):
+        return 0
     return (operand_at(operand, &job.dimensions, cursor)
             + anchors * inner_stride(operand, &job.dimensions) - <char*>matrix.data)
 

@@ -41,7 +41,13 @@ static void pack_elements(const fx_strided *elements, real *restrict tile, ptrdi
     }
 }
 
-/* Contiguous 16-bit floats to floats and back. */
+/* Contiguous 16-bit floats to floats and back, with what is so many bytes ahead prefetched. Each
+ * class of a tile is a stream of its own: of few classes a tile has many anchors, and the next
+ * tile's part has to be on its way before this one's is done. */
+FX_INLINE ptrdiff_t class_ahead(ptrdiff_t size) {
+    const ptrdiff_t tiles = 4 * size, least = tiles > FX_LANES_AHEAD ? tiles : FX_LANES_AHEAD;
+    return least < FX_ROWS_AHEAD ? least : FX_ROWS_AHEAD;
+}
 #define FX_FOR_HALVES(type, step)                                                                  \
     do {                                                                                           \
         ptrdiff_t i = 0;                                                                           \
@@ -49,12 +55,12 @@ static void pack_elements(const fx_strided *elements, real *restrict tile, ptrdi
         if (i < count) step(i, (int)(count - i), type);                                            \
     } while (0)
 
-static void widen(const char *source, int type, ptrdiff_t count, void *values) {
-    real *x = (real *)values;
+FX_INLINE void widen_stream(const char *source, int type, ptrdiff_t count, real *x,
+                            ptrdiff_t ahead) {
 #define FX_WIDEN(i, width, type)                                                                   \
     do {                                                                                           \
         const char *place = source + (i) * size_of_type(type);                                     \
-        v_prefetch(place + FX_ROWS_AHEAD);                                                         \
+        prefetch_line(place + ahead);                                                              \
         if ((width) == LANES)                                                                      \
             v_store(x + (i), load_as(place, type));                                                \
         else                                                                                       \
@@ -66,12 +72,16 @@ static void widen(const char *source, int type, ptrdiff_t count, void *values) {
         FX_FOR_HALVES(FX_BFLOAT16, FX_WIDEN);
 #undef FX_WIDEN
 }
+static void widen(const char *source, int type, ptrdiff_t count, void *values) {
+    widen_stream(source, type, count, (real *)values, FX_ROWS_AHEAD);
+}
 
-static void narrow(const void *values, ptrdiff_t count, char *destination, int type) {
-    const real *x = (const real *)values;
+FX_INLINE void narrow_stream(const real *x, ptrdiff_t count, char *destination, int type,
+                             ptrdiff_t ahead) {
 #define FX_NARROW(i, width, type)                                                                  \
     do {                                                                                           \
         char *place = destination + (i) * size_of_type(type);                                      \
+        prefetch_line(place + ahead);                                                              \
         if ((width) == LANES)                                                                      \
             store_as(place, v_load(x + (i)), type);                                                \
         else                                                                                       \
@@ -82,6 +92,9 @@ static void narrow(const void *values, ptrdiff_t count, char *destination, int t
     else
         FX_FOR_HALVES(FX_BFLOAT16, FX_NARROW);
 #undef FX_NARROW
+}
+static void narrow(const void *values, ptrdiff_t count, char *destination, int type) {
+    narrow_stream((const real *)values, count, destination, type, FX_ROWS_AHEAD);
 }
 
 /* Load at least `width` values of a row. Reading on, up to the end of the last row, is several
@@ -203,8 +216,8 @@ static void pack(const fx_strided *elements, void *packed, ptrdiff_t tile_stride
     int is_contiguous = lies_in_rows && source.anchor_stride == classes * size;
     if (FX_IS_HALF(source.type) && source.anchor_stride == size)
         for (ptrdiff_t k = 0; k < classes; k++)
-            widen(source.data + k * source.class_stride, source.type, source.anchors,
-                  tile + k * tile_stride);
+            widen_stream(source.data + k * source.class_stride, source.type, source.anchors,
+                         tile + k * tile_stride, class_ahead(source.anchors * size));
     else if (is_contiguous && source.type == FX_OWN_TYPE && classes <= FX_FEW_CLASSES)
         pack_few((const real *)source.data, source.anchors, classes, tile, tile_stride);
     else if (lies_in_rows && source.type == FX_OWN_TYPE)
@@ -285,8 +298,9 @@ static void unpack(const void *packed, ptrdiff_t tile_stride, const fx_strided *
     const int type = destination.type;
     if (FX_IS_HALF(type) && destination.anchor_stride == size_of_type(type))
         for (ptrdiff_t k = 0; k < destination.classes; k++)
-            narrow(tile + k * tile_stride, destination.anchors,
-                   destination.data + k * destination.class_stride, type);
+            narrow_stream(tile + k * tile_stride, destination.anchors,
+                          destination.data + k * destination.class_stride, type,
+                          class_ahead(destination.anchors * size_of_type(type)));
     else if (FX_IS_HALF(type) && type == FX_FLOAT16)
         unpack_as(tile, tile_stride, destination, FX_FLOAT16);
     else if (FX_IS_HALF(type))
