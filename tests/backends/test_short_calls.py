@@ -135,3 +135,11 @@ def test_unusual_memory(loss):
     np.testing.assert_array_equal(loss(repeated, labels), loss(repeated.copy(), labels, weight=1))
     with pytest.raises(TypeError, match="masked array"):
         loss(np.ma.array(logits), labels)
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("anchors", [2**40, 2**62])
+def test_targets_for_which_there_are_no_results(loss, anchors):
+    targets = np.broadcast_to(np.int8(0), (anchors,))
+    with pytest.raises(ValueError, match=r"^targets has shape"):
+        loss(np.zeros((1, 3), np.float32), targets)

@@ -84,6 +84,11 @@ def test_topk_of_mmdetection(engine):
         np.testing.assert_array_equal(mask[image], expected)
 
 
+def test_more_than_all_anchors(engine):
+    mask = fx.ohem(np.arange(8.0).reshape(2, 4), np.array([2**63, 1], np.uint64))
+    np.testing.assert_array_equal(mask, [[True] * 4, [False, False, False, True]])
+
+
 def test_topk_of_online_hard_example_mining(engine):
     torch = pytest.importorskip("torch")
     losses = head(seed=2)[0]
