@@ -175,3 +175,18 @@ def test_numbers_of_labels_beyond_32_bits(ignored, background):
     expected = fx.sigmoid_focal_loss(logits.astype(np.float64), dense)
     expected[np.isin(labels, np.array(all_ignored, np.int64))] = 0
     np.testing.assert_allclose(loss, expected, rtol=2e-6)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_powers_that_underflow(dtype, engine):
+    """The exponential of a sum of which one part is far beyond what the other has a power for."""
+    gamma, info = 100.5, np.finfo(dtype)
+    logits = np.linspace(-16, 1, 341, dtype=dtype)
+    with mpmath.workdps(40):
+        exact = [
+            float((1 / (1 + mpmath.exp(-z))) ** gamma * mpmath.log1p(mpmath.exp(z)))
+            for z in map(mpmath.mpf, logits.tolist())
+        ]
+    labels = np.zeros(len(logits), int)
+    losses = fx.sigmoid_focal_loss(logits, labels, gamma=gamma, alpha=None, axis=None)
+    np.testing.assert_allclose(losses, exact, 100 * gamma * info.eps, 2 * info.smallest_subnormal)
