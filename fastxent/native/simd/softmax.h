@@ -208,7 +208,9 @@ typedef struct {
     centre at;
 } lanes_normalizer;
 
-FX_MATH lanes_normalizer lanes_normalize(const fx_tile *tile, const lane_range *range) {
+/* `keeps`: the exponentials go to where the gradients will be. */
+FX_MATH lanes_normalizer lanes_normalize(const fx_tile *tile, const lane_range *range,
+                                         const int keeps) {
     exp_constants constants = make_exp_constants();
     lanes_largest found = lanes_find_largest(tile, range);
     vec maximum = found.maximum, largest = found.label;
@@ -218,6 +220,7 @@ FX_MATH lanes_normalizer lanes_normalize(const fx_tile *tile, const lane_range *
         mask is_largest = v_equal(largest, v_set((real)k));
         vec z = lanes_load(&tile->logits, range, k);
         vec e = v_exp_centred(z, &at, &constants);
+        if (keeps) lanes_stream_grads(tile, range, k, e);
         /* z - z is 0, or NaN where the first class, which is the largest so far, is NaN. */
         compensated_add(&others, v_select(is_largest, v_sub(z, z), e));
     }

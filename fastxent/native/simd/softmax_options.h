@@ -50,7 +50,7 @@ FX_INLINE void softmax_general(const fx_tile *tile, const lane_range *range, con
     power gamma = power_of(tile->gamma_positive);
     exp_constants constants = make_exp_constants();
     lane_labels labels = lanes_targets(tile, range);
-    lanes_normalizer normalizer = lanes_normalize(tile, range);
+    lanes_normalizer normalizer = lanes_normalize(tile, range, 0);
     vec log_sum = lanes_log_sum(&normalizer), inverse = lanes_inverse(&normalizer);
     int needs_p = kind != FX_SOFTMAX_CROSS_ENTROPY || tile->expectations;
     compensated total = compensated_zero(), log_p_slopes = total, expectation = total;
@@ -92,7 +92,7 @@ FX_INLINE void softmax_general(const fx_tile *tile, const lane_range *range, con
 /* What the one class that is a target contributes: its weight times its loss, and its slope by log
  * p. */
 typedef struct {
-    vec loss, log_p_slope, q;
+    vec loss, log_p_slope, p, q;
 } target_terms;
 
 FX_INLINE target_terms target_terms_of(const int kind, const fx_tile *tile,
@@ -105,8 +105,22 @@ FX_INLINE target_terms target_terms_of(const int kind, const fx_tile *tile,
     vec nll = v_add(v_sub(normalizer->maximum, z), log_sum);
     softmax_value value = softmax_value_of(kind, tile, power_of(tile->gamma_positive), nll, p, q);
     target_terms terms = {v_weighted(target_weight, value.loss), v_mul(target_weight, value.slope),
-                          q};
+                          p, q};
     return terms;
+}
+
+/* Write the gradients of the classes that are targets: the labels, or those a `step` after them. */
+FX_INLINE void put_target_grads(const fx_tile *tile, const lane_range *range,
+                                const target_terms *terms, vec all, vec scale, ptrdiff_t step) {
+    real grads[LANES];
+    vec others = v_sub(all, terms->log_p_slope);
+    vec slope = v_sub(v_mul(terms->p, others), v_mul(terms->q, terms->log_p_slope));
+    v_store(grads, v_mul(slope, scale));
+    for (int i = 0; i < range->count; i++) {
+        ptrdiff_t anchor = range->first + i, label = tile->labels[anchor];
+        if (label >= 0 && label + step < tile->classes)
+            matrix_put(&tile->grads, anchor, label + step, grads[i]);
+    }
 }
 
 /* The logits of any columns. */
@@ -120,19 +134,19 @@ FX_INLINE vec lanes_logits_at(const fx_tile *tile, const lane_range *range, vec 
 
 /* Labels, no smoothing: as softmax_general, but only the label, and with soft targets the class
  * after it, has a weight, so that all other classes need their exponentials alone. */
-FX_INLINE void softmax_of_labels(const fx_tile *tile, const lane_range *range, const int kind) {
-    exp_constants constants = make_exp_constants();
+FX_INLINE void softmax_of_labels(const fx_tile *tile, const lane_range *range, const int kind,
+                                 const int has_grads) {
     lane_labels labels = lanes_targets(tile, range);
     vec next_column = v_add(labels.columns, v_one()), factor = v_set((real)tile->positive);
     mask has_none = v_less(labels.columns, v_zero());
-    lanes_normalizer normalizer = lanes_normalize(tile, range);
+    lanes_normalizer normalizer = lanes_normalize(tile, range, has_grads);
     vec log_sum = lanes_log_sum(&normalizer), inverse = lanes_inverse(&normalizer);
     vec target_weight =
         v_mul(tile->soft_targets ? v_sub(v_one(), labels.soft_targets) : v_one(), factor);
     vec label_logits = lanes_label_logits(tile, range, labels.columns);
     target_terms own = target_terms_of(kind, tile, &normalizer, log_sum, inverse, label_logits,
                                        labels.columns, v_select(has_none, v_zero(), target_weight));
-    target_terms next = {v_zero(), v_zero(), v_zero()};
+    target_terms next = {v_zero(), v_zero(), v_zero(), v_zero()};
     compensated total = {own.loss, v_zero()}, log_p_slopes = {own.log_p_slope, v_zero()};
     if (tile->soft_targets) {
         vec next_logits = lanes_logits_at(tile, range, next_column);
@@ -143,16 +157,12 @@ FX_INLINE void softmax_of_labels(const fx_tile *tile, const lane_range *range, c
         compensated_add(&log_p_slopes, next.log_p_slope);
     }
     vec all = compensated_value(log_p_slopes), scale = lanes_per_anchor(tile->grad_scales, range);
-    for (ptrdiff_t k = 0; tile->grads.data && k < tile->classes; k++) {
-        mask is_next = v_equal(next_column, v_set((real)k));
-        vec log_p_slope = v_select(v_equal(labels.columns, v_set((real)k)), own.log_p_slope,
-                                   v_select(is_next, next.log_p_slope, v_zero()));
-        vec z = lanes_load(&tile->logits, range, k);
-        vec p = v_mul(v_exp_centred(z, &normalizer.at, &constants), inverse);
-        vec q = v_select(is_next, next.q, own.q);
-        vec slope = v_sub(v_mul(p, v_sub(all, log_p_slope)), v_mul(q, log_p_slope));
-        lanes_store(&tile->grads, range, k, v_mul(slope, scale));
+    for (ptrdiff_t k = 0; has_grads && k < tile->classes; k++) {
+        vec p = v_mul(lanes_load(&tile->grads, range, k), inverse);
+        lanes_store(&tile->grads, range, k, v_mul(v_mul(p, all), scale));
     }
+    if (has_grads) put_target_grads(tile, range, &own, all, scale, 0);
+    if (has_grads && tile->soft_targets) put_target_grads(tile, range, &next, all, scale, 1);
     lanes_store_losses(tile, range, compensated_limit(total));
     repair_infinite(tile, range, normalizer.maximum, softmax_exact_anchor);
 }
@@ -163,12 +173,17 @@ FX_INLINE void softmax_of_labels(const fx_tile *tile, const lane_range *range, c
         softmax_general(tile, range, kind);                                                        \
     }                                                                                              \
     FX_CALLED void name##_labels(const fx_tile *tile, const lane_range *range) {                   \
-        softmax_of_labels(tile, range, kind);                                                      \
+        softmax_of_labels(tile, range, kind, 0);                                                   \
+    }                                                                                              \
+    FX_CALLED void name##_gradients(const fx_tile *tile, const lane_range *range) {                \
+        softmax_of_labels(tile, range, kind, 1);                                                   \
     }                                                                                              \
     static void name##_lanes(const fx_tile *tile) {                                                \
         if (tile->targets.data || tile->positive_weight || tile->label_smoothing != 0 ||           \
             tile->expectations)                                                                    \
             FX_FOR_LANES(tile, name##_general);                                                    \
+        else if (tile->grads.data)                                                                 \
+            FX_FOR_LANES(tile, name##_gradients);                                                  \
         else                                                                                       \
             FX_FOR_LANES(tile, name##_labels);                                                     \
     }
