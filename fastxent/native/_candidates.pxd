@@ -39,8 +39,6 @@ cdef extern from "candidates.h" nogil:
         Py_ssize_t* element_strides
         Py_ssize_t* orders
         int softmax_rows
-        Py_ssize_t softmax_anchors
-        Py_ssize_t joined_anchors
 
     ctypedef struct fx_selection:
         Py_ssize_t classes

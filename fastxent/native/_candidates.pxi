@@ -112,8 +112,6 @@ cdef plan_softmax(fx_level* level, array, bint is_double):
     job.row_kernel = job.kernels.softmax_score_rows
     plan_scratch(&job)
     level.softmax_rows = scores_suit_rows(&job)
-    level.softmax_anchors = job.block_anchors
-    level.joined_anchors = job.dimensions.size if array.flags.c_contiguous else 0
 
 
 cdef run_selection(const fx_selection* call, Py_ssize_t elements, request):

@@ -259,7 +259,7 @@ static ptrdiff_t scratch_bytes(const fx_selection *call) {
            ((anchors + LANES) * call->classes + 4 * LANES) * (ptrdiff_t)sizeof(real);
 }
 
-static void select_anchors(fx_selector *s, const fx_level *level, ptrdiff_t image, const char *data,
+static void select_anchors(fx_selector *s, const fx_level *level, const char *data,
                            const char *objects, ptrdiff_t block) {
     const fx_selection *call = s->call;
     const int last = level->dimensions - 1;
@@ -284,8 +284,7 @@ static void select_anchors(fx_selector *s, const fx_level *level, ptrdiff_t imag
         }
         read_objects(s, level, object, level->object_strides[last], run.count, work);
         if (call->activation == FX_AS_SOFTMAXES) {
-            softmax_place place = {level, data, image, position, index[last]};
-            take_softmax(s, &place, &run, work, tile);
+            take_softmax(s, level, &run, work, tile);
         } else if (lies_in_rows(call, level)) {
             take_rows(s, &run, work);
         } else {

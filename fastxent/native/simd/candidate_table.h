@@ -40,7 +40,7 @@ static void select_block(fx_selector *s, ptrdiff_t image, int number, ptrdiff_t 
         rest /= call->image_shape[d];
     }
     if (call->by_anchors)
-        select_anchors(s, level, image, data, objects, block);
+        select_anchors(s, level, data, objects, block);
     else
         select_elements(s, level, data, block);
 }

@@ -48,10 +48,7 @@ typedef struct {
     int element_dimensions;
     ptrdiff_t element_shape[FX_MOST_DIMENSIONS], element_strides[FX_MOST_DIMENSIONS];
     ptrdiff_t orders[FX_MOST_DIMENSIONS];
-    /* Softmax: whether classes are the lanes of its scores; after how many anchors these begin a
-     * block; and the anchors of all images if they follow each other as rows, otherwise 0. */
-    int softmax_rows;
-    ptrdiff_t softmax_anchors, joined_anchors;
+    int softmax_rows; /* whether classes are the lanes of a softmax's scores */
 } fx_level;
 
 typedef struct {
