@@ -6,12 +6,12 @@
  * sums are taken from there, in the order that they have without it. With the registers of AVX-512
  * one loop is faster for cross-entropy, but not for what takes more operations.
  */
-#if defined(FX_ISA_AVX2)
+#if defined(FX_ISA_AVX2) || !FX_HAS_FMA
 #define FX_BUFFERED_EXPONENTIALS 1
 #else
 #define FX_BUFFERED_EXPONENTIALS 0
 #endif
-#if defined(FX_ISA_AVX2) || defined(FX_ISA_AVX512)
+#if defined(FX_ISA_AVX2) || defined(FX_ISA_AVX512) || !FX_HAS_FMA
 #define FX_BUFFERED_TERMS 1
 #else
 #define FX_BUFFERED_TERMS 0
@@ -32,7 +32,8 @@
     do {                                                                                           \
         ptrdiff_t k = 0;                                                                           \
         FX_NO_UNROLL                                                                               \
-        for (; k + FX_EXPS_AT_ONCE * LANES <= (count); k += FX_EXPS_AT_ONCE * LANES)               \
+        for (; FX_EXPS_AT_ONCE > 1 && k + FX_EXPS_AT_ONCE * LANES <= (count);                      \
+             k += FX_EXPS_AT_ONCE * LANES)                                                         \
             step(FX_EXPS_AT_ONCE, k, LANES, __VA_ARGS__);                                          \
         FX_NO_UNROLL                                                                               \
         for (; k + LANES <= (count); k += LANES) step(1, k, LANES, __VA_ARGS__);                   \

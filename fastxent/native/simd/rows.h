@@ -131,8 +131,13 @@ FX_INLINE void chunk_join(compensated *total, vec sum, ptrdiff_t classes) {
         v_store((row) + end, last);                                                                \
     } while (0)
 
-/* Vectors of a row whose exponentials are computed side by side, at most. */
+/* Vectors of a row whose exponentials are computed side by side, at most. Of the portable build's
+ * registers the four of one vector, three times, leave four. */
+#if FX_HAS_FMA
 #define FX_ROW_VECTORS 3
+#else
+#define FX_ROW_VECTORS 1
+#endif
 
 /* Anchors whose partial sums are kept, to be reduced LANES at a time when all are there: the
  * reductions and logarithms of one group then overlap those of the next. */

@@ -61,8 +61,13 @@ FX_INLINE void row_exponentials(const class_row *row, ptrdiff_t classes, real *t
         k += (vectors) * LANES;                                                                    \
         left -= (vectors);                                                                         \
     } while (0)
+    if (FX_ROW_VECTORS == 1) {
+        FX_NO_UNROLL
+        while (left > 0) FX_STEP(1);
+        return;
+    }
     FX_NO_UNROLL
-    while (left > 4 || left == 3) FX_STEP(3);
+    while (left > 4 || left == 3) FX_STEP(FX_ROW_VECTORS);
     FX_NO_UNROLL
     while (left > 1) FX_STEP(2);
     if (left > 0) FX_STEP(1);
