@@ -63,3 +63,14 @@ def test_scores(name, classes, isa):
     logits = np.random.default_rng(classes).normal(size=(classes, classes)).astype(np.float32)
     np.fill_diagonal(logits, np.nan)
     assert np.isnan(getattr(fx, name)(logits)).all()
+
+
+@pytest.mark.parametrize("classes", [2, 3, 5, 8])
+def test_gradients_where_the_first_class_is_nan(classes, engine):
+    rng = np.random.default_rng(classes)
+    logits = rng.normal(size=(classes, 40)).astype(np.float32)
+    logits[0, ::3] = np.nan
+    targets = rng.dirichlet(np.ones(classes), 40).T.astype(np.float32)
+    _, gradient = fx.softmax_cross_entropy(logits, targets, axis=0, return_grad=True)
+    expected = np.broadcast_to(np.isnan(logits[0]), gradient.shape)
+    np.testing.assert_array_equal(np.isnan(gradient), expected)
