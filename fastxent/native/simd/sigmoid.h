@@ -17,7 +17,7 @@ FX_INLINE vec negative_linear_term(vec z, vec y) {
 
 /* d loss / d z = (1 - y) sigmoid(z) - y sigmoid(-z), from e = exp(-|z|): by one division, for one
  * of these is 1 / (1 + e) and the other e / (1 + e). Without targets y = 0. */
-FX_MATH vec sigmoid_slope(vec z, vec e, vec y, const int has_targets) {
+FX_INLINE vec sigmoid_slope(vec z, vec e, vec y, const int has_targets) {
     mask is_negative = v_less(z, v_zero());
     vec both = v_add(v_one(), e), rest = v_sub(v_one(), y);
     if (!has_targets) return v_div(v_select(is_negative, e, v_one()), both);

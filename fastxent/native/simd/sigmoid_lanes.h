@@ -69,7 +69,7 @@ FX_CALLED void flat_exponentials(const flat_class *row, real *exponentials) {
     for (ptrdiff_t i = 0, end = row->vectors * LANES; i < end; i += LANES) {
         prefetch_line((const char *)(logits + i) + ahead);
         v_store(exponentials + i,
-                v_exp_nonpositive(v_negative_abs(v_load(logits + i)), &constants));
+                v_exp_nonpositive_inline(v_negative_abs(v_load(logits + i)), &constants));
     }
 }
 

@@ -13,14 +13,14 @@ typedef struct {
 } sigmoid_parts;
 
 /* From e = exp(-|z|). */
-FX_MATH sigmoid_parts sigmoid_parts_from(vec z, vec e, const exp_constants *constants) {
+FX_INLINE sigmoid_parts sigmoid_parts_from(vec z, vec e, const exp_constants *constants) {
     vec larger = v_div(v_one(), v_add(v_one(), e)), smaller = v_mul(e, larger);
     mask is_negative = v_less(z, v_zero());
     sigmoid_parts parts = {v_select(is_negative, smaller, larger),
                            v_select(is_negative, larger, smaller), v_log1p_unit(e, constants)};
     return parts;
 }
-FX_INLINE sigmoid_parts sigmoid_parts_of(vec z, const exp_constants *constants) {
+FX_MATH sigmoid_parts sigmoid_parts_of(vec z, const exp_constants *constants) {
     return sigmoid_parts_from(z, v_exp_nonpositive(v_negative_abs(z), constants), constants);
 }
 
@@ -56,8 +56,8 @@ FX_INLINE vec size_on_side(vec z, vec side) {
 }
 
 /* positive softplus(-z) + negative softplus(z) */
-FX_MATH sigmoid_value cross_entropy_value(vec z, const sigmoid_parts *parts, vec positive,
-                                          vec negative) {
+FX_INLINE sigmoid_value cross_entropy_value(vec z, const sigmoid_parts *parts, vec positive,
+                                            vec negative) {
     vec side = v_select(v_less(z, v_zero()), positive, negative);
     vec both = v_mul(v_add(positive, negative), parts->tail);
     sigmoid_value value = {v_fma(size_on_side(z, side), v_negate(side), both),

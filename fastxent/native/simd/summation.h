@@ -16,7 +16,7 @@ FX_INLINE vec v_rounding_error(vec a, vec b, vec sum) {
     vec shadow = v_sub(sum, a);
     return v_add(v_sub(a, v_sub(sum, shadow)), v_sub(b, shadow));
 }
-FX_MATH void compensated_add(compensated *total, vec term) {
+FX_INLINE void compensated_add(compensated *total, vec term) {
     vec sum = v_add(total->sum, term);
     total->lost = v_add(total->lost, v_rounding_error(total->sum, term, sum));
     total->sum = sum;

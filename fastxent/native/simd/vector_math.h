@@ -53,6 +53,7 @@ typedef struct {
 #endif
 } exp_constants;
 FX_INLINE exp_constants make_exp_constants(void) {
+#if FX_HAS_FMA
     exp_constants constants = {
         .underflow = v_set(FX_EXP_UNDERFLOW),
         .log2_e = v_set(FX_LOG2_E),
@@ -61,6 +62,15 @@ FX_INLINE exp_constants make_exp_constants(void) {
         .ln2_low = v_set(FX_LN2_LOW),
         .one = v_one(),
     };
+#else /* in memory, which an initializer would fill with zeros first, and copy */
+    exp_constants constants;
+    constants.underflow = v_set(FX_EXP_UNDERFLOW);
+    constants.log2_e = v_set(FX_LOG2_E);
+    constants.magic = v_set(FX_ROUND_MAGIC);
+    constants.ln2_high = v_set(FX_LN2_HIGH);
+    constants.ln2_low = v_set(FX_LN2_LOW);
+    constants.one = v_one();
+#endif
     for (int i = 0; i < FX_COUNT(exp_tail); i++) constants.tail[i] = v_set(exp_tail[i]);
 #if !FX_DOUBLE
     for (int i = 0; i < FX_COUNT(log1p_unit_tail); i++)
@@ -197,8 +207,8 @@ FX_INLINE centre centre_at(vec maximum) {
     return result;
 }
 /* `any_far` may be 0 where there is nothing to subtract. */
-FX_MATH vec v_exp_centred_if(const int any_far, vec z, const centre *c,
-                             const exp_constants *constants) {
+FX_INLINE vec v_exp_centred_if(const int any_far, vec z, const centre *c,
+                               const exp_constants *constants) {
     vec x = v_max(c->lowest, any_far ? v_sub(z, c->shift) : z);
     vec biased = v_fma(x, constants->log2_e, c->magic);
     vec n = v_sub(biased, c->magic);
