@@ -190,3 +190,16 @@ def test_powers_that_underflow(dtype, engine):
     labels = np.zeros(len(logits), int)
     losses = fx.sigmoid_focal_loss(logits, labels, gamma=gamma, alpha=None, axis=None)
     np.testing.assert_allclose(losses, exact, 100 * gamma * info.eps, 2 * info.smallest_subnormal)
+
+
+@pytest.mark.parametrize("gamma_pos", [0.0, 2.0, 1.5])
+def test_asymmetric_losses_of_which_one_exponent_is_the_usual_one(gamma_pos, engine):
+    rng = np.random.default_rng(4)
+    logits = rng.normal(0, 2, (3, 40)).astype(np.float32)
+    labels = rng.integers(0, 4, 40)
+    losses = fx.asymmetric_loss(logits, labels, gamma_pos=gamma_pos, axis=0)
+    for anchor in range(0, 40, 7):
+        targets = one_hot(labels[anchor : anchor + 1], 3)[0]
+        options = {"gamma_pos": gamma_pos, "gamma_neg": 4, "clip": 0.05}
+        expected = exact.exact_anchor("asymmetric_loss", logits[:, anchor], targets, **options)
+        np.testing.assert_allclose(losses[anchor], float(expected.loss), 1e-5)
