@@ -254,6 +254,39 @@ def test_infinite_logits_of_sigmoids(dtype, backend):
     np.testing.assert_allclose(gradient, expected[hard])
 
 
+#: Losses that may be infinite, with their usual exponents and others.
+INFINITE = [
+    ("sigmoid_cross_entropy", {}),
+    *(("sigmoid_focal_loss", {"alpha": None, "gamma": gamma}) for gamma in (0, 0.5, 1, 1.5, 2, 3)),
+    *(("asymmetric_loss", {"clip": 0, "gamma_neg": gamma}) for gamma in (0, 1.5, 4)),
+    ("asymmetric_loss", {"clip": 0, "gamma_pos": 2}),
+    ("varifocal_loss", {"alpha": None}),
+]
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("axis", [0, 1])
+@pytest.mark.parametrize("shape", [(2, 1), (20, 2), (20, 40)])
+@pytest.mark.parametrize(("name", "options"), INFINITE)
+def test_infinite_losses_have_gradients_of_one(name, options, shape, axis, dtype, backend):
+    logits = np.ones(shape, dtype)
+    logits[0, 0], logits[1, -1] = INF, -INF
+    targets = np.zeros(shape, dtype)
+    targets[1, -1] = 1
+    losses, gradient = public(name)(
+        logits if axis else logits.T.copy(),
+        targets if axis else targets.T.copy(),
+        axis=axis,
+        return_grad=True,
+        **options,
+    )
+    gradient = gradient if axis else gradient.T
+    assert np.isinf(losses[:2]).all()
+    assert gradient[0, 0] == 1
+    assert gradient[1, -1] == -1
+    assert np.isfinite(gradient).all()
+
+
 SOFTMAX_LIMITS = [  # logits, class, gradient
     ([INF, 0, 1], 0, [0, 0, 0]),
     ([INF, 0, 1], 1, [1, -1, 0]),
