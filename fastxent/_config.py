@@ -134,7 +134,9 @@ def automatic_threads() -> int:
     """
     # In this order: LLVM's OpenMP gives a thread that it has not seen before all CPUs.
     cpus, maximum = min(MAX_THREADS, _cpus.count_cpus()), native.openmp_max_threads()
-    return cpus if maximum >= cpus or _is_openmps_own(maximum) else maximum
+    if maximum >= cpus or _is_openmps_own(maximum):
+        return cpus
+    return max(1, maximum)  # LLVM's has none where OMP_NUM_THREADS is no number
 
 
 def _is_openmps_own(maximum: int) -> bool:

@@ -380,3 +380,10 @@ print(*sorted(new - set(sys.stdlib_module_names) - {"fastxent", "numpy"}))
     run = run_python(code)
     assert run.stdout.strip() == "", run.stderr
     assert run.returncode == 0
+
+
+@pytest.mark.parametrize("maximum", [0, -1, -(2**31)])
+def test_an_openmp_without_threads_leaves_one(maximum, monkeypatch):
+    """LLVM's says so where OMP_NUM_THREADS is -1."""
+    monkeypatch.setattr("fastxent._config.native.openmp_max_threads", lambda: maximum)
+    assert _config.automatic_threads() >= 1

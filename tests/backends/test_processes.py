@@ -165,7 +165,7 @@ VARIABLES = [
     {"OMP_WAIT_POLICY": "passive", "GOMP_SPINCOUNT": "0"},
     {"OMP_PROC_BIND": "close", "OMP_PLACES": "threads"},
     {"OMP_STACKSIZE": "64k"},
-    {"OMP_STACKSIZE": "nonsense", "OMP_NUM_THREADS": "-1"},
+    {"OMP_STACKSIZE": "nonsense", "OMP_NUM_THREADS": "0"},
 ]
 
 
