@@ -25,7 +25,7 @@ CALLS = {
         everywhere(0.5, 10**10, 2), everywhere(1, 10**10, dtype=np.int64), reduction="sum"),
     "dense": lambda: fx.sigmoid_cross_entropy(
         everywhere(0.5, 10**9, 80), everywhere(0.5, 10**9, 80), reduction="mean"),
-    "score": lambda: fx.softplus(everywhere(0.5, 6 * 10**7, dtype=np.float64)),
+    "score": lambda: fx.softplus(everywhere(0.5, 15 * 10**7, dtype=np.float64)),
     "class score": lambda: fx.logsumexp(everywhere(0.5, 2 * 10**7, 1000)),
     "one row": lambda: fx.logsumexp(everywhere(0.5, 10**10)),
     "candidates": lambda: fx.select_candidates(everywhere(-9, 1, 10**9, 80), score_threshold=0.5),
@@ -39,7 +39,7 @@ def interrupt(name, call):
     def handle(number, frame):
         raise InterruptedError(name)
     signal.signal(signal.SIGALRM, handle)
-    signal.setitimer(signal.ITIMER_REAL, 0.3)
+    signal.setitimer(signal.ITIMER_REAL, 0.1)
     start = time.monotonic()
     try:
         call()
